@@ -1,0 +1,106 @@
+# The commands of this project. `make help` lists them.
+
+GO      ?= go
+BIN     := bin
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -X main.version=$(VERSION)
+
+# Checks of package internal/invariant are made in every test run.
+TEST_TAGS    := invariants
+TEST_TIMEOUT ?= 10m
+RACE_TIMEOUT ?= 15m
+
+# Where the servers that are measured keep their data: a real disk.
+BENCH_DIR   ?= .cache/bench
+BENCH_FLAGS ?=
+DEMO_FLAGS  ?=
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/chainfire
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/chainfire ./cmd/chainfire
+
+.PHONY: test
+test: $(BIN)/etcdctl ## run all tests
+	$(GO) test -tags $(TEST_TAGS) -timeout $(TEST_TIMEOUT) ./...
+	cd bench && $(GO) test -timeout $(TEST_TIMEOUT) ./...
+
+.PHONY: race
+race: $(BIN)/etcdctl ## run the tests under the race detector, the heaviest of them shortened
+	$(GO) test -race -short -tags $(TEST_TAGS) -timeout $(RACE_TIMEOUT) ./...
+
+.PHONY: lint
+lint: $(BIN)/golangci-lint ## check style, formatting (gofumpt) and go vet
+	$(GO) vet ./...
+	$(GO) vet -tags $(TEST_TAGS) ./...
+	cd bench && $(GO) vet ./...
+	$(BIN)/golangci-lint run ./...
+	cd bench && ../$(BIN)/golangci-lint run --config ../.golangci.yml ./...
+
+.PHONY: fmt
+fmt: $(BIN)/gofumpt ## format all Go files
+	$(BIN)/gofumpt -modpath chainfire -w .
+
+.PHONY: demo
+demo: build ## grow a cluster from one member to three on this machine, and kill its leader
+	$(BIN)/chainfire demo $(DEMO_FLAGS)
+
+.PHONY: bench
+bench: bench-tools ## compare with etcd in a few minutes
+	@mkdir -p $(BENCH_DIR)
+	$(BIN)/bench compare --members 1 --rounds 3 --duration 3s --dir $(BENCH_DIR) --json $(BENCH_DIR)/compare-1.json $(BENCH_FLAGS)
+	$(BIN)/bench compare --members 3 --rounds 3 --duration 3s --dir $(BENCH_DIR) --json $(BENCH_DIR)/compare-3.json $(BENCH_FLAGS)
+
+.PHONY: bench-full
+bench-full: bench-tools ## compare with etcd at length, and restart with a million keys
+	@mkdir -p $(BENCH_DIR)
+	$(BIN)/bench compare --members 1 --rounds 7 --duration 10s --dir $(BENCH_DIR) --json $(BENCH_DIR)/compare-1.json $(BENCH_FLAGS)
+	$(BIN)/bench compare --members 3 --rounds 7 --duration 10s --dir $(BENCH_DIR) --json $(BENCH_DIR)/compare-3.json $(BENCH_FLAGS)
+	$(BIN)/bench restart --keys 1000000 --value-size 256 --dir $(BENCH_DIR) --json $(BENCH_DIR)/restart.json $(BENCH_FLAGS)
+
+.PHONY: bench-tools
+bench-tools: build $(BIN)/etcd
+	cd bench && $(GO) build -trimpath -o ../$(BIN)/bench .
+
+.PHONY: generate
+generate: $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc ## regenerate generated code; needs protoc on the path
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(GO) generate ./...
+
+.PHONY: tools
+tools: $(BIN)/golangci-lint $(BIN)/gofumpt $(BIN)/etcd $(BIN)/etcdctl ## build the tools of the pinned versions into bin/
+
+.PHONY: clean
+clean: ## remove what was built and measured
+	rm -rf $(BIN) .cache
+
+# Tools are built from their Go modules at the versions that tools/*/go.mod pin,
+# and again only when those files change. etcd is a module of its own, so
+# that it is built with the very dependencies that its release names.
+$(BIN)/golangci-lint: tools/lint/go.mod tools/lint/go.sum
+	$(call build-tool,lint,github.com/golangci/golangci-lint/v2/cmd/golangci-lint)
+
+$(BIN)/gofumpt: tools/lint/go.mod tools/lint/go.sum
+	$(call build-tool,lint,mvdan.cc/gofumpt)
+
+$(BIN)/etcd: tools/etcd/go.mod tools/etcd/go.sum
+	$(call build-tool,etcd,go.etcd.io/etcd/server/v3)
+
+$(BIN)/etcdctl: tools/etcd/go.mod tools/etcd/go.sum
+	$(call build-tool,etcd,go.etcd.io/etcd/etcdctl/v3)
+
+$(BIN)/protoc-gen-go: tools/proto/go.mod tools/proto/go.sum
+	$(call build-tool,proto,google.golang.org/protobuf/cmd/protoc-gen-go)
+
+$(BIN)/protoc-gen-go-grpc: tools/proto/go.mod tools/proto/go.sum
+	$(call build-tool,proto,google.golang.org/grpc/cmd/protoc-gen-go-grpc)
+
+# The touch is for go build, which leaves a binary that is up to date as it is.
+define build-tool
+	cd tools/$(1) && $(GO) build -trimpath -o ../../$@ $(2)
+	@touch $@
+endef

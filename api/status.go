@@ -1,0 +1,47 @@
+package api
+
+import "chainfire"
+
+// NewStatusResponse is a cluster's status as it travels.
+func NewStatusResponse(s *chainfire.ClusterStatus) *StatusResponse {
+	out := &StatusResponse{
+		Header: &Header{
+			ClusterId: s.Header.ClusterID, MemberId: s.Header.MemberID,
+			Revision: s.Header.Revision, RaftTerm: s.Header.RaftTerm,
+		},
+		Leader: s.Leader, Healthy: s.Healthy, FailureTolerance: int32(min(s.FailureTolerance, 1<<20)),
+		LastIndex: s.LastIndex, CommitIndex: s.CommitIndex,
+	}
+	for _, m := range s.Members {
+		out.Members = append(out.Members, &MemberStatus{
+			Member: &Member{Id: m.ID, Name: m.Name, PeerUrls: m.PeerURLs, ClientUrls: m.ClientURLs, Learner: m.Learner},
+			Phase:  string(m.Phase), Leader: m.Leader, MatchIndex: m.MatchIndex, AppliedIndex: m.AppliedIndex,
+			Active: m.Active, LastContactMillis: m.LastContactMillis, Reason: m.Reason,
+		})
+	}
+	return out
+}
+
+// ClusterStatus is the status that a StatusResponse carries.
+func (x *StatusResponse) ClusterStatus() *chainfire.ClusterStatus {
+	h := x.GetHeader()
+	out := &chainfire.ClusterStatus{
+		Header: chainfire.Header{
+			ClusterID: h.GetClusterId(), MemberID: h.GetMemberId(),
+			Revision: h.GetRevision(), RaftTerm: h.GetRaftTerm(),
+		},
+		Leader: x.GetLeader(), Healthy: x.GetHealthy(), FailureTolerance: int(x.GetFailureTolerance()),
+		LastIndex: x.GetLastIndex(), CommitIndex: x.GetCommitIndex(),
+	}
+	for _, s := range x.GetMembers() {
+		m := s.GetMember()
+		out.Members = append(out.Members, chainfire.MemberStatus{
+			MemberInfo: chainfire.MemberInfo{
+				ID: m.GetId(), Name: m.GetName(), PeerURLs: m.GetPeerUrls(), ClientURLs: m.GetClientUrls(), Learner: m.GetLearner(),
+			},
+			Phase: chainfire.MemberPhase(s.GetPhase()), Leader: s.GetLeader(), MatchIndex: s.GetMatchIndex(),
+			AppliedIndex: s.GetAppliedIndex(), Active: s.GetActive(), LastContactMillis: s.GetLastContactMillis(), Reason: s.GetReason(),
+		})
+	}
+	return out
+}

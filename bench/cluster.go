@@ -1,0 +1,227 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+const (
+	// readyTimeout bounds how long a cluster may take to form.
+	readyTimeout = 2 * time.Minute
+	readyPoll    = 50 * time.Millisecond
+)
+
+// cluster is a running cluster on this machine.
+type cluster struct {
+	sys     system
+	seats   []seat
+	members []*process
+}
+
+// startCluster starts a cluster of n members below dir and waits until each of
+// them serves. On an error nothing is left running. Call it on the main
+// goroutine.
+func startCluster(ctx context.Context, sys system, n int, dir string) (*cluster, error) {
+	seats, err := newSeats(sys.name, n, dir)
+	if err != nil {
+		return nil, err
+	}
+	c := &cluster{sys: sys, seats: seats}
+	if err := c.form(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("start %s: %w", sys.name, err), c.stop())
+	}
+	return c, nil
+}
+
+func (c *cluster) form(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	for i := range c.seats {
+		if err := c.startMember(i); err != nil {
+			return err
+		}
+		if i == 0 && c.sys.joins {
+			if err := c.await(ctx, 1); err != nil {
+				return err
+			}
+		}
+	}
+	return c.await(ctx, len(c.seats))
+}
+
+// startMember starts member i, the first time or again on its data.
+func (c *cluster) startMember(i int) error {
+	p, err := startProcess(c.sys.binary, c.sys.args(c.seats, i), c.seats[i].dir+".log")
+	if err != nil {
+		return err
+	}
+	if i < len(c.members) {
+		c.members[i] = p
+	} else {
+		c.members = append(c.members, p)
+	}
+	return nil
+}
+
+// await waits until the first n members are voters that serve reads.
+func (c *cluster) await(ctx context.Context, n int) error {
+	tick := time.NewTicker(readyPoll)
+	defer tick.Stop()
+	for {
+		err := c.ready(ctx, n)
+		if err == nil {
+			return nil
+		}
+		for _, m := range c.members {
+			if ended := m.running(); ended != nil {
+				return ended
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("not ready: %w; last: %w; output of the last member ends:\n%s",
+				context.Cause(ctx), err, c.members[len(c.members)-1].logTail())
+		case <-tick.C:
+		}
+	}
+}
+
+func (c *cluster) ready(ctx context.Context, n int) error {
+	for _, s := range c.seats[:n] {
+		if err := serves(ctx, s.client, n); err != nil {
+			return fmt.Errorf("member %s: %w", s.name, err)
+		}
+	}
+	return nil
+}
+
+// serves asks one member whether it is one of n voters, has a leader, and
+// answers a linearizable read.
+func serves(ctx context.Context, endpoint string, n int) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if err := listens(ctx, endpoint); err != nil {
+		return err
+	}
+	cl, err := dial([]string{endpoint})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, cl.Close()) }()
+	list, err := cl.MemberList(ctx)
+	if err != nil {
+		return err
+	}
+	if len(list.Members) != n {
+		return fmt.Errorf("sees %d members, not %d", len(list.Members), n)
+	}
+	for _, m := range list.Members {
+		if m.IsLearner {
+			return fmt.Errorf("sees member %s still learning", m.Name)
+		}
+	}
+	status, err := cl.Status(ctx, endpoint)
+	if err != nil {
+		return err
+	}
+	if status.Leader == 0 {
+		return errors.New("knows no leader")
+	}
+	_, err = cl.Get(ctx, keyName(0), clientv3.WithCountOnly())
+	return err
+}
+
+// listens tries a port once. It comes before a client of gRPC, which would wait
+// a whole second between its attempts.
+func listens(ctx context.Context, endpoint string) error {
+	dialer := net.Dialer{Timeout: time.Second}
+	conn, err := dialer.DialContext(ctx, "tcp", endpoint)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+func (c *cluster) endpoints() []string {
+	var out []string
+	for _, s := range c.seats {
+		out = append(out, s.client)
+	}
+	return out
+}
+
+// usage adds up what the members have used; the peak is that of the largest.
+func (c *cluster) usage() (usage, error) {
+	var sum usage
+	for _, m := range c.members {
+		if err := m.running(); err != nil {
+			return usage{}, err
+		}
+		u, err := usageOf(m.pid())
+		if err != nil {
+			return usage{}, err
+		}
+		sum.CPU += u.CPU
+		sum.RSS += u.RSS
+		sum.PeakRSS = max(sum.PeakRSS, u.PeakRSS)
+	}
+	return sum, nil
+}
+
+// stop ends every member, the last one first.
+func (c *cluster) stop() error {
+	var errs []error
+	for i := len(c.members) - 1; i >= 0; i-- {
+		errs = append(errs, c.members[i].stop())
+	}
+	return errors.Join(errs...)
+}
+
+// newSeats makes a folder and two free ports for each of n members.
+func newSeats(name string, n int, dir string) ([]seat, error) {
+	ports, err := freePorts(2 * n)
+	if err != nil {
+		return nil, err
+	}
+	var seats []seat
+	for i := range n {
+		s := seat{
+			name:   fmt.Sprintf("%s-%d", name, i+1),
+			client: ports[2*i],
+			peer:   ports[2*i+1],
+		}
+		s.dir = filepath.Join(dir, s.name)
+		if err := os.MkdirAll(s.dir, 0o700); err != nil {
+			return nil, fmt.Errorf("make data folder: %w", err)
+		}
+		seats = append(seats, s)
+	}
+	return seats, nil
+}
+
+// freePorts finds loopback addresses that nobody listens on. All are held at
+// once, so that no two are the same.
+func freePorts(n int) (addrs []string, err error) {
+	var held []net.Listener
+	defer func() {
+		for _, l := range held {
+			err = errors.Join(err, l.Close())
+		}
+	}()
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, fmt.Errorf("find a free port: %w", err)
+		}
+		held = append(held, l)
+		addrs = append(addrs, l.Addr().String())
+	}
+	return addrs, nil
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+// seat is where one member of a cluster runs.
+type seat struct {
+	name, dir string
+	// client and peer are its addresses as host:port.
+	client, peer string
+}
+
+// system is a product that is measured: how its members are started.
+type system struct {
+	name   string
+	binary string
+	// versionArgs print the version, in the first line.
+	versionArgs []string
+	// args are the arguments that start member i of a cluster.
+	args func(seats []seat, i int) []string
+	// joins says that the first member must serve before others can start.
+	joins bool
+}
+
+// newEtcd is etcd with its defaults, but for the quota: a million keys and what
+// was written over them do not fit into the 2 GiB it allows.
+func newEtcd(binary string) system {
+	return system{
+		name:        "etcd",
+		binary:      binary,
+		versionArgs: []string{"--version"},
+		args: func(seats []seat, i int) []string {
+			var initial []string
+			for _, s := range seats {
+				initial = append(initial, s.name+"=http://"+s.peer)
+			}
+			s := seats[i]
+			return []string{
+				"--name", s.name,
+				"--data-dir", s.dir,
+				"--listen-client-urls", "http://" + s.client,
+				"--advertise-client-urls", "http://" + s.client,
+				"--listen-peer-urls", "http://" + s.peer,
+				"--initial-advertise-peer-urls", "http://" + s.peer,
+				"--initial-cluster", strings.Join(initial, ","),
+				"--initial-cluster-state", "new",
+				"--quota-backend-bytes", fmt.Sprint(int64(8) << 30),
+				"--log-level", "error",
+			}
+		},
+	}
+}
+
+// newChainFire is ChainFire with its defaults: one member, which the others
+// join.
+func newChainFire(binary string) system {
+	return system{
+		name:        "chainfire",
+		binary:      binary,
+		versionArgs: []string{"version"},
+		joins:       true,
+		args: func(seats []seat, i int) []string {
+			s := seats[i]
+			args := []string{
+				"serve",
+				"--name", s.name,
+				"--data-dir", s.dir,
+				"--listen-client", s.client,
+				"--listen-peer", s.peer,
+			}
+			if i > 0 {
+				args = append(args, "--join", seats[0].peer)
+			}
+			return args
+		},
+	}
+}
+
+// version asks the binary for its version.
+func (s system) version(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, s.binary, s.versionArgs...).Output()
+	if err != nil {
+		return "", fmt.Errorf("ask %s for its version: %w", s.binary, err)
+	}
+	first, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+	return first, nil
+}

@@ -1,0 +1,90 @@
+// Package chainfire is the vocabulary of the system: requests, results, errors
+// and the promises between its rooms. It holds no machinery: API packages speak
+// to a running member only through the interfaces declared here, and the rooms
+// below them implement those interfaces.
+//
+// The names follow the etcd v3 data model: one key space, every change to it
+// numbered by a revision, and transactions that compare and then act.
+package chainfire
+
+import "context"
+
+// Header says which member answered, and at which point of the cluster's life.
+type Header struct {
+	ClusterID uint64
+	MemberID  uint64
+	// Revision is the key space's revision when the answer was made, also on
+	// reads of an older revision.
+	Revision int64
+	// RaftTerm is the term of the answering member.
+	RaftTerm uint64
+}
+
+// KV is the key space of a running member. All methods may be called from any
+// goroutine, honour the context's deadline, and return the sentinel errors of
+// this package (error.go) so that each protocol can map them to its own codes.
+type KV interface {
+	// Range reads one key or an interval. Unless Serializable is set the answer
+	// is linearizable: it reflects every write acknowledged before the call.
+	Range(ctx context.Context, r *RangeRequest) (*RangeResponse, error)
+	// Put writes one key. It returns after the write is durable on a majority
+	// and applied on this member.
+	Put(ctx context.Context, r *PutRequest) (*PutResponse, error)
+	// DeleteRange removes one key or an interval, in one revision.
+	DeleteRange(ctx context.Context, r *DeleteRangeRequest) (*DeleteRangeResponse, error)
+	// Txn compares, then performs one of two lists of operations, in at most
+	// one revision. A transaction without writes is a linearizable read.
+	Txn(ctx context.Context, r *TxnRequest) (*TxnResponse, error)
+	// Compact drops what was superseded at or before a revision.
+	Compact(ctx context.Context, r *CompactRequest) (*CompactResponse, error)
+}
+
+// Watcher opens watch streams on a running member.
+type Watcher interface {
+	// NewWatchStream opens a stream that any number of watches share. The
+	// caller closes it.
+	NewWatchStream() WatchStream
+	// Revision is the member's current applied revision.
+	Revision() int64
+	// Header is a header at the member's current revision.
+	Header() Header
+}
+
+// Cluster is the membership of the cluster as a member's API offers it. The
+// explicit calls do what they say, bounded in time, on any member.
+type Cluster interface {
+	// MemberAdd adds a member that has not started yet, as a learner or as a voter.
+	MemberAdd(ctx context.Context, r *MemberAddRequest) (*MemberChange, error)
+	// MemberRemove removes a member for good: its id never returns.
+	MemberRemove(ctx context.Context, id uint64) (*MemberChange, error)
+	// MemberUpdate changes a member's peer URLs.
+	MemberUpdate(ctx context.Context, id uint64, peerURLs []string) (*MemberChange, error)
+	// MemberPromote makes a caught-up learner a voter. It returns
+	// ErrLearnerNotReady while the learner has not applied what the log
+	// held when it was asked.
+	MemberPromote(ctx context.Context, id uint64) (*MemberChange, error)
+	// Members lists the members; linearizable waits for a quorum round first.
+	Members(ctx context.Context, linearizable bool) (*MemberChange, error)
+}
+
+// Maintenance is what operators and health checks ask of one member.
+type Maintenance interface {
+	// Status describes this member. It takes no quorum round.
+	Status(ctx context.Context) (*Status, error)
+	// MoveLeader hands leadership to a voter. It must be asked of the leader.
+	MoveLeader(ctx context.Context, target uint64) error
+	// Health returns nil when this member knows a leader and, if linearizable
+	// is set, when a linearizable read succeeds.
+	Health(ctx context.Context, linearizable bool) error
+	// ClusterStatus describes the whole cluster as this member sees it; asked
+	// of a follower it is answered by the leader.
+	ClusterStatus(ctx context.Context) (*ClusterStatus, error)
+}
+
+// Member is everything an API package needs of one running member.
+type Member interface {
+	KV
+	Watcher
+	Cluster
+	Maintenance
+}

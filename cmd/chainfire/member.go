@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+func newMember(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "member",
+		Short: "Who is in the cluster: list, add, promote, remove",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newMemberList(a), newMemberAdd(a), newMemberPromote(a), newMemberRemove(a))
+	return cmd
+}
+
+func newMemberList(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List the members",
+		Long: `List the members. 'chainfire status' shows how they are.
+
+With -w json: {"header":{..},"members":[{"id":"..","name":"..","role":"voter",
+"peer_urls":[..],"client_urls":[..]}]}, the role being voter or learner.`,
+		Args: needArgs(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.withClient(cmd.Context(), func(ctx context.Context, c *clientv3.Client) error {
+				r, err := c.MemberList(ctx)
+				if err != nil {
+					return fmt.Errorf("list the members: %w", err)
+				}
+				return a.printMembers(r.Header, r.Members)
+			})
+		},
+	}
+}
+
+func newMemberAdd(a *app) *cobra.Command {
+	var learner bool
+	cmd := &cobra.Command{
+		Use:   "add PEER_URL[,PEER_URL...]",
+		Short: "Add a member by hand, before it is started",
+		Long: `Add a member that is not started yet, by the address at which the others will
+reach it. As a voter it counts at once, also while it is down.
+
+'chainfire serve --join' needs none of this: it adds its member by itself, when
+that member is ready.`,
+		Args: needArgs(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			urls := strings.Split(args[0], ",")
+			for i, u := range urls {
+				if !strings.Contains(u, "://") {
+					urls[i] = "http://" + u
+				}
+			}
+			return a.withClient(cmd.Context(), func(ctx context.Context, c *clientv3.Client) error {
+				add := c.MemberAdd
+				if learner {
+					add = c.MemberAddAsLearner
+				}
+				r, err := add(ctx, urls)
+				if err != nil {
+					return fmt.Errorf("add a member at %s: %w", args[0], err)
+				}
+				return a.printMemberChange(r.Header, r.Members, fmt.Sprintf(
+					"member %s added; start it with that peer address and --join", memberID(r.Member.GetID())))
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&learner, "learner", false, "as a learner, which counts in no majority until it is promoted")
+	return cmd
+}
+
+func newMemberPromote(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "promote ID|NAME",
+		Short: "Make a learner a voter, by hand",
+		Long: `Make a learner that has caught up a voter, also where that makes the number of
+voters even. Members that came by 'serve --join' become voters by themselves as
+soon as their number is odd.`,
+		Args: needArgs(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.withMember(cmd.Context(), args[0], func(ctx context.Context, c *clientv3.Client, id uint64) error {
+				r, err := c.MemberPromote(ctx, id)
+				if err != nil {
+					return fmt.Errorf("promote member %s: %w", memberID(id), err)
+				}
+				return a.printMemberChange(r.Header, r.Members, fmt.Sprintf("member %s is a voter", memberID(id)))
+			})
+		},
+	}
+}
+
+func newMemberRemove(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "remove ID|NAME",
+		Short: "Take a member out of the cluster for good",
+		Long: `Take a member out of the cluster for good: its id never comes back. To come in
+again it joins with an empty data directory.`,
+		Args: needArgs(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.withMember(cmd.Context(), args[0], func(ctx context.Context, c *clientv3.Client, id uint64) error {
+				r, err := c.MemberRemove(ctx, id)
+				if err != nil {
+					return fmt.Errorf("remove member %s: %w", memberID(id), err)
+				}
+				return a.printMemberChange(r.Header, r.Members, fmt.Sprintf("member %s removed", memberID(id)))
+			})
+		},
+	}
+}
+
+// withMember runs a request on the member that is named by its id or name.
+func (a *app) withMember(ctx context.Context, who string, do func(context.Context, *clientv3.Client, uint64) error) error {
+	return a.withClient(ctx, func(ctx context.Context, c *clientv3.Client) error {
+		r, err := c.MemberList(ctx)
+		if err != nil {
+			return fmt.Errorf("list the members: %w", err)
+		}
+		id, err := findMember(r.Members, who)
+		if err != nil {
+			return err
+		}
+		return do(ctx, c, id)
+	})
+}
+
+// findMember finds a member by name, or by id: in decimal as this command prints
+// it, or in hexadecimal after 0x.
+func findMember(members []*etcdserverpb.Member, who string) (uint64, error) {
+	for _, m := range members {
+		if who != "" && m.GetName() == who {
+			return m.GetID(), nil
+		}
+	}
+	if id, err := strconv.ParseUint(who, 0, 64); err == nil && id != 0 {
+		return id, nil // also one that is no member: the cluster says what became of it
+	}
+	var names []string
+	for _, m := range members {
+		names = append(names, fmt.Sprintf("%s (%s)", memberID(m.GetID()), m.GetName()))
+	}
+	return 0, fmt.Errorf("no member is called %q; there are %s", who, strings.Join(names, ", "))
+}
+
+// jsonMember is a member as -w json prints it.
+type jsonMember struct {
+	ID         string   `json:"id"`
+	Name       string   `json:"name"`
+	Role       string   `json:"role"`
+	PeerURLs   []string `json:"peer_urls"`
+	ClientURLs []string `json:"client_urls"`
+}
+
+func role(learner bool) string {
+	if learner {
+		return "learner"
+	}
+	return "voter"
+}
+
+type jsonMembers struct {
+	Header  *jsonHeader  `json:"header"`
+	Members []jsonMember `json:"members"`
+}
+
+func (a *app) printMembers(h *etcdserverpb.ResponseHeader, members []*etcdserverpb.Member) error {
+	if a.format == formatJSON {
+		out := jsonMembers{Header: newJSONHeader(h), Members: []jsonMember{}}
+		for _, m := range members {
+			out.Members = append(out.Members, jsonMember{
+				ID: memberID(m.GetID()), Name: m.GetName(), Role: role(m.GetIsLearner()),
+				PeerURLs: m.GetPeerURLs(), ClientURLs: m.GetClientURLs(),
+			})
+		}
+		return a.printJSON(out)
+	}
+	rows := [][]string{{"ID", "NAME", "ROLE", "PEER ADDRESS", "CLIENT ADDRESS"}}
+	for _, m := range members {
+		rows = append(rows, []string{
+			memberID(m.GetID()), orDash(m.GetName()), role(m.GetIsLearner()),
+			orDash(strings.Join(m.GetPeerURLs(), ",")), orDash(strings.Join(m.GetClientURLs(), ",")),
+		})
+	}
+	return a.printTable(rows)
+}
+
+func (a *app) printMemberChange(h *etcdserverpb.ResponseHeader, members []*etcdserverpb.Member, what string) error {
+	if a.format != formatJSON {
+		if err := a.printf("%s\n\n", what); err != nil {
+			return err
+		}
+	}
+	return a.printMembers(h, members)
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+)
+
+// nextMember finds the line that adds one more member on this machine.
+type nextMember struct {
+	program      string
+	client, peer string
+	dataDir      string
+	remote       bool
+	// free reports whether an address can be listened on, exists whether there
+	// is a file or folder.
+	free, exists func(string) bool
+}
+
+// maxMembersHere bounds the search for ports: nobody runs more on one machine.
+const maxMembersHere = 50
+
+// line is the command. Its ports are those of this member and a multiple of 100,
+// as far as they are free now.
+func (n *nextMember) line() string {
+	args := []string{n.program, "serve", "--join", n.peer}
+	for i := 1; i <= maxMembersHere; i++ {
+		client, ok := addPort(n.client, 100*i)
+		peer, okPeer := addPort(n.peer, 100*i)
+		dir := fmt.Sprintf("%s-%d", strings.TrimRight(n.dataDir, "/"), i+1)
+		if !ok || !okPeer {
+			break
+		}
+		if n.exists(dir) || !n.free(client) || !n.free(peer) {
+			continue
+		}
+		args = append(args, "--listen-client", client, "--listen-peer", peer, "--data-dir", shellQuote(dir))
+		break
+	}
+	if n.remote {
+		args = append(args, "--insecure-listen-remote")
+	}
+	return strings.Join(args, " ")
+}
+
+func addPort(addr string, more int) (string, bool) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", false
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil || n+more > 65535 {
+		return "", false
+	}
+	return net.JoinHostPort(host, strconv.Itoa(n+more)), true
+}
+
+// shellQuote makes one word of s for a shell.
+func shellQuote(s string) string {
+	plain := strings.IndexFunc(s, func(r rune) bool {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
+			return false
+		}
+		return !strings.ContainsRune("_-./:@%+,=", r)
+	}) < 0
+	if plain && s != "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// readyText is what a member says once it serves.
+func readyText(cluster, member string, n nextMember) string {
+	endpoints := ""
+	if n.client != defaultClientAddr {
+		endpoints = " --endpoints " + n.client
+	}
+	return fmt.Sprintf(`
+member %s of cluster %s is ready
+  clients connect to  %s  (etcd v3; also /health, /version and /metrics)
+  members join at     %s
+  data                %s
+
+try it:
+  %s put%s greeting hello
+  %s status%s
+
+add a member on this machine:
+  %s
+
+`, member, cluster, n.client, n.peer, n.dataDir, n.program, endpoints, n.program, endpoints, n.line())
+}

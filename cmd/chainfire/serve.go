@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/cobra"
+
+	"chainfire/etcdapi"
+	"chainfire/join"
+	"chainfire/node"
+)
+
+// stopTimeout bounds a stop in good order.
+const stopTimeout = 10 * time.Second
+
+func newServe(a *app) *cobra.Command {
+	var o serveOptions
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run a member: the first of a cluster, or with --join one more",
+		Long: `Run a member until it is interrupted. An empty data folder begins a new cluster,
+or, with --join, becomes a member of the cluster that answers there: it is checked,
+seeded with a snapshot, replicates as a learner, and votes as soon as that makes
+the number of voters odd. A member that was stopped goes on with the same command,
+with or without --join.
+
+Standard output tells where clients connect, and the line that adds the next
+member; with --progress json it has one JSON object a line, the last of a start
+being {"step":"ready","client":"HOST:PORT","peer":"HOST:PORT",..}. The log goes to
+the error output.
+
+The first interrupt stops the member in good order: a leader hands leadership
+over. The second ends it at once, which loses nothing that was acknowledged.`,
+		Args: needArgs(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.check(); err != nil {
+				return err
+			}
+			return a.serve(cmd.Context(), &o)
+		},
+	}
+	o.flags(cmd.Flags())
+	return cmd
+}
+
+// serve runs a member until the context ends or the member does.
+func (a *app) serve(ctx context.Context, o *serveOptions) (err error) {
+	tuneMemory(a.getenv)
+	show, err := newProgress(o.progress, a.out)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, show.Close()) }()
+	log, err := a.logger(show.over(a.errOut))
+	if err != nil {
+		return err
+	}
+	// The port is taken first: a join must not be made for a member that cannot
+	// serve. Clients that come early wait for the answer.
+	lis, err := net.Listen("tcp", o.listenClient)
+	if err != nil {
+		return fmt.Errorf("listen for clients: %w; choose another address with --listen-client", err)
+	}
+	opts, err := o.nodeOptions(lis.Addr().String())
+	if err != nil {
+		return errors.Join(err, lis.Close())
+	}
+	opts.Logger = log
+	opts.Report = func(e join.Event) { show.show(newProgressEvent(e)) }
+	n, err := node.Start(ctx, opts)
+	if err != nil {
+		return errors.Join(fmt.Errorf("start the member: %w", err), lis.Close())
+	}
+	m := &servedMember{app: a, opts: o, node: n, log: log, show: show, lis: lis}
+	return m.run(ctx)
+}
+
+// servedMember is a running member with its client port.
+type servedMember struct {
+	app  *app
+	opts *serveOptions
+	node *node.Node
+	log  *slog.Logger
+	show *progress
+	lis  net.Listener
+}
+
+func (m *servedMember) run(ctx context.Context) error {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	api, err := etcdapi.New(etcdapi.Options{
+		Member: m.node, Logger: m.log, Registry: registry,
+		MaxRequestBytes: int(m.opts.maxRequestBytes), Register: m.node.RegisterCluster,
+	})
+	if err != nil {
+		return errors.Join(fmt.Errorf("start the client port: %w", err), m.lis.Close(), m.stopNode())
+	}
+	served := make(chan error, 1)
+	go func() { served <- api.Serve(m.lis) }()
+	err = m.announce()
+	if err == nil {
+		err = m.wait(ctx, served)
+	}
+	m.log.Info("stopping")
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	if serr := api.Shutdown(stopping); serr != nil {
+		m.log.Warn("the client port was closed with requests under way", "err", serr)
+	}
+	return errors.Join(err, m.stopNode())
+}
+
+// wait returns nil when the context ends, and why when anything else does.
+func (m *servedMember) wait(ctx context.Context, served <-chan error) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-m.node.Done():
+		if err := m.node.Err(); err != nil {
+			return fmt.Errorf("the member stopped: %w", err)
+		}
+		return errors.New("the member stopped")
+	case err := <-served:
+		if err == nil {
+			err = errors.New("it was closed")
+		}
+		return fmt.Errorf("the client port failed: %w", err)
+	}
+}
+
+func (m *servedMember) stopNode() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	if err := m.node.Stop(ctx); err != nil {
+		return fmt.Errorf("stop the member: %w", err)
+	}
+	return nil
+}
+
+// announce tells that the member serves, and how to go on from here.
+func (m *servedMember) announce() error {
+	peer, err := join.HostPort(m.node.AdvertisePeer())
+	if err != nil {
+		return fmt.Errorf("the address of this member: %w", err)
+	}
+	client := m.lis.Addr().String()
+	if m.show.mode == progressJSON {
+		m.show.show(progressEvent{
+			Time: time.Now(), Step: stepReady, Client: client, Peer: peer,
+			Cluster: clusterID(m.node.ClusterID()), Member: memberID(m.node.ID()),
+		})
+		return nil
+	}
+	next := nextMember{
+		program: m.app.program, client: client, peer: peer, dataDir: m.opts.dataDir,
+		remote: m.opts.insecureListenRemote, free: portIsFree, exists: pathExists,
+	}
+	return m.app.printf("%s", readyText(clusterID(m.node.ClusterID()), memberID(m.node.ID()), next))
+}
+
+func pathExists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// portIsFree tries to listen at an address.
+func portIsFree(addr string) bool {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return false
+	}
+	return l.Close() == nil
+}

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"chainfire/api"
+	"chainfire/internal/disk"
+	"chainfire/join"
+	"chainfire/snapshot"
+)
+
+func newSnapshot(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "snapshot",
+		Short: "Save the state of the cluster",
+		Args:  needArgs(0, 0),
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newSnapshotSave(a))
+	return cmd
+}
+
+func newSnapshotSave(a *app) *cobra.Command {
+	var s snapshotSave
+	cmd := &cobra.Command{
+		Use:   "save FILE",
+		Short: "Save a member's state into a file",
+		Long: `Pull a snapshot of a member and save it as FILE. It holds every write that was
+acknowledged before the command began. What is pulled is checked block by block,
+and FILE.tmp is a folder that is used meanwhile; an interrupted save goes on there
+when it is run again. FILE appears once it is complete, durable and read back.
+
+FILE is in ChainFire's own format, not etcd's: a tar of the files of the store and
+of the manifest SNAPSHOT, with the checksums of all of them.
+
+The member is reached at its peer address, which is asked for at --endpoints.
+
+With -w json: {"file":"..","bytes":N,"cluster_id":"..","index":N,"term":N,"files":N}`,
+		Args: needArgs(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s.file = args[0]
+			return a.saveSnapshot(cmd.Context(), &s)
+		},
+	}
+	cmd.Flags().StringVar(&s.peer, "peer", "", "peer address of the member to take it from, HOST[:PORT] (default: that of an endpoint)")
+	cmd.Flags().BoolVar(&s.force, "force", false, "write over FILE")
+	cmd.Flags().DurationVar(&s.within, "within", time.Hour, "how long the whole may take")
+	return cmd
+}
+
+// snapshotSave is one save.
+type snapshotSave struct {
+	file, peer string
+	force      bool
+	within     time.Duration
+	// What the cluster said.
+	cluster, member, index uint64
+}
+
+func (s *snapshotSave) tmp() string { return s.file + ".tmp" }
+
+func (a *app) saveSnapshot(ctx context.Context, s *snapshotSave) (err error) {
+	if !s.force && pathExists(s.file) {
+		return fmt.Errorf("%s exists: choose another name, or add --force to write over it", s.file)
+	}
+	if s.within <= 0 {
+		return fmt.Errorf("--within %v: give a time above 0, as 1h", s.within)
+	}
+	if err := a.locate(ctx, s); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.within)
+	defer cancel()
+	bar, err := newProgress(progressAuto, a.errOut)
+	if err != nil {
+		return err
+	}
+	// The folder may be one that a save before this one left; it is never one
+	// that holds anything else.
+	if err := checkSaveFolder(s.tmp()); err != nil {
+		return err
+	}
+	err = s.pull(ctx, func(done, total int64) {
+		bar.show(progressEvent{Step: string(join.StepSeed), Text: "from " + s.peer, Done: done, Total: total})
+	})
+	if err = errors.Join(err, bar.Close()); err != nil {
+		return err
+	}
+	m, err := snapshot.Load(disk.OS(), s.tmp())
+	if err != nil {
+		return fmt.Errorf("load what was pulled: %w", err)
+	}
+	size, err := writeArchive(ctx, s.tmp(), s.file, m)
+	if err != nil {
+		return err
+	}
+	if err := os.RemoveAll(s.tmp()); err != nil {
+		return fmt.Errorf("remove the folder used meanwhile: %w", err)
+	}
+	return a.printSaved(s, m, size)
+}
+
+// locate asks the endpoints in turn who they are, where their peer port is, and
+// for an index that holds everything acknowledged so far.
+func (a *app) locate(ctx context.Context, s *snapshotSave) error {
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
+	if err := reachable(ctx, a.endpoints); err != nil {
+		return err
+	}
+	var errs []error
+	for _, e := range a.endpoints {
+		err := s.ask(ctx, e)
+		if err == nil {
+			return nil
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", e, err))
+	}
+	return fmt.Errorf("no member can tell what to save: %w", errors.Join(errs...))
+}
+
+func (s *snapshotSave) ask(ctx context.Context, endpoint string) (err error) {
+	// A client of this member alone: once it has answered a linearizable read,
+	// it has applied everything that was acknowledged before.
+	c, err := etcdClient(ctx, []string{endpoint})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	if _, err := c.Get(ctx, "\x00", clientv3.WithCountOnly()); err != nil {
+		return err
+	}
+	st, err := c.Status(ctx, endpoint)
+	if err != nil {
+		return err
+	}
+	s.cluster, s.member, s.index = st.Header.GetClusterId(), st.Header.GetMemberId(), st.RaftAppliedIndex
+	if s.peer != "" {
+		return nil
+	}
+	list, err := c.MemberList(ctx)
+	if err != nil {
+		return err
+	}
+	for _, m := range list.Members {
+		if m.GetID() == s.member && len(m.GetPeerURLs()) > 0 {
+			s.peer, err = join.HostPort(m.GetPeerURLs()[0])
+			return err
+		}
+	}
+	return fmt.Errorf("member %s has no peer address; name one with --peer", memberID(s.member))
+}
+
+// checkSaveFolder refuses a folder that is not one of an earlier save.
+func checkSaveFolder(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look at the folder for the pull: %w", err)
+	}
+	if len(entries) == 0 {
+		return nil
+	}
+	for _, e := range entries {
+		if name := e.Name(); name == snapshot.MarkName || filepath.Ext(name) == ".partial" {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s is in the way and is not what an earlier save left; move it, or choose another FILE", dir)
+}
+
+func (s *snapshotSave) pull(ctx context.Context, show func(done, total int64)) (err error) {
+	addr, err := join.Target(s.peer)
+	if err != nil {
+		return fmt.Errorf("--peer %q: give HOST or HOST:PORT of a member's peer port", s.peer)
+	}
+	s.peer = addr
+	conn, err := join.Dial(addr)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	_, err = snapshot.Fetch(ctx, snapshot.FetchOptions{
+		FS: disk.OS(), Dir: s.tmp(), ClusterID: s.cluster, MinIndex: s.index, Progress: show,
+		Source: &snapshot.GRPCSource{
+			Client: api.NewPeerClient(conn), Label: "peer " + addr, ClusterID: s.cluster, MemberID: s.member,
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("pull the snapshot: %w; run the command again to go on, or name another member with --peer", err)
+	}
+	return nil
+}
+
+func (a *app) printSaved(s *snapshotSave, m *snapshot.Manifest, size int64) error {
+	if a.format == formatJSON {
+		return a.printJSON(struct {
+			File    string `json:"file"`
+			Bytes   int64  `json:"bytes"`
+			Cluster string `json:"cluster_id"`
+			Index   uint64 `json:"index"`
+			Term    uint64 `json:"term"`
+			Files   int    `json:"files"`
+		}{s.file, size, clusterID(m.Meta.ClusterID), m.Meta.Index, m.Meta.Term, len(m.Files)})
+	}
+	return a.printf("saved %s: %s, log index %d of term %d, %d files, checked\n",
+		s.file, bytesText(size), m.Meta.Index, m.Meta.Term, len(m.Files))
+}

@@ -1,0 +1,89 @@
+package etcdapi
+
+import (
+	"context"
+	"strings"
+	"unicode/utf8"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"chainfire"
+)
+
+// etcdServices begins the method names to which etcd's rules for learners apply.
+const etcdServices = "/etcdserverpb."
+
+// gate refuses calls that this member cannot serve now, before their handlers
+// see them, in etcd's order: first what a learner does not serve, then a client
+// version that is no text, then a missing leader that the client insists on.
+type gate struct {
+	member  chainfire.Maintenance
+	monitor *monitor
+	streams *streamSet
+}
+
+func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	if !servedByLearner(req) && strings.HasPrefix(info.FullMethod, etcdServices) && g.monitor.isLearner(ctx) {
+		return nil, rpctypes.ErrGRPCNotSupportedForLearner
+	}
+	if _, err := g.checkMetadata(ctx); err != nil {
+		return nil, err
+	}
+	return handler(ctx, req)
+}
+
+func (g *gate) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	parent := ss.Context()
+	if info.FullMethod != pb.Maintenance_Snapshot_FullMethodName &&
+		strings.HasPrefix(info.FullMethod, etcdServices) && g.monitor.isLearner(parent) {
+		return rpctypes.ErrGRPCNotSupportedForLearner
+	}
+	needsLeader, err := g.checkMetadata(parent)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(parent)
+	defer cancel(nil)
+	live := &liveStream{
+		end: cancel, needsLeader: needsLeader, finite: info.FullMethod == pb.KV_RangeStream_FullMethodName,
+	}
+	if err := g.streams.add(live); err != nil {
+		return err
+	}
+	defer g.streams.remove(live)
+	err = handler(srv, &contextStream{ServerStream: ss, ctx: ctx})
+	if err != nil && parent.Err() == nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// servedByLearner reports whether a learner answers the request.
+func servedByLearner(req any) bool {
+	switch r := req.(type) {
+	case *pb.StatusRequest:
+		return true
+	case *pb.RangeRequest:
+		return r.Serializable
+	}
+	return false
+}
+
+// checkMetadata looks at what the client says about itself. It reports whether
+// the call requires a leader.
+func (g *gate) checkMetadata(ctx context.Context) (needsLeader bool, err error) {
+	if v := metadata.ValueFromIncomingContext(ctx, rpctypes.MetadataClientAPIVersionKey); len(v) > 0 && !utf8.ValidString(v[0]) {
+		return false, rpctypes.ErrGRPCInvalidClientAPIVersion
+	}
+	v := metadata.ValueFromIncomingContext(ctx, rpctypes.MetadataRequireLeaderKey)
+	if len(v) == 0 || v[0] != rpctypes.MetadataHasLeader {
+		return false, nil
+	}
+	if err := g.member.Health(ctx, false); err != nil {
+		return true, rpctypes.ErrGRPCNoLeader
+	}
+	return true, nil
+}

@@ -1,0 +1,134 @@
+package etcdapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"chainfire"
+)
+
+// healthServer answers the probes of load balancers and kubelets.
+type healthServer struct {
+	member  chainfire.Member
+	log     *slog.Logger
+	timeout time.Duration
+}
+
+// report is the body of /health.
+type report struct {
+	Health string `json:"health"`
+	Reason string `json:"reason"`
+}
+
+// check is one named condition of /livez or /readyz.
+type check struct {
+	name string
+	run  func(context.Context) error
+}
+
+func (s *healthServer) register(mux *http.ServeMux) {
+	mux.HandleFunc("/health", onlyGet(s.serveHealth))
+	local := check{"serializable_read", func(ctx context.Context) error { return s.read(ctx, true) }}
+	agreed := check{"linearizable_read", func(ctx context.Context) error { return s.read(ctx, false) }}
+	voter := check{"non_learner", s.isVoter}
+	s.registerChecks(mux, "/livez", []check{local})
+	s.registerChecks(mux, "/readyz", []check{local, agreed, voter})
+}
+
+// read reads the smallest key there is.
+func (s *healthServer) read(ctx context.Context, serializable bool) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	_, err := s.member.Range(ctx, &chainfire.RangeRequest{
+		Key: []byte{0}, Limit: 1, KeysOnly: true, Serializable: serializable,
+	})
+	if err != nil {
+		return errors.New(errorText(err))
+	}
+	return nil
+}
+
+func (s *healthServer) isVoter(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	st, err := s.member.Status(ctx)
+	if err != nil {
+		return errors.New(errorText(err))
+	}
+	if st.Learner {
+		return errors.New("not supported for learner")
+	}
+	return nil
+}
+
+// serveHealth tells whether the member serves requests; with serializable=true,
+// whether it serves those that need no other member.
+func (s *healthServer) serveHealth(w http.ResponseWriter, r *http.Request) {
+	h := s.examine(r.Context(), r.URL.Query().Get("serializable") == "true")
+	body, err := json.Marshal(h)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	if h.Health != "true" {
+		s.log.Warn("member is not healthy", "reason", h.Reason)
+		http.Error(w, string(body), http.StatusServiceUnavailable)
+		return
+	}
+	write(w, s.log, "application/json", body)
+}
+
+func (s *healthServer) examine(ctx context.Context, serializable bool) report {
+	if !serializable && s.member.Health(ctx, false) != nil {
+		return report{Health: "false", Reason: "RAFT NO LEADER"}
+	}
+	if err := s.read(ctx, serializable); err != nil {
+		return report{Health: "false", Reason: "RANGE ERROR:" + err.Error()}
+	}
+	return report{Health: "true"}
+}
+
+// registerChecks serves all checks under path and each below it.
+func (s *healthServer) registerChecks(mux *http.ServeMux, path string, checks []check) {
+	mux.HandleFunc(path, onlyGet(func(w http.ResponseWriter, r *http.Request) {
+		excluded := r.URL.Query()["exclude"]
+		s.serveChecks(w, r, slices.DeleteFunc(slices.Clone(checks), func(c check) bool {
+			return slices.Contains(excluded, c.name)
+		}))
+	}))
+	for _, c := range checks {
+		mux.HandleFunc(path+"/"+c.name, onlyGet(func(w http.ResponseWriter, r *http.Request) {
+			s.serveChecks(w, r, []check{c})
+		}))
+	}
+}
+
+func (s *healthServer) serveChecks(w http.ResponseWriter, r *http.Request, checks []check) {
+	var lines strings.Builder
+	failed := false
+	for _, c := range checks {
+		if err := c.run(r.Context()); err != nil {
+			failed = true
+			fmt.Fprintf(&lines, "[-]%s failed: %v\n", c.name, err)
+		} else {
+			fmt.Fprintf(&lines, "[+]%s ok\n", c.name)
+		}
+	}
+	if failed {
+		s.log.Warn("health check failed", "path", r.URL.Path, "result", lines.String())
+		http.Error(w, lines.String(), http.StatusServiceUnavailable)
+		return
+	}
+	text := "ok\n"
+	if r.URL.Query().Has("verbose") {
+		text = lines.String() + text
+	}
+	write(w, s.log, "text/plain; charset=utf-8", []byte(text))
+}

@@ -1,0 +1,206 @@
+package etcdapi
+
+import (
+	"context"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/protobuf/proto"
+
+	"chainfire"
+)
+
+// kvServer is etcd's KV service. A new call in that service must not compile
+// here until it is written, hence the unsafe embedding.
+type kvServer struct {
+	member          chainfire.KV
+	maxRequestBytes int
+	maxTxnOps       int
+	pb.UnsafeKVServer
+}
+
+var _ pb.KVServer = (*kvServer)(nil)
+
+// checkSize refuses what etcd would not propose. As there, it comes after the
+// request's own checks.
+func (s *kvServer) checkSize(r proto.Message) error {
+	if proto.Size(r) > s.maxRequestBytes {
+		return rpctypes.ErrGRPCRequestTooLarge
+	}
+	return nil
+}
+
+// Range reads keys.
+func (s *kvServer) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResponse, error) {
+	if err := checkRange(r); err != nil {
+		return nil, err
+	}
+	var req chainfire.RangeRequest
+	fillRangeRequest(&req, r)
+	resp, err := s.member.Range(ctx, &req)
+	if err != nil {
+		return nil, toGRPC(err)
+	}
+	return newRangeResponse(resp), nil
+}
+
+// Put writes a key.
+func (s *kvServer) Put(ctx context.Context, r *pb.PutRequest) (*pb.PutResponse, error) {
+	if err := checkPut(r); err != nil {
+		return nil, err
+	}
+	if err := s.checkSize(r); err != nil {
+		return nil, err
+	}
+	var req chainfire.PutRequest
+	fillPutRequest(&req, r)
+	resp, err := s.member.Put(ctx, &req)
+	if err != nil {
+		return nil, toGRPC(err)
+	}
+	return newPutResponse(resp), nil
+}
+
+// DeleteRange removes keys.
+func (s *kvServer) DeleteRange(ctx context.Context, r *pb.DeleteRangeRequest) (*pb.DeleteRangeResponse, error) {
+	if err := checkDelete(r); err != nil {
+		return nil, err
+	}
+	if err := s.checkSize(r); err != nil {
+		return nil, err
+	}
+	var req chainfire.DeleteRangeRequest
+	fillDeleteRequest(&req, r)
+	resp, err := s.member.DeleteRange(ctx, &req)
+	if err != nil {
+		return nil, toGRPC(err)
+	}
+	return newDeleteResponse(resp), nil
+}
+
+// Txn compares and acts.
+func (s *kvServer) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, error) {
+	if err := checkTxn(r, s.maxTxnOps); err != nil {
+		return nil, err
+	}
+	if err := checkOverlap(r); err != nil {
+		return nil, err
+	}
+	req := newTxnRequest(r)
+	if !req.IsReadOnly() {
+		if err := s.checkSize(r); err != nil {
+			return nil, err
+		}
+	}
+	resp, err := s.member.Txn(ctx, req)
+	if err != nil {
+		return nil, toGRPC(err)
+	}
+	out := newTxnResponse(resp)
+	fillHeader(out.Header, &resp.Header)
+	return out, nil
+}
+
+// Compact drops history.
+func (s *kvServer) Compact(ctx context.Context, r *pb.CompactionRequest) (*pb.CompactionResponse, error) {
+	resp, err := s.member.Compact(ctx, &chainfire.CompactRequest{Revision: r.Revision, Physical: r.Physical})
+	if err != nil {
+		return nil, toGRPC(err)
+	}
+	return &pb.CompactionResponse{Header: newHeader(resp.Header)}, nil
+}
+
+func checkRange(r *pb.RangeRequest) error {
+	if len(r.GetKey()) == 0 {
+		return rpctypes.ErrGRPCEmptyKey
+	}
+	if r.SortOrder < pb.RangeRequest_NONE || r.SortOrder > pb.RangeRequest_DESCEND {
+		return rpctypes.ErrGRPCInvalidSortOption
+	}
+	if r.SortTarget < pb.RangeRequest_KEY || r.SortTarget > pb.RangeRequest_VALUE {
+		return rpctypes.ErrGRPCInvalidSortOption
+	}
+	return nil
+}
+
+func checkPut(r *pb.PutRequest) error {
+	if len(r.GetKey()) == 0 {
+		return rpctypes.ErrGRPCEmptyKey
+	}
+	if r.IgnoreValue && len(r.Value) != 0 {
+		return rpctypes.ErrGRPCValueProvided
+	}
+	if r.IgnoreLease && r.Lease != 0 {
+		return rpctypes.ErrGRPCLeaseProvided
+	}
+	return nil
+}
+
+func checkDelete(r *pb.DeleteRangeRequest) error {
+	if len(r.GetKey()) == 0 {
+		return rpctypes.ErrGRPCEmptyKey
+	}
+	return nil
+}
+
+// fillRangeRequest converts a request that checkRange let pass. etcd sorts
+// upwards when a target but no order is given.
+func fillRangeRequest(to *chainfire.RangeRequest, r *pb.RangeRequest) {
+	order := chainfire.SortOrder(r.SortOrder)
+	if order == chainfire.SortNone && r.SortTarget != pb.RangeRequest_KEY {
+		order = chainfire.SortAscend
+	}
+	*to = chainfire.RangeRequest{
+		Key: r.Key, RangeEnd: r.RangeEnd, Limit: r.Limit, Revision: r.Revision,
+		SortOrder: order, SortTarget: chainfire.SortTarget(r.SortTarget),
+		Serializable: r.Serializable, KeysOnly: r.KeysOnly, CountOnly: r.CountOnly,
+		MinModRevision: r.MinModRevision, MaxModRevision: r.MaxModRevision,
+		MinCreateRevision: r.MinCreateRevision, MaxCreateRevision: r.MaxCreateRevision,
+	}
+}
+
+func fillPutRequest(to *chainfire.PutRequest, r *pb.PutRequest) {
+	*to = chainfire.PutRequest{
+		Key: r.Key, Value: r.Value, Lease: r.Lease, PrevKV: r.PrevKv,
+		IgnoreValue: r.IgnoreValue, IgnoreLease: r.IgnoreLease,
+	}
+}
+
+func fillDeleteRequest(to *chainfire.DeleteRangeRequest, r *pb.DeleteRangeRequest) {
+	*to = chainfire.DeleteRangeRequest{Key: r.Key, RangeEnd: r.RangeEnd, PrevKV: r.PrevKv}
+}
+
+// The answers are allocated together with their headers.
+
+func newRangeResponse(r *chainfire.RangeResponse) *pb.RangeResponse {
+	out := new(struct {
+		answer pb.RangeResponse
+		header pb.ResponseHeader
+	})
+	fillHeader(&out.header, &r.Header)
+	out.answer.Header = &out.header
+	out.answer.Kvs, out.answer.More, out.answer.Count = newKVs(r.KVs), r.More, r.Count
+	return &out.answer
+}
+
+func newPutResponse(r *chainfire.PutResponse) *pb.PutResponse {
+	out := new(struct {
+		answer pb.PutResponse
+		header pb.ResponseHeader
+	})
+	fillHeader(&out.header, &r.Header)
+	out.answer.Header = &out.header
+	out.answer.PrevKv = newKV(r.PrevKV)
+	return &out.answer
+}
+
+func newDeleteResponse(r *chainfire.DeleteRangeResponse) *pb.DeleteRangeResponse {
+	out := new(struct {
+		answer pb.DeleteRangeResponse
+		header pb.ResponseHeader
+	})
+	fillHeader(&out.header, &r.Header)
+	out.answer.Header = &out.header
+	out.answer.Deleted, out.answer.PrevKvs = r.Deleted, newKVs(r.PrevKVs)
+	return &out.answer
+}

@@ -1,0 +1,98 @@
+package etcdapi
+
+import (
+	"context"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"chainfire"
+)
+
+// maintenanceServer is etcd's Maintenance service.
+type maintenanceServer struct {
+	member interface {
+		chainfire.Maintenance
+		Header() chainfire.Header
+	}
+	pb.UnsafeMaintenanceServer
+}
+
+var _ pb.MaintenanceServer = (*maintenanceServer)(nil)
+
+// unimplemented refuses a call of etcd's that this system has no answer to.
+func unimplemented(call, instead string) error {
+	return status.Errorf(codes.Unimplemented, "chainfire: Maintenance.%s is not implemented: %s", call, instead)
+}
+
+// Status describes this member. The version is that of etcd whose behavior is
+// offered, since clients choose what they use by it.
+func (s *maintenanceServer) Status(ctx context.Context, _ *pb.StatusRequest) (*pb.StatusResponse, error) {
+	st, err := s.member.Status(ctx)
+	if err != nil {
+		return nil, toGRPC(err)
+	}
+	out := &pb.StatusResponse{
+		Header: newHeader(st.Header), Version: etcdVersion, StorageVersion: etcdStorageVersion,
+		Leader: st.Leader, IsLearner: st.Learner, RaftTerm: st.Header.RaftTerm,
+		// What etcd calls its raft index is the index of the last commit.
+		RaftIndex: st.CommitIndex, RaftAppliedIndex: st.AppliedIndex,
+		DbSize: st.StoreBytes, DbSizeInUse: st.LiveBytes,
+		DowngradeInfo: &pb.DowngradeInfo{},
+	}
+	noLeader := chainfire.ErrNoLeader.Error()
+	if st.Leader == 0 {
+		out.Errors = append(out.Errors, errorText(chainfire.ErrNoLeader))
+	}
+	for _, e := range st.Errors {
+		if e != noLeader { // said above in etcd's words
+			out.Errors = append(out.Errors, e)
+		}
+	}
+	return out, nil
+}
+
+// MoveLeader hands leadership to another voter.
+func (s *maintenanceServer) MoveLeader(ctx context.Context, r *pb.MoveLeaderRequest) (*pb.MoveLeaderResponse, error) {
+	if err := s.member.MoveLeader(ctx, r.TargetID); err != nil {
+		return nil, toGRPC(err)
+	}
+	return &pb.MoveLeaderResponse{}, nil
+}
+
+// Alarm lists alarms. No part of this system raises one, so the list is empty;
+// etcdctl's health check needs it. Nothing can be raised by hand.
+func (s *maintenanceServer) Alarm(_ context.Context, r *pb.AlarmRequest) (*pb.AlarmResponse, error) {
+	switch r.Action {
+	case pb.AlarmRequest_GET, pb.AlarmRequest_DEACTIVATE:
+		return &pb.AlarmResponse{Header: newHeader(s.member.Header())}, nil
+	default:
+		return nil, unimplemented("Alarm", "alarms cannot be raised by hand")
+	}
+}
+
+// Defragment has nothing to do here: the store gives space back by itself.
+func (s *maintenanceServer) Defragment(context.Context, *pb.DefragmentRequest) (*pb.DefragmentResponse, error) {
+	return nil, unimplemented("Defragment", "the store gives space back by itself")
+}
+
+// Hash is etcd's hash of its own file format.
+func (s *maintenanceServer) Hash(context.Context, *pb.HashRequest) (*pb.HashResponse, error) {
+	return nil, unimplemented("Hash", "the store's file format is not etcd's")
+}
+
+// HashKV is etcd's hash of the key space.
+func (s *maintenanceServer) HashKV(context.Context, *pb.HashKVRequest) (*pb.HashKVResponse, error) {
+	return nil, unimplemented("HashKV", "members do not compute etcd's hash of the key space")
+}
+
+// Snapshot is a copy in etcd's file format.
+func (s *maintenanceServer) Snapshot(*pb.SnapshotRequest, pb.Maintenance_SnapshotServer) error {
+	return unimplemented("Snapshot", "use chainfire snapshot save")
+}
+
+// Downgrade is etcd's change of its storage version.
+func (s *maintenanceServer) Downgrade(context.Context, *pb.DowngradeRequest) (*pb.DowngradeResponse, error) {
+	return nil, unimplemented("Downgrade", "there is no older storage version")
+}

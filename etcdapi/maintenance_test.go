@@ -1,0 +1,102 @@
+package etcdapi
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"chainfire"
+)
+
+func TestStatusHasEveryFieldThatIsKnown(t *testing.T) {
+	f := start(t)
+	m := pb.NewMaintenanceClient(f.conn)
+	want := &pb.StatusResponse{
+		Header: header(1), Version: "3.7.3", StorageVersion: "3.7.0", DbSize: 4096, DbSizeInUse: 1024,
+		Leader: fakeID, RaftIndex: 20, RaftAppliedIndex: 10, RaftTerm: fakeTerm,
+		Errors: []string{"disk is slow"}, DowngradeInfo: &pb.DowngradeInfo{},
+	}
+	got, err := m.Status(bounded(t), &pb.StatusRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantProto(t, got, want)
+	f.set(func() { f.leader, f.learner = 0, true })
+	if got, err = m.Status(bounded(t), &pb.StatusRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	want.Leader, want.IsLearner, want.Errors = 0, true, []string{"etcdserver: no leader", "disk is slow"}
+	wantProto(t, got, want)
+}
+
+func TestLeadershipMovesOrSaysWhyNot(t *testing.T) {
+	f := start(t)
+	c := f.client(t)
+	if _, err := c.MoveLeader(bounded(t), 77); err != nil || f.leader != 77 {
+		t.Errorf("leader is %d, %v", f.leader, err)
+	}
+	f.set(func() {
+		f.hook = func(_ context.Context, call string) error {
+			if call == "MoveLeader" {
+				return chainfire.ErrNotLeader
+			}
+			return nil
+		}
+	})
+	_, err := pb.NewMaintenanceClient(f.conn).MoveLeader(bounded(t), &pb.MoveLeaderRequest{TargetID: 77})
+	wantStatus(t, err, status.Error(codes.FailedPrecondition, "etcdserver: not leader"))
+}
+
+func TestAlarmListIsEmptyForEtcdctlsHealthCheck(t *testing.T) {
+	f := start(t)
+	c := f.client(t)
+	resp, err := c.AlarmList(bounded(t))
+	if err != nil || len(resp.Alarms) != 0 {
+		t.Errorf("got %v, %v", resp, err)
+	}
+	_, err = pb.NewMaintenanceClient(f.conn).Alarm(bounded(t), &pb.AlarmRequest{Action: pb.AlarmRequest_ACTIVATE})
+	wantCode(t, err, codes.Unimplemented)
+}
+
+func TestCallsWithoutAnAnswerSayWhatToDoInstead(t *testing.T) {
+	f := start(t)
+	m := pb.NewMaintenanceClient(f.conn)
+	ctx := bounded(t)
+	for name, call := range map[string]func() error{
+		"Defragment": func() error { _, err := m.Defragment(ctx, &pb.DefragmentRequest{}); return err },
+		"Hash":       func() error { _, err := m.Hash(ctx, &pb.HashRequest{}); return err },
+		"HashKV":     func() error { _, err := m.HashKV(ctx, &pb.HashKVRequest{}); return err },
+		"Downgrade":  func() error { _, err := m.Downgrade(ctx, &pb.DowngradeRequest{}); return err },
+		"Snapshot": func() error {
+			s, err := m.Snapshot(ctx, &pb.SnapshotRequest{})
+			if err != nil {
+				return err
+			}
+			_, err = s.Recv()
+			return err
+		},
+	} {
+		err := call()
+		wantCode(t, err, codes.Unimplemented)
+		if !strings.Contains(err.Error(), "Maintenance."+name+" is not implemented: ") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, unknown := range []func(grpc.ClientConnInterface) error{
+		func(c grpc.ClientConnInterface) error {
+			_, err := pb.NewLeaseClient(c).LeaseGrant(ctx, &pb.LeaseGrantRequest{TTL: 1})
+			return err
+		},
+		func(c grpc.ClientConnInterface) error {
+			_, err := pb.NewAuthClient(c).AuthStatus(ctx, &pb.AuthStatusRequest{})
+			return err
+		},
+	} {
+		wantCode(t, unknown(f.conn), codes.Unimplemented)
+	}
+}

@@ -1,0 +1,192 @@
+// Package etcdapi offers a member to the clients of etcd 3.7: its gRPC services
+// for keys, watches, membership and maintenance, and on the same port its HTTP
+// paths for health, version and metrics. Answers, errors and the order of checks
+// are etcd's, down to the texts. The package knows a member only through the
+// interfaces of package chainfire.
+package etcdapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+
+	"chainfire/internal/sniff"
+)
+
+// ErrServerClosed is returned by Serve after Shutdown.
+var ErrServerClosed = errors.New("etcdapi: server is closed")
+
+// Server serves one member on any number of listeners. All methods may be
+// called from any goroutine.
+type Server struct {
+	log          *slog.Logger
+	sniffTimeout time.Duration
+	interval     time.Duration
+	grpc         *grpc.Server
+	http         *http.Server
+	health       *health.Server
+	monitor      *monitor
+	streams      *streamSet
+	// ctx ends with Shutdown; wg counts the monitor and the Serve calls.
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu        sync.Mutex
+	watching  bool
+	closed    bool
+	listeners map[*sniff.Listener]struct{}
+}
+
+// New makes a server. It starts no goroutine and opens no port; Serve does. It
+// returns an error if an option is out of range or if the registry already
+// holds metrics of the same names.
+func New(opts Options) (*Server, error) {
+	o, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	calls, err := newCallMetrics(o.Registry)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		log: o.Logger, sniffTimeout: o.SniffTimeout, interval: o.StatusInterval,
+		health: health.NewServer(), streams: newStreamSet(), listeners: make(map[*sniff.Listener]struct{}),
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.monitor = newMonitor(&o, s.streams)
+	if err := o.Registry.Register(newCollector(s.monitor, o.Logger)); err != nil {
+		return nil, fmt.Errorf("register member metrics: %w", err)
+	}
+	if s.http, err = newHTTPServer(&o); err != nil {
+		return nil, err
+	}
+	s.grpc = newGRPCServer(&o, calls, &gate{member: o.Member, monitor: s.monitor, streams: s.streams})
+	registerServices(s.grpc, &o, s.health)
+	calls.prepare(s.grpc.GetServiceInfo())
+	return s, nil
+}
+
+func newGRPCServer(o *Options, calls *callMetrics, g *gate) *grpc.Server {
+	return grpc.NewServer(
+		grpc.MaxRecvMsgSize(o.MaxRequestBytes+messageOverhead),
+		grpc.MaxSendMsgSize(math.MaxInt32),
+		grpc.MaxConcurrentStreams(o.MaxConcurrentStreams),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: o.KeepaliveMinTime}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: o.KeepaliveInterval, Timeout: o.KeepaliveTimeout}),
+		grpc.ChainUnaryInterceptor(calls.unary, g.unary),
+		grpc.ChainStreamInterceptor(calls.stream, g.stream),
+	)
+}
+
+func registerServices(gs *grpc.Server, o *Options, hs *health.Server) {
+	pb.RegisterKVServer(gs, &kvServer{member: o.Member, maxRequestBytes: o.MaxRequestBytes, maxTxnOps: o.MaxTxnOps})
+	pb.RegisterWatchServer(gs, &watchServer{
+		member: o.Member, log: o.Logger, maxMessage: o.MaxRequestBytes + messageOverhead,
+	})
+	pb.RegisterClusterServer(gs, &clusterServer{member: o.Member})
+	pb.RegisterMaintenanceServer(gs, &maintenanceServer{member: o.Member})
+	healthpb.RegisterHealthServer(gs, hs)
+	if o.Register != nil {
+		o.Register(gs)
+	}
+}
+
+// Serve accepts clients on lis until Shutdown, after which it returns
+// ErrServerClosed, or until lis fails. It closes lis. It may be called several
+// times, with different listeners.
+func (s *Server) Serve(lis net.Listener) error {
+	mux := sniff.New(lis, sniff.Options{Timeout: s.sniffTimeout, Logger: s.log})
+	if !s.enter(mux) {
+		return errors.Join(ErrServerClosed, mux.Close())
+	}
+	defer s.leave(mux)
+	grpcLis, httpLis := mux.HTTP2(), mux.HTTP1()
+	s.log.Info("serving clients", "addr", lis.Addr().String())
+
+	ended := make(chan error, 3)
+	go func() { ended <- mux.Serve() }()
+	go func() { ended <- s.grpc.Serve(grpcLis) }()
+	go func() { ended <- s.http.Serve(httpLis) }()
+	err := <-ended
+	closeErr := mux.Close()
+	for range 2 {
+		s.log.Debug("listener ended", "addr", lis.Addr().String(), "err", <-ended) // follows from the first
+	}
+	if s.ctx.Err() != nil {
+		return ErrServerClosed
+	}
+	return errors.Join(fmt.Errorf("serve clients on %s: %w", lis.Addr(), err), closeErr)
+}
+
+// enter takes a listener in, and starts the monitor with the first one.
+func (s *Server) enter(mux *sniff.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.listeners[mux] = struct{}{}
+	s.wg.Add(1)
+	if !s.watching {
+		s.watching = true
+		s.wg.Go(func() { s.monitor.run(s.ctx, s.interval) })
+	}
+	return true
+}
+
+func (s *Server) leave(mux *sniff.Listener) {
+	s.mu.Lock()
+	delete(s.listeners, mux)
+	s.mu.Unlock()
+	s.wg.Done()
+}
+
+// Shutdown stops accepting, ends the watch streams, waits for the calls in
+// flight and closes every connection. If ctx ends first, what is left is cut off
+// and its error is returned. The member itself is left running. A second call
+// does the same as the first.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.closed = true
+	s.cancel()
+	var errs []error
+	for mux := range s.listeners {
+		errs = append(errs, mux.Close())
+	}
+	s.mu.Unlock()
+	s.health.Shutdown()
+	s.streams.close(rpctypes.ErrGRPCStopped)
+
+	finished := make(chan struct{})
+	go func() {
+		s.grpc.GracefulStop()
+		close(finished)
+	}()
+	if err := s.http.Shutdown(ctx); err != nil {
+		errs = append(errs, fmt.Errorf("shut down http: %w", err), s.http.Close())
+	}
+	select {
+	case <-finished:
+	case <-ctx.Done():
+		s.grpc.Stop()
+		<-finished
+		errs = append(errs, fmt.Errorf("wait for calls in flight: %w", ctx.Err()))
+	}
+	s.wg.Wait()
+	return errors.Join(errs...)
+}

@@ -1,0 +1,403 @@
+package join
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"chainfire"
+	"chainfire/api"
+)
+
+// Record is a member or a reservation as the replicated state has it.
+type Record struct {
+	chainfire.MemberInfo
+	Incarnation uint64
+	Phase       chainfire.MemberPhase
+	// ReservedIndex is the log index of its reservation.
+	ReservedIndex uint64
+}
+
+// ErrNameExists says that a live member has the newcomer's name.
+var ErrNameExists = errors.New("member name already exists")
+
+// Host is what the gate needs of the member it stands at. Every method may be
+// called from any goroutine. The changing ones work on the leader only.
+type Host interface {
+	ClusterID() uint64
+	// Identity is this member.
+	Identity() (id, incarnation uint64)
+	// Leader is the leader's id, 0 when none is known.
+	Leader() uint64
+	// Peer is a connection to another member's peer port.
+	Peer(id uint64) (api.PeerClient, error)
+	Records() []Record
+	// Reserve commits a reservation and returns the id and its log index. It
+	// returns chainfire.ErrPeerURLExists or ErrNameExists where it was overtaken
+	// by another.
+	Reserve(ctx context.Context, name string, peerURLs, clientURLs []string, incarnation uint64) (id, index uint64, err error)
+	// Release gives a reservation up.
+	Release(ctx context.Context, id uint64) error
+	// AddLearner brings a reservation into the configuration.
+	AddLearner(ctx context.Context, id uint64) error
+	// RemoveLearner takes a learner out of the configuration.
+	RemoveLearner(ctx context.Context, id uint64) error
+	// FirstIndex is the first index of this member's log.
+	FirstIndex() uint64
+	// Linearize waits until Records reflects everything that was committed
+	// before the call.
+	Linearize(ctx context.Context) error
+	// Sources lists the members to seed from, best first.
+	Sources() []uint64
+	// Progress is what the leader knows of a member.
+	Progress(id uint64) (match, commit uint64, reason string)
+	// Contact records a word of a newcomer, with the bytes of its seed.
+	Contact(id uint64, seedDone, seedTotal uint64)
+}
+
+// GateOptions configure a Gate.
+type GateOptions struct {
+	Host    Host
+	Version string
+	Logger  *slog.Logger
+	// CallBackTimeout bounds the call back to one address. Default 3 s.
+	CallBackTimeout time.Duration
+	// MaxReservations bounds the joins under way. Default 16.
+	MaxReservations int
+}
+
+// Gate serves the calls by which a newcomer comes in, on every member; what
+// only the leader can do is passed on to it.
+type Gate struct {
+	opts GateOptions
+}
+
+// NewGate makes a gate.
+func NewGate(o GateOptions) *Gate {
+	if o.CallBackTimeout == 0 {
+		o.CallBackTimeout = 3 * time.Second
+	}
+	if o.MaxReservations == 0 {
+		o.MaxReservations = 16
+	}
+	return &Gate{opts: o}
+}
+
+// Identify says who answers here.
+func (g *Gate) Identify(context.Context, *api.IdentifyRequest) (*api.IdentifyResponse, error) {
+	id, inc := g.opts.Host.Identity()
+	return &api.IdentifyResponse{
+		ClusterId: g.opts.Host.ClusterID(), MemberId: id, Incarnation: inc, Version: g.opts.Version,
+	}, nil
+}
+
+const forwardedKey = "chainfire-forwarded"
+
+// leader returns a client for the leader, or nil when this member leads.
+func (g *Gate) leader(ctx context.Context) (context.Context, api.PeerClient, error) {
+	lead := g.opts.Host.Leader()
+	self, _ := g.opts.Host.Identity()
+	switch {
+	case lead == self:
+		return ctx, nil, nil
+	case lead == 0:
+		return ctx, nil, status.Error(codes.Unavailable, "the cluster has no leader at the moment; try again")
+	}
+	if md, ok := metadata.FromIncomingContext(ctx); ok && len(md.Get(forwardedKey)) > 0 {
+		return ctx, nil, status.Error(codes.Unavailable, "the leader is changing; try again")
+	}
+	c, err := g.opts.Host.Peer(lead)
+	if err != nil {
+		return ctx, nil, status.Errorf(codes.Unavailable, "cannot reach the leader %d: %v", lead, err)
+	}
+	return metadata.AppendToOutgoingContext(ctx, forwardedKey, "1"), c, nil
+}
+
+// pass runs a call on the leader: here, or where it is.
+func pass[Q, A any](ctx context.Context, g *Gate, q Q,
+	here func(context.Context, Q) (A, error),
+	there func(api.PeerClient, context.Context, Q, ...grpc.CallOption) (A, error),
+) (A, error) {
+	ctx, c, err := g.leader(ctx)
+	if err != nil {
+		var none A
+		return none, err
+	}
+	if c != nil {
+		return there(c, ctx, q)
+	}
+	// A leader that was just elected may not have applied the newcomer's own
+	// reservation yet.
+	if err := g.opts.Host.Linearize(ctx); err != nil {
+		var none A
+		return none, unavailable("confirm leadership", err)
+	}
+	return here(ctx, q)
+}
+
+// Join checks a newcomer and reserves its place.
+func (g *Gate) Join(ctx context.Context, q *api.JoinRequest) (*api.JoinResponse, error) {
+	return pass(ctx, g, q, g.join, api.PeerClient.Join)
+}
+
+func (g *Gate) join(ctx context.Context, q *api.JoinRequest) (*api.JoinResponse, error) {
+	h := g.opts.Host
+	if want := q.GetExpectedClusterId(); want != 0 && want != h.ClusterID() {
+		return nil, status.Errorf(codes.FailedPrecondition,
+			"this is cluster %x, not cluster %x; check the address given to --join", h.ClusterID(), want)
+	}
+	if q.GetIncarnation() == 0 {
+		return nil, status.Error(codes.InvalidArgument, "the newcomer has no incarnation")
+	}
+	if err := checkVersion(q.GetVersion(), g.opts.Version); err != nil {
+		return nil, err
+	}
+	for _, u := range q.GetPeerUrls() {
+		if _, err := HostPort(u); err != nil {
+			return nil, status.Errorf(codes.InvalidArgument, "peer URL: %v", err)
+		}
+	}
+	if len(q.GetPeerUrls()) == 0 || len(q.GetPeerUrls()) > 16 {
+		return nil, status.Errorf(codes.InvalidArgument, "a newcomer has between 1 and 16 peer URLs, not %d", len(q.GetPeerUrls()))
+	}
+	if err := g.checkUnique(q); err != nil {
+		return nil, err
+	}
+	for _, u := range q.GetPeerUrls() {
+		if err := g.callBack(ctx, u, q.GetIncarnation()); err != nil {
+			return nil, err
+		}
+	}
+	id, index, err := h.Reserve(ctx, q.GetName(), q.GetPeerUrls(), q.GetClientUrls(), q.GetIncarnation())
+	switch {
+	case errors.Is(err, chainfire.ErrPeerURLExists), errors.Is(err, ErrNameExists):
+		return nil, status.Errorf(codes.AlreadyExists, "another newcomer came first: %v", err)
+	case err != nil:
+		return nil, unavailable("reserve a place", err)
+	}
+	h.Contact(id, 0, 0)
+	out := &api.JoinResponse{ClusterId: h.ClusterID(), MemberId: id, ReservedIndex: index}
+	records := h.Records()
+	for _, r := range records {
+		if r.ID != id {
+			out.Members = append(out.Members, r.member())
+		}
+	}
+	for _, s := range h.Sources() {
+		if i := slices.IndexFunc(records, func(r Record) bool { return r.ID == s }); i >= 0 && len(records[i].PeerURLs) > 0 {
+			out.Sources = append(out.Sources, &api.SnapshotSource{MemberId: s, PeerUrl: records[i].PeerURLs[0]})
+		}
+	}
+	return out, nil
+}
+
+// checkVersion refuses a newcomer of another major version.
+func checkVersion(theirs, ours string) error {
+	major := func(v string) string { m, _, _ := strings.Cut(strings.TrimPrefix(v, "v"), "."); return m }
+	if theirs == "" || major(theirs) != major(ours) {
+		return status.Errorf(codes.FailedPrecondition,
+			"the newcomer is version %q and the cluster is version %q; start the same major version", theirs, ours)
+	}
+	return nil
+}
+
+// checkUnique names the member that a newcomer collides with.
+func (g *Gate) checkUnique(q *api.JoinRequest) error {
+	reserved := 0
+	for _, r := range g.opts.Host.Records() {
+		if r.Incarnation == q.GetIncarnation() {
+			if r.Phase == chainfire.PhaseReserved || slices.Equal(r.PeerURLs, q.GetPeerUrls()) {
+				continue
+			}
+			return status.Errorf(codes.AlreadyExists,
+				"this data directory is member %d (%s) already; start it without --join, or with an empty directory", r.ID, r.Name)
+		}
+		if r.Phase == chainfire.PhaseReserved {
+			reserved++
+		}
+		for _, u := range q.GetPeerUrls() {
+			if slices.Contains(r.PeerURLs, u) && r.Phase != chainfire.PhaseUnstarted {
+				return status.Errorf(codes.AlreadyExists,
+					"the peer URL %s is that of member %d (%s, %s); give the newcomer another --listen-peer or --advertise-peer, or remove that member first",
+					u, r.ID, r.Name, r.Phase)
+			}
+		}
+		if q.GetName() != "" && r.Name == q.GetName() {
+			return status.Errorf(codes.AlreadyExists,
+				"the name %q is that of member %d (%s, %s); choose another --name, or remove that member first",
+				r.Name, r.ID, strings.Join(r.PeerURLs, ","), r.Phase)
+		}
+	}
+	if reserved >= g.opts.MaxReservations {
+		return status.Errorf(codes.ResourceExhausted, "%d joins are under way already; try again when they are done", reserved)
+	}
+	return nil
+}
+
+// callBack dials the newcomer and must find that very incarnation there.
+func (g *Gate) callBack(ctx context.Context, peerURL string, incarnation uint64) error {
+	addr, err := HostPort(peerURL)
+	if err != nil {
+		return status.Errorf(codes.InvalidArgument, "peer URL: %v", err)
+	}
+	id, _ := g.opts.Host.Identity()
+	where := fmt.Sprintf("the leader (member %d) called the newcomer back at %s", id, peerURL)
+	ctx, cancel := context.WithTimeout(ctx, g.opts.CallBackTimeout)
+	defer cancel()
+	conn, err := Dial(addr)
+	if err != nil {
+		return status.Errorf(codes.FailedPrecondition, "%s: %v", where, err)
+	}
+	defer func() { _ = conn.Close() }() // the answer is in; nothing is lost with the connection
+	who, err := api.NewPeerClient(conn).Identify(ctx, &api.IdentifyRequest{})
+	switch {
+	case err != nil:
+		return status.Errorf(codes.FailedPrecondition,
+			"%s and got no answer: %s; give the newcomer an address that the other members can reach (--advertise-peer) and open its peer port",
+			where, Reason(err))
+	case who.GetIncarnation() != incarnation:
+		return status.Errorf(codes.FailedPrecondition,
+			"%s and found another process there (member %d of cluster %x); give the newcomer an address of its own",
+			where, who.GetMemberId(), who.GetClusterId())
+	}
+	return nil
+}
+
+// find returns the record of a newcomer that proves who it is.
+func (g *Gate) find(cluster, id, incarnation uint64) (Record, error) {
+	h := g.opts.Host
+	if cluster != h.ClusterID() {
+		return Record{}, status.Errorf(codes.FailedPrecondition, "this is cluster %x, not cluster %x", h.ClusterID(), cluster)
+	}
+	for _, r := range h.Records() {
+		if r.ID == id && r.Incarnation == incarnation {
+			return r, nil
+		}
+	}
+	return Record{}, status.Errorf(codes.NotFound, "member %d has no place in the cluster any more: the join was given up or the member removed; join again with an empty directory", id)
+}
+
+// Learn adds a seeded newcomer as a learner.
+func (g *Gate) Learn(ctx context.Context, q *api.LearnRequest) (*api.LearnResponse, error) {
+	return pass(ctx, g, q, g.learn, api.PeerClient.Learn)
+}
+
+func (g *Gate) learn(ctx context.Context, q *api.LearnRequest) (*api.LearnResponse, error) {
+	h := g.opts.Host
+	r, err := g.find(q.GetClusterId(), q.GetMemberId(), q.GetIncarnation())
+	if err != nil {
+		return nil, err
+	}
+	if r.Phase == chainfire.PhaseReserved {
+		if first := h.FirstIndex(); q.GetSnapshotIndex()+1 < first {
+			return nil, status.Errorf(codes.OutOfRange, "the log begins at index %d, after the snapshot at %d; seed again", first, q.GetSnapshotIndex())
+		}
+		h.Contact(r.ID, 0, 0)
+		if err := h.AddLearner(ctx, r.ID); err != nil {
+			return nil, unavailable("add the learner", err)
+		}
+	}
+	out := &api.LearnResponse{Phase: string(chainfire.PhaseLearner)}
+	for _, m := range h.Records() {
+		if m.ID == r.ID && m.Phase == chainfire.PhaseVoter {
+			out.Phase = string(chainfire.PhaseVoter)
+		}
+		out.Members = append(out.Members, m.member())
+	}
+	return out, nil
+}
+
+// JoinStatus tells a newcomer where it stands.
+func (g *Gate) JoinStatus(ctx context.Context, q *api.JoinStatusRequest) (*api.JoinStatusResponse, error) {
+	return pass(ctx, g, q, g.joinStatus, api.PeerClient.JoinStatus)
+}
+
+func (g *Gate) joinStatus(_ context.Context, q *api.JoinStatusRequest) (*api.JoinStatusResponse, error) {
+	h := g.opts.Host
+	r, err := g.find(q.GetClusterId(), q.GetMemberId(), q.GetIncarnation())
+	if err != nil {
+		return nil, err
+	}
+	h.Contact(r.ID, q.GetSeedBytesDone(), q.GetSeedBytesTotal())
+	out := &api.JoinStatusResponse{Phase: string(r.Phase)}
+	out.MatchIndex, out.CommitIndex, out.Reason = h.Progress(r.ID)
+	for _, m := range h.Records() {
+		if m.Phase == chainfire.PhaseVoter {
+			out.Voters = append(out.Voters, m.ID)
+		}
+		out.Members = append(out.Members, m.member())
+	}
+	return out, nil
+}
+
+// Abandon takes everything of a join out again.
+func (g *Gate) Abandon(ctx context.Context, q *api.AbandonRequest) (*api.AbandonResponse, error) {
+	return pass(ctx, g, q, g.abandon, api.PeerClient.Abandon)
+}
+
+func (g *Gate) abandon(ctx context.Context, q *api.AbandonRequest) (*api.AbandonResponse, error) {
+	r, err := g.find(q.GetClusterId(), q.GetMemberId(), q.GetIncarnation())
+	if status.Code(err) == codes.NotFound {
+		return &api.AbandonResponse{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	g.opts.Logger.Info("join abandoned", "member", r.ID, "name", r.Name, "reason", q.GetReason())
+	switch r.Phase {
+	case chainfire.PhaseReserved:
+		err = g.opts.Host.Release(ctx, r.ID)
+	case chainfire.PhaseLearner:
+		err = g.opts.Host.RemoveLearner(ctx, r.ID)
+	default:
+		return nil, status.Errorf(codes.FailedPrecondition, "member %d is a voter; use 'chainfire member remove'", r.ID)
+	}
+	if err != nil {
+		return nil, unavailable("take the newcomer out", err)
+	}
+	return &api.AbandonResponse{}, nil
+}
+
+func (r Record) member() *api.Member {
+	return &api.Member{
+		Id: r.ID, Name: r.Name, PeerUrls: r.PeerURLs, ClientUrls: r.ClientURLs,
+		Learner: r.Phase != chainfire.PhaseVoter, Incarnation: r.Incarnation,
+	}
+}
+
+// unavailable keeps a status as it is and turns anything else into one that a
+// newcomer tries again on.
+func unavailable(doing string, err error) error {
+	if _, ok := status.FromError(err); ok {
+		return err
+	}
+	return status.Errorf(codes.Unavailable, "%s: %v", doing, err)
+}
+
+// HostPort is the address in a peer URL, http://HOST:PORT.
+func HostPort(peerURL string) (string, error) {
+	u, err := url.Parse(peerURL)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("%q: %w", peerURL, err)
+	case u.Scheme != "http":
+		return "", fmt.Errorf("%q: the scheme must be http", peerURL)
+	case u.Path != "" && u.Path != "/":
+		return "", fmt.Errorf("%q must not have a path", peerURL)
+	}
+	if _, _, err := net.SplitHostPort(u.Host); err != nil {
+		return "", fmt.Errorf("%q: %w", peerURL, err)
+	}
+	return u.Host, nil
+}

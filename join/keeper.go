@@ -1,0 +1,243 @@
+// Package join is how a member comes into the cluster: the newcomer's side
+// (check, seed), the gate at the members that let it in, and the keeper on the
+// leader that promotes learners and clears away joins that were given up.
+package join
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"chainfire/raft"
+)
+
+// KeeperOptions are the keeper's limits; zero values mean the defaults named.
+type KeeperOptions struct {
+	// Round is how long a round of replication may take for the learner to be
+	// promoted (thesis §4.2.1): the election timeout.
+	Round time.Duration
+	// ReserveTTL is how long a reservation lives without a word of its
+	// newcomer. Default 30 s.
+	ReserveTTL time.Duration
+	// LearnTTL is how long a learner that never caught up may be silent before
+	// it is taken out again. Default 2 min.
+	LearnTTL time.Duration
+	// MaxVoters is the number of voters beyond which learners stay what they
+	// are. Default 5.
+	MaxVoters int
+}
+
+func (o *KeeperOptions) fill() {
+	o.Round = cmp.Or(o.Round, 250*time.Millisecond)
+	o.ReserveTTL = cmp.Or(o.ReserveTTL, 30*time.Second)
+	o.LearnTTL = cmp.Or(o.LearnTTL, 2*time.Minute)
+	o.MaxVoters = cmp.Or(o.MaxVoters, 5)
+}
+
+// View is what the keeper sees of the cluster: the leader's core and the
+// replicated members, at one moment.
+type View struct {
+	Conf raft.ConfState
+	// Busy says that a membership change is under way.
+	Busy bool
+	// Last and Commit are the leader's log.
+	Last, Commit uint64
+	// Members is sorted by id and holds reservations too.
+	Members []MemberView
+}
+
+// MemberView is one member in a View.
+type MemberView struct {
+	ID uint64
+	// Reserved says that it has an id and is not in the configuration.
+	Reserved bool
+	// Joining says that it came by a join and has not caught up yet.
+	Joining bool
+	// Manual says that it was added by hand and is promoted by hand.
+	Manual bool
+	// Match and Applied are known of it in this session; Acked says that it
+	// acknowledged an append in this session.
+	Match, Applied uint64
+	Acked, Active  bool
+	Silent         time.Duration
+}
+
+// ActionKind is what the keeper wants done.
+type ActionKind uint8
+
+// The kinds.
+const (
+	// Promote makes all of IDs voters, in one change.
+	Promote ActionKind = iota
+	// Settle records that a learner has caught up: the log is no longer kept
+	// for it.
+	Settle
+	// Release gives a reservation up.
+	Release
+	// Remove takes a learner out that never caught up and is gone.
+	Remove
+)
+
+// String names the kind for logs.
+func (k ActionKind) String() string {
+	return [...]string{"promote", "settle", "release", "remove"}[k]
+}
+
+// Action is one decision of the keeper.
+type Action struct {
+	Kind ActionKind
+	IDs  []uint64
+}
+
+// Keeper watches learners on the leader. It belongs to one goroutine and begins
+// anew with each leadership, so that it judges only by what was seen in it.
+type Keeper struct {
+	opts    KeeperOptions
+	rounds  map[uint64]*round
+	contact map[uint64]time.Duration
+	reasons map[uint64]string
+}
+
+// round is the catching-up of one learner: everything the log held when it
+// began must be durable and applied there.
+type round struct {
+	target uint64
+	began  time.Duration
+	n      int
+	ready  bool
+}
+
+// NewKeeper makes a keeper for one leadership.
+func NewKeeper(opts KeeperOptions) *Keeper {
+	opts.fill()
+	return &Keeper{
+		opts: opts, rounds: map[uint64]*round{},
+		contact: map[uint64]time.Duration{}, reasons: map[uint64]string{},
+	}
+}
+
+// Contact records a word of a newcomer at a moment of the keeper's clock.
+func (k *Keeper) Contact(id uint64, now time.Duration) { k.contact[id] = now }
+
+// Reason says what a member waits for; empty if it waits for nothing.
+func (k *Keeper) Reason(id uint64) string { return k.reasons[id] }
+
+// Step looks at the cluster and returns what should be done. The clock is any
+// that only moves forward.
+func (k *Keeper) Step(now time.Duration, v View) []Action {
+	k.forget(v)
+	var out []Action
+	var ready []uint64
+	for _, m := range v.Members {
+		switch {
+		case m.Reserved:
+			if k.silence(m.ID, now) > k.opts.ReserveTTL {
+				out = append(out, Action{Release, []uint64{m.ID}})
+			}
+			k.reasons[m.ID] = "waits for the newcomer to finish its seed"
+		case v.Conf.IsLearner(m.ID):
+			r := k.advance(m, v, now)
+			if r.ready && m.Joining {
+				out = append(out, Action{Settle, []uint64{m.ID}})
+			}
+			if r.ready && m.Active && !m.Manual {
+				ready = append(ready, m.ID)
+			}
+			if m.Joining && !r.ready && m.Silent > k.opts.LearnTTL && k.silence(m.ID, now) > k.opts.LearnTTL {
+				out = append(out, Action{Remove, []uint64{m.ID}})
+			}
+		default:
+			delete(k.rounds, m.ID)
+			delete(k.reasons, m.ID)
+		}
+	}
+	if ids := k.promotable(ready, v); len(ids) > 0 {
+		out = append(out, Action{Promote, ids})
+	}
+	return out
+}
+
+// forget drops what belongs to members that are gone.
+func (k *Keeper) forget(v View) {
+	for id := range k.contact {
+		if !slices.ContainsFunc(v.Members, func(m MemberView) bool { return m.ID == id }) {
+			delete(k.contact, id)
+			delete(k.rounds, id)
+			delete(k.reasons, id)
+		}
+	}
+}
+
+// silence is how long a newcomer has not been heard of; the first look at it
+// counts as a word.
+func (k *Keeper) silence(id uint64, now time.Duration) time.Duration {
+	at, ok := k.contact[id]
+	if !ok {
+		k.contact[id] = now
+		return 0
+	}
+	return now - at
+}
+
+// advance moves a learner's round on.
+func (k *Keeper) advance(m MemberView, v View, now time.Duration) *round {
+	k.silence(m.ID, now)
+	r := k.rounds[m.ID]
+	if r == nil {
+		r = &round{target: v.Last, began: now, n: 1}
+		k.rounds[m.ID] = r
+	}
+	held := min(m.Match, m.Applied)
+	switch {
+	case !m.Acked:
+		r.ready = false
+		k.reasons[m.ID] = "has not acknowledged anything yet"
+	case !m.Active:
+		r.ready = false
+		k.reasons[m.ID] = fmt.Sprintf("was not heard of for %v", m.Silent.Round(time.Millisecond))
+	case held >= r.target:
+		r.ready = now-r.began <= k.opts.Round
+		*r = round{target: v.Last, began: now, n: r.n + 1, ready: r.ready}
+	case now-r.began > k.opts.Round:
+		r.ready = false
+	}
+	if m.Acked && m.Active && !r.ready {
+		k.reasons[m.ID] = fmt.Sprintf("catches up: %d entries behind, round %d", lag(v.Last, held), r.n)
+	}
+	if r.ready {
+		k.reasons[m.ID] = "caught up"
+	}
+	return r
+}
+
+func lag(last, held uint64) uint64 { return last - min(last, held) }
+
+// promotable chooses which of the learners that are ready become voters: as
+// many as make the number of voters odd and no greater than the limit, in one
+// change; never a number that would make it even.
+func (k *Keeper) promotable(ready []uint64, v View) []uint64 {
+	n := 1
+	if len(v.Conf.Voters)%2 == 1 {
+		n = 2
+	}
+	switch {
+	case len(v.Conf.Voters)+n > k.opts.MaxVoters:
+		k.explain(ready, fmt.Sprintf("stands by: there are %d voters", len(v.Conf.Voters)))
+		return nil
+	case len(ready) < n:
+		k.explain(ready, "caught up; stays a learner until one more has, so that the number of voters stays odd")
+		return nil
+	case v.Busy || v.Conf.Joint():
+		k.explain(ready, "caught up; waits for another membership change")
+		return nil
+	}
+	k.explain(ready[:n], "caught up; is being promoted")
+	return ready[:n]
+}
+
+func (k *Keeper) explain(ids []uint64, reason string) {
+	for _, id := range ids {
+		k.reasons[id] = reason
+	}
+}

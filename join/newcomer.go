@@ -1,0 +1,399 @@
+package join
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"chainfire"
+	"chainfire/api"
+	"chainfire/internal/disk"
+	"chainfire/raft"
+	"chainfire/snapshot"
+)
+
+// Step is where a join stands.
+type Step string
+
+// The steps, in order.
+const (
+	StepCheck   Step = "check"
+	StepReserve Step = "reserve"
+	StepSeed    Step = "seed"
+	StepLearn   Step = "learn"
+	StepPromote Step = "promote"
+	StepVoter   Step = "voter"
+)
+
+// Event is what a newcomer tells the person who started it.
+type Event struct {
+	Step Step
+	// Text says what happens, for people.
+	Text            string
+	Cluster, Member uint64
+	// Done of Total bytes of the seed are here.
+	Done, Total int64
+	// Match and Commit are log indexes while it catches up.
+	Match, Commit uint64
+}
+
+// NewcomerOptions configure a Newcomer.
+type NewcomerOptions struct {
+	// Targets are peer addresses of members, HOST or HOST:PORT.
+	Targets []string
+	Name    string
+	// PeerURLs is where the members reach the newcomer; its peer port answers
+	// Identify with Incarnation before Seed is called.
+	PeerURLs, ClientURLs []string
+	Incarnation          uint64
+	// Cluster, where it is not 0, refuses any other cluster.
+	Cluster uint64
+	Version string
+	// FS and Dir are where the seed goes.
+	FS  disk.FS
+	Dir string
+	// Report takes every event.
+	Report func(Event)
+	// Timeout bounds the search for a member that answers and for a leader.
+	// Default 30 s.
+	Timeout time.Duration
+}
+
+// Place is a newcomer's place in the cluster, with its seed.
+type Place struct {
+	Cluster, Member uint64
+	// Seed is what the snapshot in Dir holds.
+	Seed    raft.SnapshotMeta
+	Dir     string
+	Members []*api.Member
+}
+
+// Newcomer is the joining side. It belongs to one goroutine.
+type Newcomer struct {
+	opts  NewcomerOptions
+	conns map[string]*grpc.ClientConn
+	// addrs are the members that may be asked, the one that answered last first.
+	addrs []string
+	place Place
+	// seedDone and seedTotal are read by the goroutine that reports to the leader.
+	seedDone, seedTotal atomic.Int64
+}
+
+// NewNewcomer makes a newcomer.
+func NewNewcomer(o NewcomerOptions) (*Newcomer, error) {
+	if o.Timeout == 0 {
+		o.Timeout = 30 * time.Second
+	}
+	if o.Report == nil {
+		o.Report = func(Event) {}
+	}
+	n := &Newcomer{opts: o, conns: map[string]*grpc.ClientConn{}}
+	for _, t := range o.Targets {
+		addr, err := Target(t)
+		if err != nil {
+			return nil, err
+		}
+		n.addrs = append(n.addrs, addr)
+	}
+	if len(n.addrs) == 0 {
+		return nil, errors.New("no member to join was named")
+	}
+	return n, nil
+}
+
+// defaultPeerPort is the peer port when an address names none.
+const defaultPeerPort = "2380"
+
+// Target is the address that --join means: HOST, HOST:PORT or http://HOST:PORT.
+func Target(s string) (string, error) {
+	s = strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(s), "http://"), "/")
+	if s == "" || strings.ContainsAny(s, "/ ") {
+		return "", fmt.Errorf("--join %q: give HOST or HOST:PORT of a member's peer port", s)
+	}
+	if _, _, err := net.SplitHostPort(s); err == nil {
+		return s, nil
+	}
+	return net.JoinHostPort(strings.Trim(s, "[]"), defaultPeerPort), nil
+}
+
+// Close gives the connections back.
+func (c *Newcomer) Close() {
+	for _, conn := range c.conns {
+		_ = conn.Close() // every call on it has ended
+	}
+}
+
+func (c *Newcomer) client(addr string) (api.PeerClient, error) {
+	conn := c.conns[addr]
+	if conn == nil {
+		var err error
+		if conn, err = Dial(addr); err != nil {
+			return nil, err
+		}
+		c.conns[addr] = conn
+	}
+	return api.NewPeerClient(conn), nil
+}
+
+// final reports whether an answer is one that asking again does not change.
+func final(err error) bool {
+	switch status.Code(err) {
+	case codes.FailedPrecondition, codes.AlreadyExists, codes.InvalidArgument, codes.NotFound,
+		codes.OutOfRange, codes.Unimplemented, codes.PermissionDenied, codes.Unauthenticated:
+		return true
+	}
+	return false
+}
+
+// ask puts a call to one member after the other until one answers for good or
+// the time is over. The error names every member that was tried.
+func (c *Newcomer) ask(ctx context.Context, doing string, call func(context.Context, api.PeerClient) error) error {
+	ctx, cancel := context.WithTimeout(ctx, c.opts.Timeout)
+	defer cancel()
+	wait := 100 * time.Millisecond
+	for {
+		var tried []string
+		for i, addr := range c.addrs {
+			err := c.askOne(ctx, addr, call)
+			if err == nil {
+				c.addrs[0], c.addrs[i] = c.addrs[i], c.addrs[0]
+				return nil
+			}
+			if final(err) {
+				return fmt.Errorf("%s: %s: %w", doing, addr, &RefusedError{Reason: Reason(err), Code: status.Code(err)})
+			}
+			tried = append(tried, addr+": "+Reason(err))
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return fmt.Errorf("%s: no member answered within %v (%s); check the addresses given to --join and that a member runs there",
+				doing, c.opts.Timeout, strings.Join(tried, "; "))
+		}
+		wait = min(2*wait, 2*time.Second)
+	}
+}
+
+func (c *Newcomer) askOne(ctx context.Context, addr string, call func(context.Context, api.PeerClient) error) error {
+	client, err := c.client(addr)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	return call(ctx, client)
+}
+
+// RefusedError is the cluster's definite refusal of a step of a join.
+type RefusedError struct {
+	Reason string
+	Code   codes.Code
+}
+
+// Error implements error.
+func (e *RefusedError) Error() string { return "refused: " + e.Reason }
+
+// Seed checks in, reserves a place and pulls a snapshot. On an error after the
+// reservation it gives the place back.
+func (c *Newcomer) Seed(ctx context.Context) (Place, error) {
+	o := &c.opts
+	o.Report(Event{Step: StepCheck, Text: "asking " + strings.Join(c.addrs, ", ") + " for a place"})
+	var resp *api.JoinResponse
+	err := c.ask(ctx, "join", func(ctx context.Context, p api.PeerClient) (err error) {
+		resp, err = p.Join(ctx, &api.JoinRequest{
+			Name: o.Name, PeerUrls: o.PeerURLs, ClientUrls: o.ClientURLs, Incarnation: o.Incarnation,
+			Version: o.Version, ExpectedClusterId: o.Cluster, Nonce: o.Incarnation,
+		})
+		return err
+	})
+	if err != nil {
+		return Place{}, err
+	}
+	c.place = Place{Cluster: resp.GetClusterId(), Member: resp.GetMemberId(), Dir: o.Dir, Members: resp.GetMembers()}
+	c.learnAddresses(resp.GetMembers())
+	o.Report(Event{
+		Step: StepReserve, Cluster: c.place.Cluster, Member: c.place.Member,
+		Text: fmt.Sprintf("cluster %x keeps a place for member %d", c.place.Cluster, c.place.Member),
+	})
+	meta, err := c.pull(ctx, resp)
+	if err != nil {
+		c.abandon(err)
+		return Place{}, fmt.Errorf("seed: %w", err)
+	}
+	c.place.Seed = meta
+	return c.place, nil
+}
+
+// learnAddresses adds the peer addresses of all members to those that may be
+// asked.
+func (c *Newcomer) learnAddresses(members []*api.Member) {
+	have := map[string]bool{}
+	for _, a := range c.addrs {
+		have[a] = true
+	}
+	for _, m := range members {
+		for _, u := range m.GetPeerUrls() {
+			if a, err := HostPort(u); err == nil && !have[a] && m.GetId() != c.place.Member {
+				have[a] = true
+				c.addrs = append(c.addrs, a)
+			}
+		}
+	}
+}
+
+// pull fetches the snapshot from the first source that can give it, while the
+// leader is told how far it is and may end the join.
+func (c *Newcomer) pull(ctx context.Context, resp *api.JoinResponse) (raft.SnapshotMeta, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	// The reporting goroutine has connections of its own.
+	reporter := &Newcomer{opts: c.opts, conns: map[string]*grpc.ClientConn{}, addrs: append([]string(nil), c.addrs...)}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer reporter.Close()
+		c.reportSeed(ctx, reporter, cancel)
+	}()
+	defer func() { cancel(nil); <-done }()
+	var errs []error
+	for _, s := range resp.GetSources() {
+		addr, err := HostPort(s.GetPeerUrl())
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		meta, err := c.fetch(ctx, addr, s.GetMemberId(), resp.GetReservedIndex())
+		if err == nil {
+			return meta, nil
+		}
+		if cause := context.Cause(ctx); cause != nil {
+			return meta, cause
+		}
+		errs = append(errs, fmt.Errorf("from member %d at %s: %w", s.GetMemberId(), addr, err))
+	}
+	if len(errs) == 0 {
+		return raft.SnapshotMeta{}, errors.New("the cluster named no member to seed from")
+	}
+	return raft.SnapshotMeta{}, errors.Join(errs...)
+}
+
+func (c *Newcomer) fetch(ctx context.Context, addr string, source, minIndex uint64) (raft.SnapshotMeta, error) {
+	client, err := c.client(addr)
+	if err != nil {
+		return raft.SnapshotMeta{}, err
+	}
+	text := fmt.Sprintf("seeding from member %d at %s", source, addr)
+	return snapshot.Fetch(ctx, snapshot.FetchOptions{
+		FS: c.opts.FS, Dir: c.opts.Dir, MinIndex: minIndex, ClusterID: c.place.Cluster,
+		Source: &snapshot.GRPCSource{
+			Client: client, Label: addr, ClusterID: c.place.Cluster, MemberID: c.place.Member,
+		},
+		Progress: func(done, total int64) {
+			c.seedDone.Store(done)
+			c.seedTotal.Store(total)
+			c.opts.Report(Event{Step: StepSeed, Text: text, Done: done, Total: total, Member: c.place.Member})
+		},
+	})
+}
+
+// reportSeed keeps the reservation alive until the context ends.
+func (c *Newcomer) reportSeed(ctx context.Context, via *Newcomer, giveUp context.CancelCauseFunc) {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		err := via.ask(ctx, "report", func(ctx context.Context, p api.PeerClient) error {
+			_, err := p.JoinStatus(ctx, &api.JoinStatusRequest{
+				ClusterId: c.place.Cluster, MemberId: c.place.Member, Incarnation: c.opts.Incarnation,
+				SeedBytesDone: uint64(c.seedDone.Load()), SeedBytesTotal: uint64(c.seedTotal.Load()),
+			})
+			return err
+		})
+		var refused *RefusedError
+		if errors.As(err, &refused) {
+			giveUp(refused)
+			return
+		}
+	}
+}
+
+// abandon gives the place back, as well as it can be done; the leader does so
+// by itself when the newcomer stays silent.
+func (c *Newcomer) abandon(why error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	err := c.ask(ctx, "abandon", func(ctx context.Context, p api.PeerClient) error {
+		_, err := p.Abandon(ctx, &api.AbandonRequest{
+			ClusterId: c.place.Cluster, MemberId: c.place.Member, Incarnation: c.opts.Incarnation, Reason: why.Error(),
+		})
+		return err
+	})
+	if err != nil {
+		c.opts.Report(Event{Step: StepSeed, Member: c.place.Member, Text: "the place could not be given back; the leader clears it after a while: " + err.Error()})
+	}
+}
+
+// Resume makes a newcomer go on after its seed, as after a restart.
+func (c *Newcomer) Resume(p Place) { c.place = p }
+
+// Learn asks to be added as a learner. The member must be running.
+func (c *Newcomer) Learn(ctx context.Context) error {
+	c.opts.Report(Event{Step: StepLearn, Text: "asking to replicate as a learner", Member: c.place.Member})
+	return c.ask(ctx, "learn", func(ctx context.Context, p api.PeerClient) error {
+		r, err := p.Learn(ctx, &api.LearnRequest{
+			ClusterId: c.place.Cluster, MemberId: c.place.Member, Incarnation: c.opts.Incarnation,
+			SnapshotIndex: c.place.Seed.Index, SnapshotTerm: c.place.Seed.Term,
+		})
+		if err == nil {
+			c.learnAddresses(r.GetMembers())
+		}
+		return err
+	})
+}
+
+// Watch reports where the member stands until it is a voter or the context
+// ends. It returns a RefusedError when the cluster has given the member up.
+func (c *Newcomer) Watch(ctx context.Context) error {
+	t := time.NewTicker(250 * time.Millisecond)
+	defer t.Stop()
+	for {
+		var r *api.JoinStatusResponse
+		err := c.ask(ctx, "status", func(ctx context.Context, p api.PeerClient) (err error) {
+			r, err = p.JoinStatus(ctx, &api.JoinStatusRequest{
+				ClusterId: c.place.Cluster, MemberId: c.place.Member, Incarnation: c.opts.Incarnation,
+			})
+			return err
+		})
+		var refused *RefusedError
+		switch {
+		case errors.As(err, &refused):
+			return refused
+		case err == nil && r.GetPhase() == string(chainfire.PhaseVoter):
+			c.opts.Report(Event{Step: StepVoter, Text: "this member votes", Member: c.place.Member})
+			return nil
+		case err == nil:
+			c.opts.Report(Event{
+				Step: StepPromote, Text: r.GetReason(), Member: c.place.Member, Match: r.GetMatchIndex(), Commit: r.GetCommitIndex(),
+			})
+		}
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

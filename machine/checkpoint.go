@@ -1,0 +1,55 @@
+package machine
+
+import (
+	"context"
+	"fmt"
+
+	"chainfire/mvcc"
+	"chainfire/raft"
+)
+
+// Checkpoint writes a copy of the state, at least as new as the call, into a
+// directory that does not exist yet, and says what it holds. Applying goes on
+// meanwhile.
+func (m *Machine) Checkpoint(ctx context.Context, dir string) (raft.SnapshotMeta, error) {
+	if err := m.store.Checkpoint(ctx, dir); err != nil {
+		return raft.SnapshotMeta{}, err
+	}
+	meta, _, err := CheckpointMeta(m.store.FS(), dir)
+	return meta, err
+}
+
+// CheckpointMeta reads what a checkpoint holds, and of which cluster. A nil FS
+// is the real one.
+func CheckpointMeta(fsys FS, dir string) (meta raft.SnapshotMeta, clusterID uint64, err error) {
+	st, rows, err := mvcc.ReadCheckpoint(fsys, dir)
+	if err != nil {
+		return meta, 0, err
+	}
+	c, err := loadCluster(rows)
+	if err != nil {
+		return meta, 0, fmt.Errorf("read checkpoint %s: %w", dir, err)
+	}
+	return raft.SnapshotMeta{Index: st.Applied, Term: st.Term, Conf: c.conf}, c.id, nil
+}
+
+// Restore makes a received checkpoint the state: of the same cluster, and not
+// older than what is there. The directory is moved. Reads under way end on the
+// old state, watch streams live on. After a crash there is the old state or the
+// new one. Applier only.
+func (m *Machine) Restore(dir string) error {
+	_, id, err := CheckpointMeta(m.store.FS(), dir)
+	if err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	if own := m.ClusterID(); id != own {
+		return fmt.Errorf("restore: checkpoint %s is of cluster %x, this is cluster %x", dir, id, own)
+	}
+	if err := m.store.Replace(dir); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	if err := m.load(); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,237 @@
+package machine
+
+import (
+	"fmt"
+
+	"chainfire"
+)
+
+// commandVersion is the first byte of an encoded command. docs/format/command.md
+// describes what follows.
+const commandVersion = 1
+
+// The messages of a command. The place in a list is a field's number.
+func messageCommand() message {
+	return message{"command", []form{absent, number, number, text, text, text, text, text, text, text}}
+}
+
+func messagePut() message {
+	return message{"put", []form{absent, text, text, number, flag, flag, flag}}
+}
+
+func messageDelete() message { return message{"delete", []form{absent, text, text, flag}} }
+
+func messageCompact() message { return message{"compact", []form{absent, number, flag}} }
+
+func messageReserve() message {
+	return message{"reserve", []form{absent, text, repeated, repeated, number, flag}}
+}
+
+func messageRelease() message { return message{"release", []form{absent, number}} }
+
+func messageUpdate() message {
+	return message{"update", []form{absent, number, text, repeated, repeated, number, flag}}
+}
+
+// AppendTo appends the encoded command to buf. The command must be one that
+// Validate accepts.
+func (c *Command) AppendTo(buf []byte) []byte {
+	b := append(buf, commandVersion)
+	b = appendUint(b, 1, c.ID.Member)
+	b = appendUint(b, 2, c.ID.Seq)
+	switch {
+	case c.Put != nil:
+		b = appendMessage(b, 3, func(b []byte) []byte { return appendPut(b, c.Put) })
+	case c.Delete != nil:
+		b = appendMessage(b, 4, func(b []byte) []byte { return appendDelete(b, c.Delete) })
+	case c.Txn != nil:
+		b = appendMessage(b, 5, func(b []byte) []byte { return appendTxn(b, c.Txn) })
+	case c.Compact != nil:
+		b = appendMessage(b, 6, func(b []byte) []byte {
+			return appendBool(appendUint(b, 1, uint64(c.Compact.Revision)), 2, c.Compact.Physical)
+		})
+	case c.Reserve != nil:
+		b = appendMessage(b, 7, func(b []byte) []byte {
+			b = appendBytes(b, 1, c.Reserve.Name)
+			b = appendStrings(b, 2, c.Reserve.PeerURLs)
+			b = appendStrings(b, 3, c.Reserve.ClientURLs)
+			b = appendUint(b, 4, c.Reserve.Incarnation)
+			return appendBool(b, 5, c.Reserve.Manual)
+		})
+	case c.Release != nil:
+		b = appendMessage(b, 8, func(b []byte) []byte { return appendUint(b, 1, c.Release.ID) })
+	case c.UpdateMember != nil:
+		b = appendMessage(b, 9, func(b []byte) []byte {
+			b = appendUint(b, 1, c.UpdateMember.ID)
+			b = appendBytes(b, 2, c.UpdateMember.Name)
+			b = appendStrings(b, 3, c.UpdateMember.PeerURLs)
+			b = appendStrings(b, 4, c.UpdateMember.ClientURLs)
+			b = appendUint(b, 5, c.UpdateMember.Incarnation)
+			return appendBool(b, 6, c.UpdateMember.Settled)
+		})
+	}
+	return b
+}
+
+func appendPut(b []byte, r *chainfire.PutRequest) []byte {
+	b = appendBytes(b, 1, r.Key)
+	b = appendBytes(b, 2, r.Value)
+	b = appendUint(b, 3, uint64(r.Lease))
+	b = appendBool(b, 4, r.PrevKV)
+	b = appendBool(b, 5, r.IgnoreValue)
+	return appendBool(b, 6, r.IgnoreLease)
+}
+
+func appendDelete(b []byte, r *chainfire.DeleteRangeRequest) []byte {
+	b = appendBytes(b, 1, r.Key)
+	b = appendBytes(b, 2, r.RangeEnd)
+	return appendBool(b, 3, r.PrevKV)
+}
+
+// DecodeCommand decodes what AppendTo made. Byte slices of the result alias b.
+// Anything that this version does not know in full is refused: ErrNewer for
+// what a newer version may have written, ErrMalformed otherwise.
+func DecodeCommand(b []byte) (Command, error) {
+	var c Command
+	if len(b) == 0 {
+		return c, fmt.Errorf("%w: empty command", ErrMalformed)
+	}
+	if b[0] != commandVersion {
+		return c, fmt.Errorf("%w: command has version %d", ErrNewer, b[0])
+	}
+	m := messageCommand()
+	if err := m.read(b[1:], c.decodeField); err != nil {
+		return Command{}, err
+	}
+	if n := c.parts(); n != 1 {
+		return Command{}, fmt.Errorf("%w: command has %d operations", ErrMalformed, n)
+	}
+	return c, nil
+}
+
+func (c *Command) decodeField(x field) (err error) {
+	switch x.num {
+	case 1:
+		c.ID.Member = x.n
+	case 2:
+		c.ID.Seq = x.n
+	case 3:
+		c.Put, err = decodePut(x.bytes)
+	case 4:
+		c.Delete, err = decodeDelete(x.bytes)
+	case 5:
+		c.Txn, err = decodeTxn(x.bytes, 1)
+	case 6:
+		c.Compact, err = decodeCompact(x.bytes)
+	case 7:
+		c.Reserve, err = decodeReserve(x.bytes)
+	case 8:
+		c.Release, err = decodeRelease(x.bytes)
+	case 9:
+		c.UpdateMember, err = decodeUpdate(x.bytes)
+	}
+	return err
+}
+
+func decodePut(b []byte) (*chainfire.PutRequest, error) {
+	r := &chainfire.PutRequest{}
+	m := messagePut()
+	return r, m.read(b, func(x field) error {
+		switch x.num {
+		case 1:
+			r.Key = x.bytes
+		case 2:
+			r.Value = x.bytes
+		case 3:
+			r.Lease = int64(x.n)
+		case 4:
+			r.PrevKV = x.n == 1
+		case 5:
+			r.IgnoreValue = x.n == 1
+		case 6:
+			r.IgnoreLease = x.n == 1
+		}
+		return nil
+	})
+}
+
+func decodeDelete(b []byte) (*chainfire.DeleteRangeRequest, error) {
+	r := &chainfire.DeleteRangeRequest{}
+	m := messageDelete()
+	return r, m.read(b, func(x field) error {
+		switch x.num {
+		case 1:
+			r.Key = x.bytes
+		case 2:
+			r.RangeEnd = x.bytes
+		case 3:
+			r.PrevKV = x.n == 1
+		}
+		return nil
+	})
+}
+
+func decodeCompact(b []byte) (*chainfire.CompactRequest, error) {
+	r := &chainfire.CompactRequest{}
+	m := messageCompact()
+	return r, m.read(b, func(x field) error {
+		switch x.num {
+		case 1:
+			r.Revision = int64(x.n)
+		case 2:
+			r.Physical = x.n == 1
+		}
+		return nil
+	})
+}
+
+func decodeReserve(b []byte) (*Reserve, error) {
+	r := &Reserve{}
+	m := messageReserve()
+	return r, m.read(b, func(x field) error {
+		switch x.num {
+		case 1:
+			r.Name = string(x.bytes)
+		case 2:
+			r.PeerURLs = append(r.PeerURLs, string(x.bytes))
+		case 3:
+			r.ClientURLs = append(r.ClientURLs, string(x.bytes))
+		case 4:
+			r.Incarnation = x.n
+		case 5:
+			r.Manual = x.n == 1
+		}
+		return nil
+	})
+}
+
+func decodeRelease(b []byte) (*Release, error) {
+	r := &Release{}
+	m := messageRelease()
+	return r, m.read(b, func(x field) error {
+		r.ID = x.n
+		return nil
+	})
+}
+
+func decodeUpdate(b []byte) (*UpdateMember, error) {
+	r := &UpdateMember{}
+	m := messageUpdate()
+	return r, m.read(b, func(x field) error {
+		switch x.num {
+		case 1:
+			r.ID = x.n
+		case 2:
+			r.Name = string(x.bytes)
+		case 3:
+			r.PeerURLs = append(r.PeerURLs, string(x.bytes))
+		case 4:
+			r.ClientURLs = append(r.ClientURLs, string(x.bytes))
+		case 5:
+			r.Incarnation = x.n
+		case 6:
+			r.Settled = x.n == 1
+		}
+		return nil
+	})
+}

@@ -1,0 +1,138 @@
+package machine
+
+import (
+	"errors"
+
+	"chainfire"
+)
+
+// Errors of commands, in addition to those of package chainfire.
+var (
+	// ErrMalformed says that bytes are no command, or no other record of this
+	// package.
+	ErrMalformed = errors.New("malformed record")
+	// ErrNewer says that a newer version of the program wrote a record, so that
+	// this one must not act on a part of it.
+	ErrNewer = errors.New("record is of a newer version of the program")
+	// ErrMemberNameExists refuses a name that another member has.
+	ErrMemberNameExists = errors.New("member name already exists")
+	// ErrMemberRemoved refuses an id that was removed, or given up, before.
+	ErrMemberRemoved = errors.New("member id was removed and never returns")
+	// ErrNotReserved refuses to release what is not a reservation.
+	ErrNotReserved = errors.New("member is not a reservation")
+	// ErrBadMember refuses a description of a member that is out of bounds.
+	ErrBadMember = errors.New("bad member description")
+)
+
+// RequestID says who waits for the result of a command: the Seq-th request of a
+// member. The zero value is nobody.
+type RequestID struct {
+	Member, Seq uint64
+}
+
+// Command is the data of a normal log entry: exactly one of its pointers is
+// set.
+type Command struct {
+	ID           RequestID
+	Put          *chainfire.PutRequest
+	Delete       *chainfire.DeleteRangeRequest
+	Txn          *chainfire.TxnRequest
+	Compact      *chainfire.CompactRequest
+	Reserve      *Reserve
+	Release      *Release
+	UpdateMember *UpdateMember
+}
+
+// Reserve asks for a member id that was never used before: the index of the
+// command's entry. The record it makes is not in the configuration yet.
+//
+// Asked again with the same incarnation and peer URLs it returns the same id.
+// If a member that was added by hand, and has not started, has exactly these
+// peer URLs, it is claimed: the record takes the incarnation and its id is
+// returned. Otherwise it is refused with ErrMemberNameExists or
+// chainfire.ErrPeerURLExists when another member has the name or one of the
+// URLs.
+type Reserve struct {
+	Name                 string
+	PeerURLs, ClientURLs []string
+	// Incarnation is the random mark of the newcomer's data directory; 0 is a
+	// reservation by hand, which is never the same as another.
+	Incarnation uint64
+	// Manual says that an operator adds the member, and promotes it.
+	Manual bool
+}
+
+// Release gives a reservation up. Its id is as good as removed. It is refused
+// with chainfire.ErrMemberNotFound or ErrNotReserved.
+type Release struct {
+	ID uint64
+}
+
+// UpdateMember changes what is known of a member; empty fields stay as they
+// are. It is refused with chainfire.ErrMemberNotFound, ErrMemberNameExists or
+// chainfire.ErrPeerURLExists.
+type UpdateMember struct {
+	ID                   uint64
+	Name                 string
+	PeerURLs, ClientURLs []string
+	Incarnation          uint64
+	// Settled says that the member has caught up: the log need not be kept from
+	// its reservation on any more.
+	Settled bool
+}
+
+// Validate checks what a command must fulfil whatever the state is. A command
+// that passes is one that every member decodes; nothing else may be proposed.
+func (c *Command) Validate() error {
+	if c.parts() != 1 {
+		return ErrMalformed
+	}
+	switch {
+	case c.Put != nil:
+		return c.Put.Validate()
+	case c.Delete != nil:
+		return c.Delete.Validate()
+	case c.Txn != nil:
+		return c.Txn.Validate()
+	case c.Reserve != nil:
+		return checkMember(c.Reserve.Name, c.Reserve.PeerURLs, c.Reserve.ClientURLs)
+	case c.UpdateMember != nil:
+		return checkMember(c.UpdateMember.Name, c.UpdateMember.PeerURLs, c.UpdateMember.ClientURLs)
+	}
+	return nil
+}
+
+// parts counts the operations that are set.
+func (c *Command) parts() int {
+	n := 0
+	for _, set := range [...]bool{
+		c.Put != nil, c.Delete != nil, c.Txn != nil, c.Compact != nil,
+		c.Reserve != nil, c.Release != nil, c.UpdateMember != nil,
+	} {
+		if set {
+			n++
+		}
+	}
+	return n
+}
+
+// Bounds of a member's description.
+const (
+	maxURLs    = 32
+	maxURLLen  = 2048
+	maxNameLen = 256
+)
+
+func checkMember(name string, peer, client []string) error {
+	if len(name) > maxNameLen || len(peer) > maxURLs || len(client) > maxURLs {
+		return ErrBadMember
+	}
+	for _, l := range [2][]string{peer, client} {
+		for _, url := range l {
+			if url == "" || len(url) > maxURLLen {
+				return ErrBadMember
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,228 @@
+// Package machine applies committed log entries to the store, identically on
+// every member: keys, transactions, compactions, members and the configuration.
+// It has no clock, no chance and no order but the log's.
+//
+// One goroutine, the applier, calls Apply and Restore; everything else may be
+// called from any goroutine.
+package machine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+
+	"chainfire"
+	"chainfire/mvcc"
+	"chainfire/raft"
+)
+
+// FS is the file system that the machine's store lives on.
+type FS = mvcc.FS
+
+// ErrNotExist says that there is no machine in the directory, ErrExist that
+// there is one already.
+var (
+	ErrNotExist = mvcc.ErrNotExist
+	ErrExist    = mvcc.ErrExist
+)
+
+// Options configure a machine. The zero value of every field but Dir is its
+// default; see mvcc.Options.
+type Options struct {
+	FS     FS
+	Dir    string
+	Logger *slog.Logger
+	// Fatal is told the first error that the member must not go on after.
+	Fatal func(error)
+	// Flushed is told each time FlushedIndex has grown.
+	Flushed                              func(index uint64)
+	CacheBytes, MemTableBytes, RingBytes int64
+}
+
+func (o Options) store() mvcc.Options {
+	return mvcc.Options{
+		FS: o.FS, Dir: o.Dir, Logger: o.Logger, Fatal: o.Fatal, Flushed: o.Flushed,
+		CacheBytes: o.CacheBytes, MemTableBytes: o.MemTableBytes, RingBytes: o.RingBytes,
+	}
+}
+
+// Init is the state of a brand-new cluster.
+type Init struct {
+	ClusterID uint64
+	Conf      raft.ConfState
+	Members   []MemberRecord
+	// Index and Term are those of the last entry that the state includes.
+	Index, Term uint64
+}
+
+// Machine is the state of one member.
+type Machine struct {
+	store   *mvcc.Store
+	cluster atomic.Pointer[cluster]
+}
+
+// Bootstrap writes the state of a brand-new cluster, durably. It returns
+// ErrExist if there is one in the directory; after a crash there is none or a
+// whole one.
+func Bootstrap(opts Options, init Init) error {
+	if init.ClusterID == 0 {
+		return errors.New("bootstrap: no cluster id")
+	}
+	if err := init.Conf.Validate(); err != nil {
+		return fmt.Errorf("bootstrap: %w", err)
+	}
+	c := &cluster{id: init.ClusterID, conf: init.Conf, removed: map[uint64]struct{}{}}
+	for _, r := range init.Members {
+		c.put(r.clone())
+	}
+	st := mvcc.State{Applied: init.Index, Term: init.Term}
+	if err := mvcc.Create(opts.store(), st, c.rows()); err != nil {
+		return fmt.Errorf("bootstrap: %w", err)
+	}
+	return nil
+}
+
+// Install makes a received checkpoint the state of a directory that has none,
+// or returns ErrExist. The checkpoint is moved.
+func Install(opts Options, dir string) error {
+	if err := mvcc.Install(opts.store(), dir); err != nil {
+		return fmt.Errorf("install checkpoint: %w", err)
+	}
+	return nil
+}
+
+// Open opens the machine in a directory, or returns ErrNotExist. Entries after
+// Applied are to be applied again.
+func Open(opts Options) (*Machine, error) {
+	store, err := mvcc.Open(opts.store())
+	if err != nil {
+		return nil, fmt.Errorf("open machine: %w", err)
+	}
+	m := &Machine{store: store}
+	if err := m.load(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open machine: %w", err), store.Close())
+	}
+	return m, nil
+}
+
+// load reads the membership from the store.
+func (m *Machine) load() error {
+	rows, err := m.store.MetaPrefix("")
+	if err != nil {
+		return err
+	}
+	c, err := loadCluster(rows)
+	if err != nil {
+		return err
+	}
+	m.cluster.Store(c)
+	return nil
+}
+
+// Close flushes and closes the machine and ends its watch streams. The applier
+// must have stopped.
+func (m *Machine) Close() error { return m.store.Close() }
+
+// Applied is the last entry applied.
+func (m *Machine) Applied() (index, term uint64) {
+	st := m.store.State()
+	return st.Applied, st.Term
+}
+
+// Conf is the configuration in force after the last entry applied.
+func (m *Machine) Conf() raft.ConfState { return m.cluster.Load().conf.Clone() }
+
+// ClusterID is the cluster's id, which never changes.
+func (m *Machine) ClusterID() uint64 { return m.cluster.Load().id }
+
+// Members lists the members and the reservations by id, a copy.
+func (m *Machine) Members() []MemberRecord { return m.cluster.Load().clone().members }
+
+// Removed reports whether a member id was removed, or its reservation given
+// up. Such an id never returns.
+func (m *Machine) Removed(id uint64) bool {
+	_, gone := m.cluster.Load().removed[id]
+	return gone
+}
+
+// Revision is the key space's current revision.
+func (m *Machine) Revision() int64 { return m.store.State().Revision }
+
+// CompactRevision is the compacted revision, 0 before the first compaction.
+func (m *Machine) CompactRevision() int64 { return m.store.State().Compacted }
+
+// FlushedIndex is the applied index that a power cut would keep; see
+// mvcc.Store.FlushedIndex.
+func (m *Machine) FlushedIndex() uint64 { return m.store.FlushedIndex() }
+
+// Flush makes everything applied before the call durable.
+func (m *Machine) Flush(ctx context.Context) error { return m.store.Flush(ctx) }
+
+// WaitCompacted waits until the space of what was superseded at or before a
+// revision is given back on this member.
+func (m *Machine) WaitCompacted(ctx context.Context, rev int64) error {
+	return m.store.WaitCompacted(ctx, rev)
+}
+
+// Range reads one key or an interval from the applied state.
+func (m *Machine) Range(ctx context.Context, r *chainfire.RangeRequest) (*chainfire.RangeResponse, error) {
+	if err := r.Validate(); err != nil {
+		return nil, err
+	}
+	return m.store.Range(ctx, r)
+}
+
+// pinnedReader reads a view under a context.
+type pinnedReader struct {
+	ctx context.Context
+	*mvcc.View
+}
+
+func (p pinnedReader) Range(r *chainfire.RangeRequest) (*chainfire.RangeResponse, error) {
+	return p.View.Range(p.ctx, r)
+}
+
+// ReadTxn performs a transaction without writes on the applied state, all of it
+// at one revision.
+func (m *Machine) ReadTxn(ctx context.Context, t *chainfire.TxnRequest) (resp *chainfire.TxnResponse, err error) {
+	if !t.IsReadOnly() {
+		return nil, errors.New("read transaction: the transaction writes")
+	}
+	if err := t.Validate(); err != nil {
+		return nil, err
+	}
+	view, err := m.store.View()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, view.Close()) }()
+	r := pinnedReader{ctx, view}
+	path, err := choose(r, t)
+	if err == nil {
+		err = path.check(r, nil)
+	}
+	if reason, ok := refused(err); ok {
+		return nil, reason
+	}
+	if err != nil {
+		return nil, err
+	}
+	return path.run(r, nil)
+}
+
+// NewWatchStream opens a stream of watches on the applied state.
+func (m *Machine) NewWatchStream() chainfire.WatchStream { return m.store.NewWatchStream() }
+
+// NotifyProgress makes idle watches that asked for it hand out a progress mark.
+// The host calls it from time to time.
+func (m *Machine) NotifyProgress() { m.store.NotifyProgress() }
+
+// HashKV hashes the key space up to a revision; see mvcc.Store.HashKV.
+func (m *Machine) HashKV(ctx context.Context, rev int64) (mvcc.Hash, error) {
+	return m.store.HashKV(ctx, rev)
+}
+
+// DiskUsage is what the store takes of the disk.
+func (m *Machine) DiskUsage() (mvcc.Usage, error) { return m.store.DiskUsage() }

@@ -1,0 +1,309 @@
+package machine
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"chainfire"
+	"chainfire/mvcc"
+	"chainfire/raft"
+	"chainfire/raft/confchange"
+)
+
+// MemberRecord is what every member knows of one.
+type MemberRecord struct {
+	ID                   uint64
+	Name                 string
+	PeerURLs, ClientURLs []string
+	// Incarnation is the random mark of the member's data directory; 0 is a
+	// member that was added by hand and has not started.
+	Incarnation uint64
+	// Reserved says that the id is reserved and not in the configuration yet.
+	Reserved bool
+	// ReservedIndex is the index of a newcomer's reservation, from which on the
+	// log is kept for it; 0 once it has caught up.
+	ReservedIndex uint64
+	// Manual says that an operator added the member, and promotes it.
+	Manual bool
+}
+
+func (r MemberRecord) clone() MemberRecord {
+	r.PeerURLs, r.ClientURLs = slices.Clone(r.PeerURLs), slices.Clone(r.ClientURLs)
+	return r
+}
+
+// MemberContext is the context of a membership change in the log: who waits for
+// its result and, if set, what is known of the member that it adds.
+type MemberContext struct {
+	ID     RequestID
+	Member *MemberRecord
+}
+
+// contextVersion is the first byte of an encoded context, recordVersion that of
+// a member's row and confVersion that of the configuration's.
+const (
+	contextVersion = 1
+	recordVersion  = 1
+	confVersion    = 1
+)
+
+func messageContext() message { return message{"member context", []form{absent, number, number, text}} }
+
+func messageMember() message {
+	return message{"member", []form{absent, number, text, repeated, repeated, number, flag, number, flag}}
+}
+
+// AppendTo appends the encoded context to buf.
+func (c *MemberContext) AppendTo(buf []byte) []byte {
+	b := append(buf, contextVersion)
+	b = appendUint(b, 1, c.ID.Member)
+	b = appendUint(b, 2, c.ID.Seq)
+	if c.Member != nil {
+		b = appendMessage(b, 3, c.Member.appendTo)
+	}
+	return b
+}
+
+// DecodeMemberContext decodes what AppendTo made. No bytes at all are the
+// context of a change that nobody asked for.
+func DecodeMemberContext(b []byte) (MemberContext, error) {
+	var c MemberContext
+	if len(b) == 0 {
+		return c, nil
+	}
+	if b[0] != contextVersion {
+		return c, fmt.Errorf("%w: member context has version %d", ErrNewer, b[0])
+	}
+	m := messageContext()
+	err := m.read(b[1:], func(x field) (err error) {
+		switch x.num {
+		case 1:
+			c.ID.Member = x.n
+		case 2:
+			c.ID.Seq = x.n
+		case 3:
+			c.Member, err = decodeMember(x.bytes)
+		}
+		return err
+	})
+	return c, err
+}
+
+func (r *MemberRecord) appendTo(b []byte) []byte {
+	b = appendUint(b, 1, r.ID)
+	b = appendBytes(b, 2, r.Name)
+	b = appendStrings(b, 3, r.PeerURLs)
+	b = appendStrings(b, 4, r.ClientURLs)
+	b = appendUint(b, 5, r.Incarnation)
+	b = appendBool(b, 6, r.Reserved)
+	b = appendUint(b, 7, r.ReservedIndex)
+	return appendBool(b, 8, r.Manual)
+}
+
+func decodeMember(b []byte) (*MemberRecord, error) {
+	r := &MemberRecord{}
+	m := messageMember()
+	return r, m.read(b, func(x field) error {
+		switch x.num {
+		case 1:
+			r.ID = x.n
+		case 2:
+			r.Name = string(x.bytes)
+		case 3:
+			r.PeerURLs = append(r.PeerURLs, string(x.bytes))
+		case 4:
+			r.ClientURLs = append(r.ClientURLs, string(x.bytes))
+		case 5:
+			r.Incarnation = x.n
+		case 6:
+			r.Reserved = x.n == 1
+		case 7:
+			r.ReservedIndex = x.n
+		case 8:
+			r.Manual = x.n == 1
+		}
+		return nil
+	})
+}
+
+// The machine's rows in the store.
+const (
+	rowCluster = "cluster"
+	rowConf    = "conf"
+	rowMember  = "member/"
+	rowRemoved = "removed/"
+)
+
+func memberRow(prefix string, id uint64) string {
+	return string(binary.BigEndian.AppendUint64([]byte(prefix), id))
+}
+
+// cluster is the membership. A published one is never modified.
+type cluster struct {
+	id      uint64
+	conf    raft.ConfState
+	members []MemberRecord // by id
+	removed map[uint64]struct{}
+}
+
+func (c *cluster) clone() *cluster {
+	n := &cluster{id: c.id, conf: c.conf.Clone(), removed: maps.Clone(c.removed)}
+	for _, r := range c.members {
+		n.members = append(n.members, r.clone())
+	}
+	return n
+}
+
+// find is the place of a member's record.
+func (c *cluster) find(id uint64) (int, bool) {
+	return slices.BinarySearchFunc(c.members, id, func(r MemberRecord, id uint64) int {
+		switch {
+		case r.ID < id:
+			return -1
+		case r.ID > id:
+			return 1
+		}
+		return 0
+	})
+}
+
+func (c *cluster) put(r MemberRecord) {
+	if i, ok := c.find(r.ID); ok {
+		c.members[i] = r
+	} else {
+		c.members = slices.Insert(c.members, i, r)
+	}
+}
+
+// remove takes a member's record out for good.
+func (c *cluster) remove(id uint64) {
+	if i, ok := c.find(id); ok {
+		c.members = slices.Delete(c.members, i, i+1)
+	}
+	c.removed[id] = struct{}{}
+}
+
+// conflict reports why a member may not have a name and peer URLs.
+func (c *cluster) conflict(id uint64, name string, peerURLs []string) error {
+	for i := range c.members {
+		r := &c.members[i]
+		if r.ID == id {
+			continue
+		}
+		if name != "" && r.Name == name {
+			return ErrMemberNameExists
+		}
+		for _, url := range peerURLs {
+			if slices.Contains(r.PeerURLs, url) {
+				return chainfire.ErrPeerURLExists
+			}
+		}
+	}
+	return nil
+}
+
+// rows are the rows that hold a membership.
+func (c *cluster) rows() []mvcc.MetaRow {
+	rows := []mvcc.MetaRow{
+		{Name: rowCluster, Value: binary.BigEndian.AppendUint64(nil, c.id)},
+		{Name: rowConf, Value: encodeConf(c.conf)},
+	}
+	for i := range c.members {
+		rows = append(rows, mvcc.MetaRow{Name: memberRow(rowMember, c.members[i].ID), Value: encodeRecord(&c.members[i])})
+	}
+	return rows
+}
+
+func encodeRecord(r *MemberRecord) []byte { return r.appendTo([]byte{recordVersion}) }
+
+// loadCluster reads a membership from its rows.
+func loadCluster(rows []mvcc.MetaRow) (*cluster, error) {
+	c := &cluster{removed: map[uint64]struct{}{}}
+	haveConf := false
+	for _, row := range rows {
+		var err error
+		switch {
+		case row.Name == rowCluster && len(row.Value) == 8:
+			c.id = binary.BigEndian.Uint64(row.Value)
+		case row.Name == rowConf:
+			haveConf = true
+			c.conf, err = decodeConf(row.Value)
+		case len(row.Name) == len(rowMember)+8 && row.Name[:len(rowMember)] == rowMember:
+			err = c.loadMember(row)
+		case len(row.Name) == len(rowRemoved)+8 && row.Name[:len(rowRemoved)] == rowRemoved:
+			c.removed[binary.BigEndian.Uint64([]byte(row.Name[len(rowRemoved):]))] = struct{}{}
+		default:
+			err = fmt.Errorf("%w: unknown row", ErrNewer)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read row %q: %w", row.Name, err)
+		}
+	}
+	if c.id == 0 || !haveConf {
+		return nil, fmt.Errorf("%w: no cluster id or configuration in the store", chainfire.ErrCorrupt)
+	}
+	return c, nil
+}
+
+func (c *cluster) loadMember(row mvcc.MetaRow) error {
+	if len(row.Value) == 0 || row.Value[0] != recordVersion {
+		return fmt.Errorf("%w: member row", ErrNewer)
+	}
+	r, err := decodeMember(row.Value[1:])
+	if err != nil {
+		return err
+	}
+	if row.Name != memberRow(rowMember, r.ID) {
+		return fmt.Errorf("%w: row of member %d", ErrMalformed, r.ID)
+	}
+	c.put(*r)
+	return nil
+}
+
+// encodeConf encodes a configuration: each list as a count and its ids.
+func encodeConf(s raft.ConfState) []byte {
+	b := []byte{confVersion, 0}
+	if s.AutoLeave {
+		b[1] = 1
+	}
+	for _, l := range [4][]uint64{s.Voters, s.Outgoing, s.Learners, s.LearnersNext} {
+		b = binary.AppendUvarint(b, uint64(len(l)))
+		for _, id := range l {
+			b = binary.AppendUvarint(b, id)
+		}
+	}
+	return b
+}
+
+var errShortConf = errors.New("configuration is cut short")
+
+func decodeConf(b []byte) (raft.ConfState, error) {
+	var s confchange.State
+	if len(b) < 2 || b[0] != confVersion || b[1] > 1 {
+		return s, fmt.Errorf("%w: configuration", ErrNewer)
+	}
+	s.AutoLeave = b[1] == 1
+	b = b[2:]
+	for _, l := range [4]*[]uint64{&s.Voters, &s.Outgoing, &s.Learners, &s.LearnersNext} {
+		count, n := binary.Uvarint(b)
+		if n <= 0 || count > uint64(len(b)) {
+			return s, fmt.Errorf("%w: %w", ErrMalformed, errShortConf)
+		}
+		b = b[n:]
+		for range count {
+			id, n := binary.Uvarint(b)
+			if n <= 0 {
+				return s, fmt.Errorf("%w: %w", ErrMalformed, errShortConf)
+			}
+			*l = append(*l, id)
+			b = b[n:]
+		}
+	}
+	if len(b) > 0 {
+		return s, fmt.Errorf("%w: configuration has %d bytes too many", ErrMalformed, len(b))
+	}
+	return s, s.Validate()
+}

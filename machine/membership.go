@@ -1,0 +1,220 @@
+package machine
+
+import (
+	"fmt"
+	"slices"
+
+	"chainfire"
+	"chainfire/raft"
+	"chainfire/raft/confchange"
+)
+
+// editing is the membership as the round changes it: the first change copies
+// the published one.
+func (r *round) editing() *cluster {
+	if !r.edited {
+		r.edited, r.cluster = true, r.cluster.clone()
+	}
+	return r.cluster
+}
+
+// store writes a member's record.
+func (r *round) storeMember(rec MemberRecord) error {
+	r.editing().put(rec)
+	return r.w.SetMeta(memberRow(rowMember, rec.ID), encodeRecord(&rec))
+}
+
+// removeMember removes a member for good.
+func (r *round) removeMember(id uint64) error {
+	r.editing().remove(id)
+	if err := r.w.DeleteMeta(memberRow(rowMember, id)); err != nil {
+		return err
+	}
+	return r.w.SetMeta(memberRow(rowRemoved, id), []byte{1})
+}
+
+// reserve makes a reservation, or finds the one that was asked for before.
+func (r *round) reserve(index uint64, q *Reserve) (id uint64, err error) {
+	if err := checkMember(q.Name, q.PeerURLs, q.ClientURLs); err != nil {
+		return 0, refuse(err)
+	}
+	if rec := r.sameMember(q); rec != nil {
+		if rec.Incarnation == q.Incarnation {
+			return rec.ID, nil
+		}
+		claimed := rec.clone()
+		if err := r.cluster.conflict(rec.ID, q.Name, q.PeerURLs); err != nil {
+			return 0, refuse(err)
+		}
+		claimed.Name, claimed.Incarnation = q.Name, q.Incarnation
+		claimed.ClientURLs = slices.Clone(q.ClientURLs)
+		return claimed.ID, r.storeMember(claimed)
+	}
+	if err := r.cluster.conflict(0, q.Name, q.PeerURLs); err != nil {
+		return 0, refuse(err)
+	}
+	_, used := r.cluster.find(index)
+	if _, gone := r.cluster.removed[index]; used || gone {
+		return 0, refuse(chainfire.ErrMemberExists)
+	}
+	return index, r.storeMember(MemberRecord{
+		ID: index, Name: q.Name, PeerURLs: slices.Clone(q.PeerURLs), ClientURLs: slices.Clone(q.ClientURLs),
+		Incarnation: q.Incarnation, Reserved: true, ReservedIndex: index, Manual: q.Manual,
+	})
+}
+
+// sameMember is the member that a reservation means: one with exactly its peer
+// URLs that has its incarnation, or none yet.
+func (r *round) sameMember(q *Reserve) *MemberRecord {
+	if q.Incarnation == 0 {
+		return nil
+	}
+	for i := range r.cluster.members {
+		rec := &r.cluster.members[i]
+		if (rec.Incarnation == q.Incarnation || rec.Incarnation == 0) && sameURLs(rec.PeerURLs, q.PeerURLs) {
+			return rec
+		}
+	}
+	return nil
+}
+
+// sameURLs compares two lists as sets.
+func sameURLs(a, b []string) bool {
+	a, b = slices.Clone(a), slices.Clone(b)
+	slices.Sort(a)
+	slices.Sort(b)
+	return slices.Equal(slices.Compact(a), slices.Compact(b))
+}
+
+func (r *round) release(q *Release) error {
+	i, ok := r.cluster.find(q.ID)
+	switch {
+	case !ok:
+		return refuse(chainfire.ErrMemberNotFound)
+	case !r.cluster.members[i].Reserved:
+		return refuse(ErrNotReserved)
+	}
+	return r.removeMember(q.ID)
+}
+
+func (r *round) update(q *UpdateMember) error {
+	if err := checkMember(q.Name, q.PeerURLs, q.ClientURLs); err != nil {
+		return refuse(err)
+	}
+	i, ok := r.cluster.find(q.ID)
+	if !ok {
+		return refuse(chainfire.ErrMemberNotFound)
+	}
+	if err := r.cluster.conflict(q.ID, q.Name, q.PeerURLs); err != nil {
+		return refuse(err)
+	}
+	rec := merge(r.cluster.members[i].clone(), q.Name, q.PeerURLs, q.ClientURLs, q.Incarnation)
+	if q.Settled && !rec.Reserved {
+		rec.ReservedIndex = 0
+	}
+	return r.storeMember(rec)
+}
+
+// merge sets what is not empty.
+func merge(rec MemberRecord, name string, peer, client []string, incarnation uint64) MemberRecord {
+	if name != "" {
+		rec.Name = name
+	}
+	if len(peer) > 0 {
+		rec.PeerURLs = slices.Clone(peer)
+	}
+	if len(client) > 0 {
+		rec.ClientURLs = slices.Clone(client)
+	}
+	if incarnation != 0 {
+		rec.Incarnation = incarnation
+	}
+	return rec
+}
+
+// change applies a membership change. A change that does not fit leaves the
+// configuration as it is, on every member alike.
+func (r *round) change(e *raft.Entry, res *Result) error {
+	change, err := raft.DecodeChange(e.Data)
+	if err != nil {
+		return fmt.Errorf("decode membership change: %w", err)
+	}
+	ctx, err := DecodeMemberContext(change.Context)
+	if err != nil {
+		return fmt.Errorf("decode membership change: %w", err)
+	}
+	res.ID = ctx.ID
+	err = r.tryChange(change, ctx.Member)
+	conf := r.cluster.conf.Clone()
+	res.Conf = &conf
+	return err
+}
+
+func (r *round) tryChange(change confchange.Change, described *MemberRecord) error {
+	conf, err := confchange.Apply(r.cluster.conf, change)
+	if err != nil {
+		return refuse(err)
+	}
+	for _, id := range conf.IDs() {
+		if _, gone := r.cluster.removed[id]; gone {
+			return refuse(fmt.Errorf("%w: %d", ErrMemberRemoved, id))
+		}
+	}
+	if described != nil {
+		if err := r.checkDescribed(conf, described); err != nil {
+			return refuse(err)
+		}
+	}
+	old := r.cluster.conf.IDs()
+	r.editing().conf = conf
+	if err := r.w.SetMeta(rowConf, encodeConf(conf)); err != nil {
+		return err
+	}
+	for _, id := range conf.IDs() {
+		if err := r.admit(id, described); err != nil {
+			return err
+		}
+	}
+	for _, id := range old {
+		if !conf.Contains(id) {
+			if err := r.removeMember(id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// checkDescribed checks the description of a member that a change adds.
+func (r *round) checkDescribed(conf raft.ConfState, d *MemberRecord) error {
+	if !conf.Contains(d.ID) {
+		return fmt.Errorf("%w: described member %d is not in the configuration", ErrBadMember, d.ID)
+	}
+	if err := checkMember(d.Name, d.PeerURLs, d.ClientURLs); err != nil {
+		return err
+	}
+	return r.cluster.conflict(d.ID, d.Name, d.PeerURLs)
+}
+
+// admit makes sure that a member of the configuration has a record that is no
+// reservation.
+func (r *round) admit(id uint64, described *MemberRecord) error {
+	i, known := r.cluster.find(id)
+	rec := MemberRecord{ID: id}
+	if known {
+		rec = r.cluster.members[i].clone()
+	}
+	mentioned := described != nil && described.ID == id
+	votes := r.cluster.conf.IsVoter(id)
+	if known && !rec.Reserved && !mentioned && (rec.ReservedIndex == 0 || !votes) {
+		return nil
+	}
+	if mentioned {
+		rec = merge(rec, described.Name, described.PeerURLs, described.ClientURLs, described.Incarnation)
+	}
+	rec.Reserved = false
+	if votes || rec.Manual {
+		rec.ReservedIndex = 0
+	}
+	return r.storeMember(rec)
+}

@@ -1,0 +1,210 @@
+package node
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"chainfire/join"
+	"chainfire/machine"
+	"chainfire/raft"
+	"chainfire/raft/confchange"
+	"chainfire/replica"
+)
+
+// keeping is the keeper of the leader with what it is told from outside.
+type keeping struct {
+	start time.Time
+	mu    sync.Mutex
+	// keeper exists while this member leads.
+	keeper *join.Keeper
+	seeds  map[uint64]seedBytes
+	// busy are the members for which an action is under way.
+	busy map[uint64]bool
+}
+
+type seedBytes struct{ done, total uint64 }
+
+func newKeeping() *keeping {
+	return &keeping{start: time.Now(), seeds: map[uint64]seedBytes{}, busy: map[uint64]bool{}}
+}
+
+func (k *keeping) heard(id, done, total uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.keeper != nil {
+		k.keeper.Contact(id, time.Since(k.start))
+	}
+	if total > 0 {
+		k.seeds[id] = seedBytes{done, total}
+	}
+}
+
+func (k *keeping) reason(id uint64) string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.keeper == nil {
+		return ""
+	}
+	return k.keeper.Reason(id)
+}
+
+func (k *keeping) seed(id uint64) (done, total uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s := k.seeds[id]
+	return s.done, s.total
+}
+
+// step lets the keeper look, and returns what is to be done and not under way.
+func (k *keeping) step(opts join.KeeperOptions, leads bool, v func() join.View) []join.Action {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch {
+	case !leads:
+		k.keeper = nil
+		return nil
+	case k.keeper == nil:
+		k.keeper = join.NewKeeper(opts)
+	}
+	var out []join.Action
+	for _, a := range k.keeper.Step(time.Since(k.start), v()) {
+		free := true
+		for _, id := range a.IDs {
+			free = free && !k.busy[id]
+		}
+		if !free {
+			continue
+		}
+		for _, id := range a.IDs {
+			k.busy[id] = true
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+func (k *keeping) done(a join.Action) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, id := range a.IDs {
+		delete(k.busy, id)
+		if a.Kind == join.Release || a.Kind == join.Remove {
+			delete(k.seeds, id)
+		}
+	}
+}
+
+// keepInterval is how often the keeper looks, in ticks.
+const keepInterval = 4
+
+// keep runs until the node stops. It looks after learners while this member
+// leads, and after the length of the log always.
+func (n *Node) keep() {
+	defer n.wg.Done()
+	ticker := time.NewTicker(keepInterval * n.opts.TickInterval)
+	defer ticker.Stop()
+	opts := join.KeeperOptions{Round: n.opts.election(), ReserveTTL: n.opts.ReserveTTL}
+	for {
+		select {
+		case <-n.stop:
+			return
+		case <-ticker.C:
+		}
+		st := n.status()
+		n.trim(st)
+		leads := st.Role == raft.Leader && st.CommittedInTerm
+		for _, a := range n.watch.step(opts, leads, func() join.View { return n.view(st) }) {
+			n.wg.Add(1)
+			go func() {
+				defer n.wg.Done()
+				defer n.watch.done(a)
+				n.act(a)
+			}()
+		}
+	}
+}
+
+// status is the core as it stands now.
+func (n *Node) status() raft.Status {
+	var st raft.Status
+	n.inLoop(func(r *replica.Replica) { st = r.Core().Status() })
+	return st
+}
+
+func (n *Node) view(st raft.Status) join.View {
+	v := join.View{Conf: st.Conf, Busy: st.ConfPending, Last: st.Last, Commit: st.Commit}
+	peers := map[uint64]raft.PeerStatus{}
+	for _, p := range st.Peers {
+		peers[p.ID] = p
+	}
+	for _, m := range n.machine.Members() {
+		p := peers[m.ID]
+		v.Members = append(v.Members, join.MemberView{
+			ID: m.ID, Reserved: m.Reserved, Joining: m.ReservedIndex != 0,
+			Manual: n.opts.NoPromote || m.Manual,
+			Match:  p.Match, Applied: p.Applied, Acked: p.Acked, Active: p.Active,
+			Silent: time.Duration(p.SilentTicks) * n.opts.TickInterval,
+		})
+	}
+	return v
+}
+
+func (n *Node) act(a join.Action) {
+	ctx, cancel := context.WithTimeout(context.Background(), n.opts.RequestTimeout)
+	defer cancel()
+	var err error
+	switch a.Kind {
+	case join.Promote:
+		var c confchange.Change
+		for _, id := range a.IDs {
+			c.Steps = append(c.Steps, confchange.Step{Kind: confchange.AddVoter, ID: id})
+		}
+		_, err = n.change(ctx, c, nil)
+	case join.Settle:
+		_, err = n.do(ctx, &machine.Command{UpdateMember: &machine.UpdateMember{ID: a.IDs[0], Settled: true}})
+	case join.Release:
+		err = n.release(ctx, a.IDs[0])
+	case join.Remove:
+		err = host{n}.RemoveLearner(ctx, a.IDs[0])
+	}
+	if err != nil {
+		n.log.Warn("membership step failed and is tried again", "step", a.Kind.String(), "members", a.IDs, "err", err)
+		return
+	}
+	n.log.Info("membership step done", "step", a.Kind.String(), "members", a.IDs)
+}
+
+// Bounds of the log. Below the first nothing is dropped; above the second even a
+// follower that is heard of but lags is left to a snapshot.
+const (
+	keepLogBytes = 64 << 20
+	maxLogBytes  = 512 << 20
+)
+
+// trim lets the log drop what is durable in the store and needed by nobody: not
+// by a newcomer with a reservation, not by a reader of a snapshot, and not by a
+// follower that lags within reason.
+func (n *Node) trim(st raft.Status) {
+	_, size := n.wal.Size()
+	if size <= keepLogBytes {
+		return
+	}
+	keep := min(n.machine.FlushedIndex(), st.Applied)
+	for _, m := range n.machine.Members() {
+		if m.ReservedIndex != 0 {
+			keep = min(keep, m.ReservedIndex-1)
+		}
+	}
+	if low, ok := n.snapshots.LowestIndex(); ok {
+		keep = min(keep, low)
+	}
+	for _, p := range st.Peers {
+		if p.Active && p.Acked && size < maxLogBytes {
+			keep = min(keep, p.Match)
+		}
+	}
+	if keep >= st.First {
+		n.writer.releaseTo(keep)
+	}
+}

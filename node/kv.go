@@ -1,0 +1,216 @@
+package node
+
+import (
+	"context"
+	"errors"
+
+	"chainfire"
+	"chainfire/machine"
+	"chainfire/raft/confchange"
+	"chainfire/replica"
+
+	"chainfire/raft"
+)
+
+// withTimeout gives a request that has no deadline the member's own.
+func (n *Node) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, n.opts.RequestTimeout, errRequestTimeout)
+}
+
+var errRequestTimeout = errors.New("the member's own request timeout")
+
+// timeoutError is what a request that ran out of time is told: the caller's own
+// error where the caller set the limit, else why it may have taken so long.
+func (n *Node) timeoutError(ctx context.Context) error {
+	if !errors.Is(context.Cause(ctx), errRequestTimeout) {
+		return ctx.Err()
+	}
+	if n.lead.Load() == raft.None {
+		return chainfire.ErrNoLeader
+	}
+	return chainfire.ErrTimeout
+}
+
+// propose puts a proposal on its way and waits until it is applied here.
+func (n *Node) propose(ctx context.Context, id uint64, kind replica.Kind, data []byte) (machine.Result, error) {
+	wait := n.waiters.add(id)
+	n.inbox.put(func(in *inputs) {
+		in.proposals = append(in.proposals, replica.Proposal{ID: id, Kind: kind, Data: data})
+	})
+	select {
+	case o := <-wait:
+		return o.result, o.err
+	case <-n.stop:
+		n.waiters.forget(id)
+		return machine.Result{}, chainfire.ErrStopped
+	case <-ctx.Done():
+		n.waiters.forget(id)
+		n.inbox.put(func(in *inputs) { in.cancels = append(in.cancels, id) })
+		return machine.Result{}, n.timeoutError(ctx)
+	}
+}
+
+// do runs one command through the log.
+func (n *Node) do(ctx context.Context, c *machine.Command) (machine.Result, error) {
+	ctx, cancel := n.withTimeout(ctx)
+	defer cancel()
+	c.ID = machine.RequestID{Member: n.id, Seq: n.nextID.Add(1)}
+	return n.propose(ctx, c.ID.Seq, replica.Command, c.AppendTo(nil))
+}
+
+// change runs one membership change through the log. While another is under way
+// it waits its turn, within the context.
+func (n *Node) change(ctx context.Context, c confchange.Change, record *machine.MemberRecord) (machine.Result, error) {
+	ctx, cancel := n.withTimeout(ctx)
+	defer cancel()
+	for {
+		mc := machine.MemberContext{ID: machine.RequestID{Member: n.id, Seq: n.nextID.Add(1)}}
+		if record != nil {
+			mc.Member = record
+		}
+		c.Context = mc.AppendTo(nil)
+		r, err := n.propose(ctx, mc.ID.Seq, replica.Conf, raft.EncodeChange(c))
+		if !errors.Is(err, chainfire.ErrConfChangePending) {
+			return r, err
+		}
+		if err := n.pause(ctx, n.opts.TickInterval); err != nil {
+			return r, chainfire.ErrConfChangePending
+		}
+	}
+}
+
+// linearize waits until this member's state reflects every write that was
+// acknowledged before the call.
+func (n *Node) linearize(ctx context.Context) error {
+	g, opened := n.readers.join()
+	if opened {
+		n.inbox.put(func(in *inputs) { in.reads = append(in.reads, g.id) })
+	}
+	select {
+	case <-g.done:
+		return nil
+	case <-n.stop:
+		return chainfire.ErrStopped
+	case <-ctx.Done():
+		return n.timeoutError(ctx)
+	}
+}
+
+// learner reports whether this member does not vote, and so serves no more than
+// serializable reads.
+func (n *Node) learner() bool { return !n.machine.Conf().IsVoter(n.id) }
+
+func (n *Node) header(h *chainfire.Header) {
+	h.ClusterID, h.MemberID, h.RaftTerm = n.cluster, n.id, n.term.Load()
+}
+
+// Range implements chainfire.KV.
+func (n *Node) Range(ctx context.Context, r *chainfire.RangeRequest) (*chainfire.RangeResponse, error) {
+	if !r.Serializable {
+		if n.learner() {
+			return nil, chainfire.ErrLearner
+		}
+		ctx, cancel := n.withTimeout(ctx)
+		defer cancel()
+		if err := n.linearize(ctx); err != nil {
+			return nil, err
+		}
+	}
+	out, err := n.machine.Range(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	n.header(&out.Header)
+	return out, nil
+}
+
+// Put implements chainfire.KV.
+func (n *Node) Put(ctx context.Context, r *chainfire.PutRequest) (*chainfire.PutResponse, error) {
+	if n.learner() {
+		return nil, chainfire.ErrLearner
+	}
+	res, err := n.do(ctx, &machine.Command{Put: r})
+	if err != nil {
+		return nil, err
+	}
+	n.header(&res.Put.Header)
+	return res.Put, nil
+}
+
+// DeleteRange implements chainfire.KV.
+func (n *Node) DeleteRange(ctx context.Context, r *chainfire.DeleteRangeRequest) (*chainfire.DeleteRangeResponse, error) {
+	if n.learner() {
+		return nil, chainfire.ErrLearner
+	}
+	res, err := n.do(ctx, &machine.Command{Delete: r})
+	if err != nil {
+		return nil, err
+	}
+	n.header(&res.Delete.Header)
+	return res.Delete, nil
+}
+
+// Txn implements chainfire.KV.
+func (n *Node) Txn(ctx context.Context, r *chainfire.TxnRequest) (*chainfire.TxnResponse, error) {
+	if !r.IsReadOnly() {
+		if n.learner() {
+			return nil, chainfire.ErrLearner
+		}
+		res, err := n.do(ctx, &machine.Command{Txn: r})
+		if err != nil {
+			return nil, err
+		}
+		n.header(&res.Txn.Header)
+		return res.Txn, nil
+	}
+	if !r.IsSerializable() {
+		if n.learner() {
+			return nil, chainfire.ErrLearner
+		}
+		ctx, cancel := n.withTimeout(ctx)
+		defer cancel()
+		if err := n.linearize(ctx); err != nil {
+			return nil, err
+		}
+	}
+	out, err := n.machine.ReadTxn(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	n.header(&out.Header)
+	return out, nil
+}
+
+// Compact implements chainfire.KV.
+func (n *Node) Compact(ctx context.Context, r *chainfire.CompactRequest) (*chainfire.CompactResponse, error) {
+	if n.learner() {
+		return nil, chainfire.ErrLearner
+	}
+	res, err := n.do(ctx, &machine.Command{Compact: r})
+	if err != nil {
+		return nil, err
+	}
+	n.header(&res.Compact.Header)
+	if r.Physical {
+		if err := n.machine.WaitCompacted(ctx, r.Revision); err != nil {
+			return nil, err
+		}
+	}
+	return res.Compact, nil
+}
+
+// NewWatchStream implements chainfire.Watcher.
+func (n *Node) NewWatchStream() chainfire.WatchStream { return n.machine.NewWatchStream() }
+
+// Revision implements chainfire.Watcher.
+func (n *Node) Revision() int64 { return n.machine.Revision() }
+
+// Header implements chainfire.Watcher.
+func (n *Node) Header() chainfire.Header {
+	h := chainfire.Header{Revision: n.machine.Revision()}
+	n.header(&h)
+	return h
+}

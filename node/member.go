@@ -1,0 +1,282 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"chainfire"
+	"chainfire/join"
+	"chainfire/machine"
+	"chainfire/raft"
+	"chainfire/raft/confchange"
+	"chainfire/replica"
+)
+
+// The explicit membership calls do what they say. They work on any member: what
+// only the leader can do travels to it as a proposal.
+
+func (n *Node) memberChange(added uint64) *chainfire.MemberChange {
+	out := &chainfire.MemberChange{Header: n.Header()}
+	conf := n.machine.Conf()
+	for _, m := range n.machine.Members() {
+		if m.Reserved {
+			continue
+		}
+		i := info(m, conf)
+		out.Members = append(out.Members, i)
+		if m.ID == added {
+			out.Member = &i
+		}
+	}
+	return out
+}
+
+// Members implements chainfire.Cluster.
+func (n *Node) Members(ctx context.Context, linearizable bool) (*chainfire.MemberChange, error) {
+	if linearizable {
+		ctx, cancel := n.withTimeout(ctx)
+		defer cancel()
+		if err := n.linearize(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return n.memberChange(0), nil
+}
+
+// MemberAdd implements chainfire.Cluster.
+func (n *Node) MemberAdd(ctx context.Context, r *chainfire.MemberAddRequest) (*chainfire.MemberChange, error) {
+	if n.learner() {
+		return nil, chainfire.ErrLearner
+	}
+	for _, u := range r.PeerURLs {
+		if _, err := join.HostPort(u); err != nil {
+			return nil, chainfire.ErrInvalidPeerURL
+		}
+	}
+	if len(r.PeerURLs) == 0 {
+		return nil, chainfire.ErrInvalidPeerURL
+	}
+	if !r.Learner {
+		if err := n.wouldLoseQuorum(ctx, n.machine.Conf(), 1); err != nil {
+			return nil, err
+		}
+	}
+	res, err := n.do(ctx, &machine.Command{Reserve: &machine.Reserve{PeerURLs: r.PeerURLs, Manual: true}})
+	if err != nil {
+		return nil, err
+	}
+	id := res.MemberID
+	kind := confchange.AddVoter
+	if r.Learner {
+		kind = confchange.AddLearner
+	}
+	_, err = n.change(ctx, confchange.Change{Steps: []confchange.Step{{Kind: kind, ID: id}}}, nil)
+	if err != nil {
+		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.opts.RequestTimeout)
+		defer cancel()
+		return nil, errors.Join(err, n.release(undo, id))
+	}
+	return n.memberChange(id), nil
+}
+
+// wouldLoseQuorum refuses to add a voter that has not started while the voters
+// that are up are no majority of the larger configuration.
+func (n *Node) wouldLoseQuorum(ctx context.Context, conf raft.ConfState, added int) error {
+	cs, err := n.ClusterStatus(ctx)
+	if err != nil {
+		return err
+	}
+	active := 0
+	for _, m := range cs.Members {
+		if conf.IsVoter(m.ID) && m.Active {
+			active++
+		}
+	}
+	if len(conf.Voters) > 1 && active < (len(conf.Voters)+added)/2+1 {
+		return chainfire.ErrMemberNotReady
+	}
+	return nil
+}
+
+// MemberRemove implements chainfire.Cluster.
+func (n *Node) MemberRemove(ctx context.Context, id uint64) (*chainfire.MemberChange, error) {
+	if n.learner() {
+		return nil, chainfire.ErrLearner
+	}
+	i := slices.IndexFunc(n.machine.Members(), func(m machine.MemberRecord) bool { return m.ID == id })
+	if i < 0 {
+		return nil, chainfire.ErrMemberNotFound
+	}
+	if n.machine.Members()[i].Reserved {
+		if err := n.release(ctx, id); err != nil {
+			return nil, err
+		}
+		return n.memberChange(0), nil
+	}
+	if err := n.removable(ctx, id); err != nil {
+		return nil, err
+	}
+	_, err := n.change(ctx, confchange.Change{Steps: []confchange.Step{{Kind: confchange.Remove, ID: id}}}, nil)
+	if errors.Is(err, raft.ErrBadChange) {
+		return nil, chainfire.ErrMemberNotReady
+	}
+	if err != nil {
+		return nil, err
+	}
+	return n.memberChange(0), nil
+}
+
+// removable refuses to remove a voter when the rest that is up would be no
+// majority.
+func (n *Node) removable(ctx context.Context, id uint64) error {
+	conf := n.machine.Conf()
+	if !conf.IsVoter(id) {
+		return nil
+	}
+	cs, err := n.ClusterStatus(ctx)
+	if err != nil {
+		return err
+	}
+	active, rest := 0, 0
+	for _, m := range cs.Members {
+		if m.ID == id || !conf.IsVoter(m.ID) {
+			continue
+		}
+		rest++
+		if m.Active {
+			active++
+		}
+	}
+	if rest == 0 || active < rest/2+1 {
+		return chainfire.ErrMemberNotReady
+	}
+	return nil
+}
+
+// MemberUpdate implements chainfire.Cluster.
+func (n *Node) MemberUpdate(ctx context.Context, id uint64, peerURLs []string) (*chainfire.MemberChange, error) {
+	if n.learner() {
+		return nil, chainfire.ErrLearner
+	}
+	for _, u := range peerURLs {
+		if _, err := join.HostPort(u); err != nil {
+			return nil, chainfire.ErrInvalidPeerURL
+		}
+	}
+	if len(peerURLs) == 0 {
+		return nil, chainfire.ErrInvalidPeerURL
+	}
+	if _, err := n.do(ctx, &machine.Command{UpdateMember: &machine.UpdateMember{ID: id, PeerURLs: peerURLs}}); err != nil {
+		return nil, err
+	}
+	return n.memberChange(id), nil
+}
+
+// MemberPromote implements chainfire.Cluster.
+func (n *Node) MemberPromote(ctx context.Context, id uint64) (*chainfire.MemberChange, error) {
+	if n.learner() {
+		return nil, chainfire.ErrLearner
+	}
+	conf := n.machine.Conf()
+	switch {
+	case conf.IsVoter(id):
+		return nil, chainfire.ErrMemberNotLearner
+	case !conf.IsLearner(id):
+		return nil, chainfire.ErrMemberNotFound
+	}
+	cs, err := n.ClusterStatus(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range cs.Members {
+		// What the leader's log held is the bar, less what no member could have
+		// applied in the time of one round trip.
+		if m.ID == id && (!m.Active || min(m.MatchIndex, m.AppliedIndex)+maxPromoteLag < cs.CommitIndex) {
+			return nil, chainfire.ErrLearnerNotReady
+		}
+	}
+	_, err = n.change(ctx, confchange.Change{Steps: []confchange.Step{{Kind: confchange.AddVoter, ID: id}}}, nil)
+	if err != nil {
+		return nil, err
+	}
+	return n.memberChange(id), nil
+}
+
+// maxPromoteLag is how many entries a learner that is promoted by hand may be
+// behind.
+const maxPromoteLag = 1000
+
+// MoveLeader implements chainfire.Maintenance.
+func (n *Node) MoveLeader(ctx context.Context, target uint64) error {
+	if n.lead.Load() != n.id {
+		return chainfire.ErrNotLeader
+	}
+	var err error
+	if !n.inLoop(func(r *replica.Replica) { err = r.Core().TransferLeader(target) }) {
+		return chainfire.ErrStopped
+	}
+	switch {
+	case errors.Is(err, raft.ErrNotLeader):
+		return chainfire.ErrNotLeader
+	case err != nil:
+		return chainfire.ErrBadLeaderTransferee
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*n.opts.election())
+	defer cancel()
+	if err := n.untilLeader(ctx, func(lead uint64) bool { return lead == target }); err != nil {
+		return chainfire.ErrTimeoutTransfer
+	}
+	return nil
+}
+
+// untilLeader waits until the leader this member knows satisfies ok.
+func (n *Node) untilLeader(ctx context.Context, ok func(lead uint64) bool) error {
+	for {
+		n.leaderMu.Lock()
+		c := n.leaderSignal
+		n.leaderMu.Unlock()
+		if ok(n.lead.Load()) {
+			return nil
+		}
+		select {
+		case <-c:
+		case <-n.stop:
+			return chainfire.ErrStopped
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// pause waits, unless the context or the node ends first.
+func (n *Node) pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-n.stop:
+		return chainfire.ErrStopped
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// handOver gives leadership to the voter that is furthest, as before a stop.
+func (n *Node) handOver(ctx context.Context) {
+	st := n.status()
+	var best raft.PeerStatus
+	for _, p := range st.Peers {
+		if st.Conf.IsVoter(p.ID) && p.Active && p.Match > best.Match {
+			best = p
+		}
+	}
+	if best.ID == raft.None {
+		return
+	}
+	if err := n.MoveLeader(ctx, best.ID); err != nil {
+		n.log.Warn("leadership was not handed over before the stop", "to", best.ID, "err", err)
+	}
+}

@@ -1,0 +1,333 @@
+// Package node is one running member: the goroutines around a replica. The loop
+// owns the replica, the writer the write-ahead log, the applier the state
+// machine, and one sender per peer its connection; they hand work to each other
+// in batches and share nothing else that changes.
+package node
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	mathrand "math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"chainfire/internal/disk"
+	"chainfire/internal/sniff"
+	"chainfire/join"
+	"chainfire/machine"
+	"chainfire/raft"
+	"chainfire/replica"
+	"chainfire/snapshot"
+	"chainfire/transport"
+	"chainfire/wal"
+)
+
+// Options configure a member. Zero values mean the defaults named.
+type Options struct {
+	// Dir is the data directory. Required.
+	Dir string
+	// Name is unique in the cluster. Default is the peer address.
+	Name string
+	// ListenPeer is where other members connect, HOST:PORT. Default
+	// 127.0.0.1:2380.
+	ListenPeer string
+	// AdvertisePeer is the URL under which other members reach this one.
+	// Default is http:// and the address of ListenPeer.
+	AdvertisePeer string
+	// AdvertiseClient are the URLs under which clients reach this member.
+	AdvertiseClient []string
+	// Join are peer addresses of members of the cluster to join. Without it an
+	// empty directory begins a new cluster; a directory in use ignores it.
+	Join []string
+	// Version is the product's version.
+	Version string
+	// TickInterval is the unit of Raft's time. Default 25 ms.
+	TickInterval time.Duration
+	// HeartbeatTicks and ElectionTicks are Raft's timeouts in ticks. Defaults 2
+	// and 10.
+	HeartbeatTicks, ElectionTicks int
+	// RequestTimeout bounds a request without a deadline of its own. Default
+	// 5 s and two election timeouts.
+	RequestTimeout time.Duration
+	// SeedRate bounds what this member sends of snapshots, in bytes a second.
+	// Default is no bound.
+	SeedRate int64
+	// ReserveTTL is how long the place of a newcomer that is not heard of is
+	// kept. Default 30 s.
+	ReserveTTL time.Duration
+	// NoPromote keeps learners what they are.
+	NoPromote bool
+	// Logger is required.
+	Logger *slog.Logger
+	// Report takes what a newcomer tells the person who started it; nil drops it.
+	Report func(join.Event)
+	// FS is the file system. Default is the operating system's.
+	FS disk.FS
+}
+
+func (o *Options) fill() error {
+	if o.Dir == "" || o.Logger == nil {
+		return errors.New("a member needs a data directory and a logger")
+	}
+	o.ListenPeer = cmp.Or(o.ListenPeer, "127.0.0.1:2380")
+	o.TickInterval = cmp.Or(o.TickInterval, 25*time.Millisecond)
+	o.HeartbeatTicks = cmp.Or(o.HeartbeatTicks, 2)
+	o.ElectionTicks = cmp.Or(o.ElectionTicks, 10)
+	o.RequestTimeout = cmp.Or(o.RequestTimeout, 5*time.Second+2*o.election())
+	o.Version = cmp.Or(o.Version, "0.0.0")
+	if o.FS == nil {
+		o.FS = disk.OS()
+	}
+	if o.Report == nil {
+		o.Report = func(join.Event) {}
+	}
+	return nil
+}
+
+func (o *Options) election() time.Duration {
+	return time.Duration(o.ElectionTicks) * o.TickInterval
+}
+
+// Node is a running member. Its methods may be called from any goroutine.
+type Node struct {
+	opts    Options
+	log     *slog.Logger
+	id      uint64
+	cluster uint64
+	// incarnation is the random number of the data directory.
+	incarnation uint64
+
+	machine   *machine.Machine
+	wal       *wal.Log
+	transport *transport.Transport
+	snapshots *snapshot.Server
+	// snapshotCalls answers the gRPC calls for snapshots.
+	snapshotCalls *snapshot.Service
+	gate          *join.Gate
+	lock          interface{ Close() error }
+
+	inbox   *inbox
+	writer  *writer
+	applier *applier
+	waiters *waiters
+	readers *readers
+	conns   *conns
+	seeder  *seeder
+	watch   *keeping
+
+	// What the loop publishes.
+	lead, term, commit atomic.Uint64
+	leaderMu           sync.Mutex
+	leaderSignal       chan struct{} // closed when the leader or the term changes
+
+	appliedIndex  atomic.Uint64
+	leaderChanges atomic.Uint64
+	persists      atomic.Uint64
+	nextID        atomic.Uint64
+
+	// The writer's own.
+	floor     uint64
+	hardState raft.HardState
+
+	peerListener net.Listener
+	mux          *sniff.Listener
+	streams      net.Listener
+	grpc         *grpc.Server
+	service      *peerService
+	leaveOnce    sync.Once
+	// remembered is what the peers file holds; the applier's own.
+	remembered []byte
+
+	stop     chan struct{}
+	stopOnce sync.Once
+	// closeErr is set by closeOnce.
+	closeOnce sync.Once
+	closeErr  error
+	wg        sync.WaitGroup
+	failMu    sync.Mutex
+	failure   error
+}
+
+// Start opens a data directory and runs the member in it. An empty directory
+// begins a new cluster, or joins one if Options.Join names members of it: then
+// Start returns once the seed is in place and the member runs as a learner. A
+// canceled context ends a join; it has no effect on a running member.
+func Start(ctx context.Context, opts Options) (*Node, error) {
+	if err := opts.fill(); err != nil {
+		return nil, err
+	}
+	if err := opts.FS.MkdirAll(opts.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("create data directory %s: %w", opts.Dir, err)
+	}
+	lock, err := disk.Lock(opts.FS, opts.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("lock data directory %s: %w", opts.Dir, err)
+	}
+	n := &Node{
+		opts: opts, log: opts.Logger, lock: lock, stop: make(chan struct{}),
+		inbox: newInbox(), writer: newWriter(), applier: newApplier(),
+		waiters: newWaiters(), readers: newReaders(), conns: newConns(),
+		leaderSignal: make(chan struct{}),
+	}
+	if err := n.start(ctx); err != nil {
+		return nil, errors.Join(err, n.closeAll())
+	}
+	return n, nil
+}
+
+func (n *Node) start(ctx context.Context) error {
+	if err := n.listenPeer(); err != nil {
+		return err
+	}
+	id, found, err := loadIdentity(n.opts.FS, n.opts.Dir)
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		id, err = n.found(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	n.id, n.cluster, n.incarnation = id.Member, id.Cluster, id.Incarnation
+	if n.opts.Name == "" {
+		n.opts.Name = id.Name
+	}
+	core, err := n.open(ctx)
+	if err != nil {
+		return err
+	}
+	if err := n.serve(core); err != nil {
+		return err
+	}
+	return n.enter(ctx)
+}
+
+// randomUint64 is for identities and nonces; it is never 0.
+func randomUint64() uint64 {
+	var b [8]byte
+	// crypto/rand.Read never fails: it ends the program instead.
+	_, _ = rand.Read(b[:])
+	return binary.LittleEndian.Uint64(b[:]) | 1
+}
+
+// serve starts the goroutines.
+func (n *Node) serve(cfg replica.Config) error {
+	nonce := randomUint64() >> 33 // leaves room for a count below it
+	cfg.Raft.Nonce = nonce
+	n.nextID.Store(nonce << 32)
+	r, err := replica.New(cfg)
+	if err != nil {
+		return err
+	}
+	n.term.Store(cfg.Raft.HardState.Term)
+	n.hardState = cfg.Raft.HardState
+	n.appliedIndex.Store(cfg.Raft.Applied)
+	if err := n.openPeers(); err != nil {
+		return err
+	}
+	n.membersChanged()
+	n.wg.Add(4)
+	go n.loop(r)
+	go n.write(n.wal)
+	go n.apply()
+	go n.keep()
+	n.service.open()
+	return nil
+}
+
+func (n *Node) raftConfig() raft.Config {
+	rng := mathrand.New(mathrand.NewPCG(randomUint64(), randomUint64()))
+	return raft.Config{
+		ID: n.id, Storage: n.wal,
+		ElectionTicks: n.opts.ElectionTicks, HeartbeatTicks: n.opts.HeartbeatTicks,
+		Jitter: rng.IntN,
+	}
+}
+
+// ID is this member's id.
+func (n *Node) ID() uint64 { return n.id }
+
+// ClusterID is the id of the cluster.
+func (n *Node) ClusterID() uint64 { return n.cluster }
+
+// Done is closed when the member has stopped, by Stop or by a failure.
+func (n *Node) Done() <-chan struct{} { return n.stop }
+
+// Err is the failure that stopped the member, or nil.
+func (n *Node) Err() error {
+	n.failMu.Lock()
+	defer n.failMu.Unlock()
+	return n.failure
+}
+
+// fatal stops the member with a reason. It is the only way out of a failed disk
+// or a broken invariant: nothing is retried on what can no longer be trusted.
+func (n *Node) fatal(what string, err error) {
+	n.failMu.Lock()
+	if n.failure == nil {
+		n.failure = fmt.Errorf("%s: %w", what, err)
+		n.log.Error("member stops", "reason", what, "err", err)
+	}
+	n.failMu.Unlock()
+	n.stopOnce.Do(func() { close(n.stop) })
+}
+
+// Stop ends the member and gives everything back. A leader first hands
+// leadership to another voter, as far as the context allows.
+func (n *Node) Stop(ctx context.Context) error {
+	if n.lead.Load() == n.id && n.Err() == nil {
+		n.handOver(ctx)
+	}
+	return n.closeAll()
+}
+
+// closeAll closes what was opened, in the reverse order.
+func (n *Node) closeAll() error {
+	n.closeOnce.Do(func() { n.closeErr = n.closeParts() })
+	return n.closeErr
+}
+
+func (n *Node) closeParts() error {
+	n.stopOnce.Do(func() { close(n.stop) })
+	var errs []error
+	if n.mux != nil {
+		errs = append(errs, n.mux.Close())
+	} else if n.peerListener != nil {
+		errs = append(errs, n.peerListener.Close())
+	}
+	if n.grpc != nil {
+		n.grpc.Stop()
+	}
+	if n.transport != nil {
+		n.transport.Close()
+	}
+	if n.seeder != nil {
+		n.seeder.close()
+	}
+	n.wg.Wait()
+	n.conns.close()
+	if n.snapshots != nil {
+		n.snapshots.Close()
+	}
+	if n.wal != nil {
+		errs = append(errs, n.wal.Close())
+	}
+	if n.machine != nil {
+		errs = append(errs, n.machine.Close())
+	}
+	if n.lock != nil {
+		errs = append(errs, n.lock.Close())
+		n.lock = nil
+	}
+	return errors.Join(errs...)
+}

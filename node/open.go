@@ -1,0 +1,161 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"chainfire/machine"
+	"chainfire/raft"
+	"chainfire/replica"
+	"chainfire/wal"
+)
+
+// The folders of a data directory.
+const (
+	walDir      = "wal"
+	storeDir    = "store"
+	snapshotDir = "snapshots"
+	seedDir     = "seed"
+	// quarantineDir is where a damaged store is set aside.
+	quarantineDir = "store-quarantined"
+	foundingFile  = "founding.json"
+	peersFile     = "peers.json"
+)
+
+func (n *Node) path(name string) string { return n.opts.FS.PathJoin(n.opts.Dir, name) }
+
+func (n *Node) walOptions() wal.Options {
+	return wal.Options{FS: n.opts.FS, Dir: n.path(walDir), Logger: n.log}
+}
+
+func (n *Node) machineOptions() machine.Options {
+	return machine.Options{
+		FS: n.opts.FS, Dir: n.path(storeDir), Logger: n.log,
+		Fatal: func(err error) { n.fatal("the store failed", err) },
+	}
+}
+
+// firstIndex is where the log of every cluster begins: the state that a
+// bootstrap writes stands for entry 1 of term 1.
+const firstIndex, firstTerm = 1, 1
+
+// found makes an empty directory a member, of a new cluster or of the one to
+// join. What an earlier attempt left half done is made again; what looks like a
+// member without its identity is not touched.
+func (n *Node) found(ctx context.Context) (identity, error) {
+	f := n.opts.FS
+	begun := false
+	for _, mark := range []string{foundingFile, joiningFile} {
+		_, err := f.Stat(n.path(mark))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return identity{}, fmt.Errorf("look for %s: %w", n.path(mark), err)
+		}
+		begun = begun || err == nil
+	}
+	for _, name := range []string{walDir, storeDir} {
+		_, err := f.Stat(n.path(name))
+		if err == nil && !begun {
+			return identity{}, fmt.Errorf("%s holds data but no %s, so it is not clear which member it is: restore the file from a backup, or give another --data-dir",
+				n.opts.Dir, identityFile)
+		}
+	}
+	if len(n.opts.Join) > 0 {
+		return n.join(ctx)
+	}
+	if err := writeSealed(f, n.path(foundingFile), struct{}{}); err != nil {
+		return identity{}, err
+	}
+	id, err := n.bootstrap()
+	if err != nil {
+		return id, err
+	}
+	if err := f.Remove(n.path(foundingFile)); err != nil {
+		return id, fmt.Errorf("remove %s: %w", n.path(foundingFile), err)
+	}
+	return id, nil
+}
+
+// bootstrap writes the state of the first member of a new cluster.
+func (n *Node) bootstrap() (identity, error) {
+	id := identity{Cluster: randomUint64(), Member: 1, Incarnation: randomUint64(), Name: n.opts.Name}
+	if err := n.wipe(walDir, storeDir); err != nil {
+		return id, err
+	}
+	err := machine.Bootstrap(n.machineOptions(), machine.Init{
+		ClusterID: id.Cluster, Conf: raft.ConfState{Voters: []uint64{id.Member}},
+		Index: firstIndex, Term: firstTerm,
+		Members: []machine.MemberRecord{{
+			ID: id.Member, Name: id.Name, PeerURLs: []string{n.opts.AdvertisePeer},
+			ClientURLs: n.opts.AdvertiseClient, Incarnation: id.Incarnation,
+		}},
+	})
+	if err != nil {
+		return id, fmt.Errorf("make the store of a new cluster: %w", err)
+	}
+	if err := n.createLog(firstIndex, firstTerm, raft.HardState{Term: firstTerm, Commit: firstIndex}); err != nil {
+		return id, err
+	}
+	if err := saveIdentity(n.opts.FS, n.opts.Dir, id); err != nil {
+		return id, err
+	}
+	n.log.Info("new cluster", "cluster", fmt.Sprintf("%x", id.Cluster), "member", id.Member, "name", id.Name)
+	return id, nil
+}
+
+func (n *Node) createLog(index, term uint64, hs raft.HardState) error {
+	log, err := wal.Create(n.walOptions(), index, term, hs)
+	if err != nil {
+		return fmt.Errorf("make the write-ahead log: %w", err)
+	}
+	if err := log.Close(); err != nil {
+		return fmt.Errorf("close the write-ahead log: %w", err)
+	}
+	return nil
+}
+
+// wipe removes what a start that was cut short may have left. It is never called
+// on a directory with an identity.
+func (n *Node) wipe(names ...string) error {
+	for _, name := range names {
+		if err := n.opts.FS.RemoveAll(n.path(name)); err != nil {
+			return fmt.Errorf("clear %s: %w", n.path(name), err)
+		}
+	}
+	return nil
+}
+
+// open opens log and store and brings them together.
+func (n *Node) open(ctx context.Context) (replica.Config, error) {
+	var cfg replica.Config
+	log, state, err := wal.Open(n.walOptions())
+	if err != nil {
+		return cfg, fmt.Errorf("open the write-ahead log: %w", err)
+	}
+	n.wal = log
+	if state.Torn != nil {
+		n.log.Warn("the last write to the log was cut short and is dropped; it was never acknowledged",
+			"file", state.Torn.File, "offset", state.Torn.Offset)
+	}
+	if err := n.openStore(ctx, max(state.Floor, state.First-1)); err != nil {
+		return cfg, err
+	}
+	index, term := n.machine.Applied()
+	hs := state.HardState
+	if held, err := log.Term(index); err != nil || held != term {
+		// A snapshot became the state and the member died before its log
+		// followed; nothing in the log is newer than the snapshot.
+		hs.Commit, hs.Term = index, max(hs.Term, term)
+		if err := log.Reset(index, term, hs, index); err != nil {
+			return cfg, fmt.Errorf("restart the log after the snapshot at index %d: %w", index, err)
+		}
+		n.log.Info("log restarted after snapshot", "index", index, "term", term)
+	}
+	n.floor = state.Floor
+	cfg.Raft = n.raftConfig()
+	cfg.Raft.HardState, cfg.Raft.Applied, cfg.Raft.Conf = hs, index, n.machine.Conf()
+	n.log.Info("member opened", "member", n.id, "applied", index, "last", log.LastIndex(), "term", hs.Term,
+		"conf", cfg.Raft.Conf.String())
+	return cfg, nil
+}

@@ -1,0 +1,127 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"chainfire/machine"
+)
+
+// ErrStoreDamaged says that the store is damaged, or holds less than the log
+// knows to have been durable in it.
+var ErrStoreDamaged = errors.New("the store is damaged")
+
+// openStore opens the store and holds it against the floor that the log keeps
+// for it: files that were lost or put back can make a store that opens without
+// complaint and lacks data. A store that fails is set aside and rebuilt from
+// another member; a single member has nobody to ask and is refused as it is.
+func (n *Node) openStore(ctx context.Context, floor uint64) error {
+	m, err := machine.Open(n.machineOptions())
+	if err == nil {
+		index, _ := m.Applied()
+		if index >= floor {
+			n.machine = m
+			return nil
+		}
+		err = errors.Join(
+			fmt.Errorf("%w: %s holds index %d, but index %d was durable in it", ErrStoreDamaged, n.path(storeDir), index, floor),
+			m.Close())
+	} else {
+		err = fmt.Errorf("%w: %s: %w", ErrStoreDamaged, n.path(storeDir), err)
+	}
+	var peers []peerAddress
+	if _, perr := readSealed(n.opts.FS, n.path(peersFile), &peers); perr != nil {
+		return errors.Join(err, perr)
+	}
+	if len(peers) == 0 {
+		return fmt.Errorf("%w; no other member is known to hold the data: restore the data directory from a backup", err)
+	}
+	n.log.Error("store set aside; rebuilding it from another member", "store", n.path(quarantineDir), "err", err)
+	if rerr := n.rebuild(ctx, peers, floor); rerr != nil {
+		return errors.Join(err, fmt.Errorf("rebuild the store from another member: %w", rerr))
+	}
+	n.machine, err = machine.Open(n.machineOptions())
+	if err != nil {
+		return fmt.Errorf("open the rebuilt store: %w", err)
+	}
+	return nil
+}
+
+// rebuildTimeout bounds the search for a member to rebuild from.
+const rebuildTimeout = 2 * time.Minute
+
+// rebuild replaces the store by a snapshot of another member that holds at
+// least floor. The log and the vote in it stay as they are.
+func (n *Node) rebuild(ctx context.Context, peers []peerAddress, floor uint64) error {
+	if err := n.wipe(seedDir); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, rebuildTimeout)
+	defer cancel()
+	var err error
+	for ctx.Err() == nil {
+		var errs []error
+		for _, p := range peers {
+			client, cerr := n.peerClient(p.URLs)
+			if cerr == nil {
+				_, cerr = n.fetch(ctx, client, p.ID, floor)
+			}
+			if cerr == nil {
+				return n.exchange()
+			}
+			errs = append(errs, fmt.Errorf("from member %d: %w", p.ID, cerr))
+		}
+		err = errors.Join(errs...)
+		if perr := n.pause(ctx, time.Second); perr != nil {
+			break
+		}
+	}
+	return err
+}
+
+// exchange sets the damaged store aside and adopts the seed.
+func (n *Node) exchange() error {
+	if err := n.wipe(quarantineDir); err != nil {
+		return err
+	}
+	err := n.opts.FS.Rename(n.path(storeDir), n.path(quarantineDir))
+	if err != nil {
+		return fmt.Errorf("set the store aside: %w", err)
+	}
+	return n.adopt(n.path(seedDir))
+}
+
+// adopt makes a complete seed the store of a directory that has none.
+func (n *Node) adopt(dir string) error {
+	return machine.Install(n.machineOptions(), dir)
+}
+
+// peerAddress is one line of the peers file: where a member was reached that may
+// hold what this one lost.
+type peerAddress struct {
+	ID   uint64   `json:"id"`
+	URLs []string `json:"peer_urls"`
+}
+
+// rememberPeers keeps the peers file up to date. It is help for a bad day and
+// nothing else is built on it, so a failure to write it is only logged.
+func (n *Node) rememberPeers(members []machine.MemberRecord) {
+	var peers []peerAddress
+	for _, m := range members {
+		if m.ID != n.id && !m.Reserved {
+			peers = append(peers, peerAddress{m.ID, m.PeerURLs})
+		}
+	}
+	b, err := json.Marshal(peers)
+	if err != nil || bytes.Equal(b, n.remembered) {
+		return
+	}
+	n.remembered = b
+	if err := writeSealed(n.opts.FS, n.path(peersFile), peers); err != nil {
+		n.log.Warn("the addresses of the other members were not written down", "err", err)
+	}
+}

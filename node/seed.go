@@ -1,0 +1,260 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"chainfire"
+	"chainfire/api"
+	"chainfire/join"
+	"chainfire/raft"
+	"chainfire/snapshot"
+	"chainfire/wal"
+)
+
+// seeder pulls snapshots for a follower that lags behind the leader's log. One
+// runs at a time, of the leader that asked last.
+type seeder struct {
+	n      *Node
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu      sync.Mutex
+	wanted  raft.Message
+	running bool
+	// ready is the snapshot that is complete in the seed folder.
+	ready *raft.SnapshotMeta
+}
+
+func newSeeder(n *Node) *seeder {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &seeder{n: n, ctx: ctx, cancel: cancel}
+}
+
+func (s *seeder) close() {
+	s.cancel()
+	s.wg.Wait()
+}
+
+// want starts a pull, or lets the one that runs end in the name of this message.
+func (s *seeder) want(m raft.Message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wanted = m
+	if s.running || s.ctx.Err() != nil {
+		return
+	}
+	s.running = true
+	s.wg.Add(1)
+	go s.run()
+}
+
+func (s *seeder) run() {
+	defer s.wg.Done()
+	for {
+		s.mu.Lock()
+		from := s.wanted.From
+		s.mu.Unlock()
+		meta, err := s.pull(from)
+		s.mu.Lock()
+		m := s.wanted
+		if err == nil {
+			s.ready = &meta
+		}
+		again := err != nil && m.From != from && s.ctx.Err() == nil
+		s.running = again
+		s.mu.Unlock()
+		switch {
+		case again:
+			continue
+		case err != nil:
+			// The leader asks again after a while.
+			s.n.log.Warn("snapshot not received", "from", from, "err", err)
+			return
+		}
+		m.Snapshot = &meta
+		s.n.inbox.receive([]raft.Message{m})
+		return
+	}
+}
+
+func (s *seeder) pull(from uint64) (raft.SnapshotMeta, error) {
+	n := s.n
+	client, err := host{n}.Peer(from)
+	if err != nil {
+		return raft.SnapshotMeta{}, err
+	}
+	if err := n.wipe(seedDir); err != nil {
+		return raft.SnapshotMeta{}, err
+	}
+	n.log.Info("pulling a snapshot", "from", from)
+	return n.fetch(s.ctx, client, from, n.appliedIndex.Load()+1)
+}
+
+func (n *Node) fetch(ctx context.Context, client api.PeerClient, from, minIndex uint64) (raft.SnapshotMeta, error) {
+	return snapshot.Fetch(ctx, snapshot.FetchOptions{
+		FS: n.opts.FS, Dir: n.path(seedDir), MinIndex: minIndex, ClusterID: n.cluster,
+		Source: &snapshot.GRPCSource{
+			Client: client, Label: fmt.Sprintf("member %d", from), ClusterID: n.cluster, MemberID: n.id,
+		},
+	})
+}
+
+// install makes a received snapshot the state, and restarts the log after it.
+// Runs on the writer's goroutine.
+func (n *Node) install(log *wal.Log, p *raft.Persist) error {
+	s := p.Snapshot
+	n.seeder.mu.Lock()
+	ready := n.seeder.ready
+	n.seeder.mu.Unlock()
+	if ready == nil || ready.Index != s.Index || ready.Term != s.Term {
+		return errors.New("the snapshot that consensus accepted is not the one that was received")
+	}
+	job := &restoreJob{dir: n.path(seedDir), meta: *s, done: make(chan error, 1)}
+	n.applier.replace(job)
+	select {
+	case err := <-job.done:
+		if err != nil {
+			return err
+		}
+	case <-n.stop:
+		return chainfire.ErrStopped
+	}
+	hs := n.hardState
+	hs.Commit = max(hs.Commit, s.Index)
+	if err := log.Reset(s.Index, s.Term, hs, s.Index); err != nil {
+		return err
+	}
+	n.floor = s.Index
+	n.log.Info("snapshot installed", "index", s.Index, "term", s.Term)
+	return nil
+}
+
+// joining is what a newcomer remembers until it is a member.
+type joining struct {
+	Incarnation uint64 `json:"incarnation"`
+	Cluster     uint64 `json:"cluster_id"`
+	Member      uint64 `json:"member_id"`
+	// SeedIndex and SeedTerm are set once the seed is the store.
+	SeedIndex uint64   `json:"seed_index"`
+	SeedTerm  uint64   `json:"seed_term"`
+	Targets   []string `json:"targets"`
+}
+
+func (n *Node) newcomer(j joining) (*join.Newcomer, error) {
+	return join.NewNewcomer(join.NewcomerOptions{
+		Targets: j.Targets, Name: n.opts.Name, PeerURLs: []string{n.opts.AdvertisePeer},
+		ClientURLs: n.opts.AdvertiseClient, Incarnation: j.Incarnation, Cluster: j.Cluster,
+		Version: n.opts.Version, FS: n.opts.FS, Dir: n.path(seedDir), Report: n.opts.Report,
+	})
+}
+
+// join makes an empty directory a member of the cluster that answers at
+// Options.Join: a place, the seed as its store, an empty log after it.
+func (n *Node) join(ctx context.Context) (identity, error) {
+	var j joining
+	if _, err := readSealed(n.opts.FS, n.path(joiningFile), &j); err != nil {
+		return identity{}, err
+	}
+	if j.Incarnation == 0 {
+		j.Incarnation = randomUint64()
+	}
+	j.Targets = n.opts.Join
+	if err := writeSealed(n.opts.FS, n.path(joiningFile), j); err != nil {
+		return identity{}, err
+	}
+	n.service.announce(j.Incarnation)
+	c, err := n.newcomer(j)
+	if err != nil {
+		return identity{}, err
+	}
+	defer c.Close()
+	if err := n.wipe(walDir, storeDir); err != nil {
+		return identity{}, err
+	}
+	place, err := c.Seed(ctx)
+	if err != nil {
+		return identity{}, err
+	}
+	j.Cluster, j.Member, j.SeedIndex, j.SeedTerm = place.Cluster, place.Member, place.Seed.Index, place.Seed.Term
+	if err := n.settle(j, place); err != nil {
+		return identity{}, err
+	}
+	id := identity{Cluster: place.Cluster, Member: place.Member, Incarnation: j.Incarnation, Name: n.opts.Name}
+	return id, saveIdentity(n.opts.FS, n.opts.Dir, id)
+}
+
+// settle makes the seed the store of this directory.
+func (n *Node) settle(j joining, place join.Place) error {
+	if err := n.adopt(place.Dir); err != nil {
+		return err
+	}
+	hs := raft.HardState{Term: place.Seed.Term, Commit: place.Seed.Index}
+	if err := n.createLog(place.Seed.Index, place.Seed.Term, hs); err != nil {
+		return err
+	}
+	return writeSealed(n.opts.FS, n.path(joiningFile), j)
+}
+
+// enter ends what a join began, now that the member runs: it asks to be a
+// learner, then reports until it votes. A member that is in the configuration
+// already has nothing to do.
+func (n *Node) enter(ctx context.Context) error {
+	var j joining
+	found, err := readSealed(n.opts.FS, n.path(joiningFile), &j)
+	if err != nil || !found {
+		return err
+	}
+	c, err := n.newcomer(j)
+	if err != nil {
+		return err
+	}
+	c.Resume(join.Place{
+		Cluster: n.cluster, Member: n.id, Dir: n.path(seedDir),
+		Seed: raft.SnapshotMeta{Index: j.SeedIndex, Term: j.SeedTerm},
+	})
+	if !n.machine.Conf().Contains(n.id) {
+		if err := c.Learn(ctx); err != nil {
+			c.Close()
+			return err
+		}
+	}
+	n.wg.Add(1)
+	go n.reportJoin(c)
+	return nil
+}
+
+func (n *Node) reportJoin(c *join.Newcomer) {
+	defer n.wg.Done()
+	defer c.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-n.stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	for ctx.Err() == nil {
+		err := c.Watch(ctx)
+		var refused *join.RefusedError
+		switch {
+		case err == nil:
+			if err := n.opts.FS.Remove(n.path(joiningFile)); err != nil {
+				n.log.Warn("the mark of the join was not removed", "err", err)
+			}
+			return
+		case errors.As(err, &refused):
+			n.fatal("the cluster has given this member up", refused)
+			return
+		}
+		if n.pause(ctx, time.Second) != nil {
+			return
+		}
+	}
+}

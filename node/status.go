@@ -1,0 +1,177 @@
+package node
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"chainfire"
+	"chainfire/api"
+	"chainfire/raft"
+	"chainfire/raft/progress"
+	"chainfire/raft/quorum"
+)
+
+// Status implements chainfire.Maintenance.
+func (n *Node) Status(context.Context) (*chainfire.Status, error) {
+	st := n.status()
+	if st.ID == raft.None {
+		return nil, chainfire.ErrStopped
+	}
+	usage, err := n.machine.DiskUsage()
+	if err != nil {
+		return nil, err
+	}
+	out := &chainfire.Status{
+		Header: n.Header(), Version: n.opts.Version, Leader: st.Leader, Learner: n.learner(),
+		RaftIndex: st.Last, CommitIndex: st.Commit, AppliedIndex: st.Applied,
+		StoreBytes: usage.DiskBytes, LiveBytes: usage.LiveBytes,
+	}
+	if st.Leader == raft.None {
+		out.Errors = append(out.Errors, chainfire.ErrNoLeader.Error())
+	}
+	if st.Amnesia {
+		out.Errors = append(out.Errors, "this member lacks entries that it had acknowledged; remove it and join it again with an empty directory")
+	}
+	return out, nil
+}
+
+// Health implements chainfire.Maintenance.
+func (n *Node) Health(ctx context.Context, linearizable bool) error {
+	if err := n.Err(); err != nil {
+		return err
+	}
+	if n.lead.Load() == raft.None {
+		return chainfire.ErrNoLeader
+	}
+	if !linearizable {
+		return nil
+	}
+	ctx, cancel := n.withTimeout(ctx)
+	defer cancel()
+	return n.linearize(ctx)
+}
+
+const statusForwardedKey = "chainfire-forwarded"
+
+// ClusterStatus implements chainfire.Maintenance. Without a leader to ask, the
+// member answers with what it knows itself.
+func (n *Node) ClusterStatus(ctx context.Context) (*chainfire.ClusterStatus, error) {
+	lead := n.lead.Load()
+	md, _ := metadata.FromIncomingContext(ctx)
+	if lead != n.id && lead != raft.None && len(md.Get(statusForwardedKey)) == 0 {
+		for _, m := range n.machine.Members() {
+			if m.ID != lead {
+				continue
+			}
+			if s, err := n.askStatus(ctx, m.PeerURLs); err == nil {
+				return s, nil
+			}
+		}
+	}
+	st := n.status()
+	if st.ID == raft.None {
+		return nil, chainfire.ErrStopped
+	}
+	return n.clusterStatus(st), nil
+}
+
+func (n *Node) askStatus(ctx context.Context, urls []string) (*chainfire.ClusterStatus, error) {
+	conn, err := n.peerConn(urls)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 4*n.opts.election())
+	defer cancel()
+	ctx = metadata.AppendToOutgoingContext(ctx, statusForwardedKey, "1")
+	r, err := api.NewClusterClient(conn).Status(ctx, &api.StatusRequest{})
+	if err != nil {
+		return nil, err
+	}
+	return r.ClusterStatus(), nil
+}
+
+func (n *Node) clusterStatus(st raft.Status) *chainfire.ClusterStatus {
+	out := &chainfire.ClusterStatus{Header: n.Header(), Leader: st.Leader, LastIndex: st.Last, CommitIndex: st.Commit}
+	peers := map[uint64]raft.PeerStatus{}
+	for _, p := range st.Peers {
+		peers[p.ID] = p
+	}
+	leads := st.Role == raft.Leader
+	active := func(id uint64) bool { return id == n.id || peers[id].Active }
+	for _, m := range n.machine.Members() {
+		p := peers[m.ID]
+		s := chainfire.MemberStatus{
+			MemberInfo: info(m, st.Conf), Phase: phase(m, st.Conf), Leader: m.ID == st.Leader,
+			MatchIndex: p.Match, AppliedIndex: p.Applied, Active: leads && active(m.ID), LastContactMillis: -1,
+		}
+		if done, total := n.watch.seed(m.ID); s.Phase == chainfire.PhaseReserved && total > 0 && done < total {
+			s.Phase = chainfire.PhaseSeeding
+		}
+		switch {
+		case m.ID == n.id:
+			s.MatchIndex, s.AppliedIndex, s.LastContactMillis = st.Stable, st.Applied, 0
+			s.Active = true
+		case leads && st.Conf.Contains(m.ID):
+			s.LastContactMillis = int64(p.SilentTicks) * n.opts.TickInterval.Milliseconds()
+		}
+		if leads {
+			s.Reason = n.reason(m.ID, p)
+		}
+		out.Members = append(out.Members, s)
+	}
+	if leads {
+		out.Healthy = st.CommittedInTerm && quorum.Has(st.Conf.Voters, st.Conf.Outgoing, active)
+		out.FailureTolerance = tolerance(st.Conf, active)
+	}
+	return out
+}
+
+func (n *Node) reason(id uint64, p raft.PeerStatus) string {
+	if p.State == progress.Quarantined {
+		return "lost entries that it had acknowledged; remove it and join it again with an empty directory"
+	}
+	if p.State == progress.Snapshot {
+		return "is being sent a snapshot: what it lacks is no longer in the log"
+	}
+	return n.watch.reason(id)
+}
+
+// tolerance is how many more voters may fail.
+func tolerance(conf raft.ConfState, active func(uint64) bool) int {
+	spare := func(ids []uint64) int {
+		up := 0
+		for _, id := range ids {
+			if active(id) {
+				up++
+			}
+		}
+		return max(0, up-quorum.Size(len(ids)))
+	}
+	t := spare(conf.Voters)
+	if conf.Joint() {
+		t = min(t, spare(conf.Outgoing))
+	}
+	return t
+}
+
+// clusterService is api.Cluster on a node.
+type clusterService struct {
+	api.UnimplementedClusterServer
+	n *Node
+}
+
+func (s clusterService) Status(ctx context.Context, _ *api.StatusRequest) (*api.StatusResponse, error) {
+	cs, err := s.n.ClusterStatus(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return api.NewStatusResponse(cs), nil
+}
+
+// RegisterCluster adds ChainFire's own Cluster service to a gRPC server, as that
+// of the client port.
+func (n *Node) RegisterCluster(r grpc.ServiceRegistrar) {
+	api.RegisterClusterServer(r, clusterService{n: n})
+}

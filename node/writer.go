@@ -1,0 +1,155 @@
+package node
+
+import (
+	"fmt"
+	"sync"
+
+	"chainfire/raft"
+	"chainfire/wal"
+)
+
+// writer owns the write-ahead log. What waits for it is folded into one write
+// and one sync.
+type writer struct {
+	mu      sync.Mutex
+	jobs    []*raft.Persist
+	release uint64
+	signal  chan struct{}
+}
+
+func newWriter() *writer { return &writer{signal: make(chan struct{}, 1)} }
+
+func (w *writer) wake() {
+	select {
+	case w.signal <- struct{}{}:
+	default:
+	}
+}
+
+func (w *writer) submit(p *raft.Persist) {
+	w.mu.Lock()
+	w.jobs = append(w.jobs, p)
+	w.mu.Unlock()
+	w.wake()
+}
+
+// releaseTo lets the log drop everything up to index.
+func (w *writer) releaseTo(index uint64) {
+	w.mu.Lock()
+	w.release = max(w.release, index)
+	w.mu.Unlock()
+	w.wake()
+}
+
+func (w *writer) take() (jobs []*raft.Persist, release uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	jobs, w.jobs = w.jobs, nil
+	return jobs, w.release
+}
+
+// write runs until the node stops. A failed write or sync ends the member: what
+// the disk holds is unknown from then on, and it is not asked again.
+func (n *Node) write(log *wal.Log) {
+	defer n.wg.Done()
+	released := uint64(0)
+	for {
+		select {
+		case <-n.stop:
+			return
+		case <-n.writer.signal:
+		}
+		jobs, release := n.writer.take()
+		for len(jobs) > 0 {
+			k := group(jobs)
+			if err := n.persist(log, jobs[:k]); err != nil {
+				n.fatal("the write-ahead log failed; the member stops so as not to acknowledge what may be lost", err)
+				return
+			}
+			jobs = jobs[k:]
+		}
+		if release > released {
+			released = release
+			if err := log.Release(release); err != nil {
+				n.fatal("release of old log segments failed", err)
+				return
+			}
+		}
+	}
+}
+
+// group is how many jobs go into one write: a snapshot goes alone.
+func group(jobs []*raft.Persist) int {
+	k := 0
+	for k < len(jobs) && jobs[k].Snapshot == nil {
+		k++
+	}
+	return max(k, 1)
+}
+
+func (n *Node) persist(log *wal.Log, jobs []*raft.Persist) error {
+	last := jobs[len(jobs)-1]
+	var restored *raft.SnapshotMeta
+	for _, p := range jobs {
+		if p.HardState != nil {
+			n.hardState = *p.HardState
+		}
+	}
+	if s := jobs[0].Snapshot; s != nil {
+		if err := n.install(log, jobs[0]); err != nil {
+			return fmt.Errorf("install snapshot at index %d: %w", s.Index, err)
+		}
+		restored = s
+	}
+	b := fold(jobs)
+	if restored != nil {
+		b.HardState = nil // the log was restarted with it
+	}
+	if floor := n.machine.FlushedIndex(); floor > n.floor {
+		b.Floor, n.floor = floor, floor
+	}
+	if b.HardState != nil || len(b.Entries) > 0 {
+		if err := log.Append(b); err != nil {
+			return err
+		}
+		n.persists.Add(1)
+	}
+	for _, p := range jobs {
+		if len(p.Messages) > 0 {
+			n.transport.Send(p.Messages)
+		}
+	}
+	n.inbox.put(func(in *inputs) {
+		in.persisted = last.Seq
+		if restored != nil {
+			in.restored = restored
+		}
+	})
+	return nil
+}
+
+// fold makes one batch of several writes: a later one that overwrites cuts what
+// came before it.
+func fold(jobs []*raft.Persist) wal.Batch {
+	var b wal.Batch
+	for _, p := range jobs {
+		if p.HardState != nil {
+			b.HardState = p.HardState
+		}
+		if len(p.Entries) == 0 {
+			continue
+		}
+		if len(b.Entries) == 0 {
+			b.Entries = p.Entries
+			continue
+		}
+		from, first := p.Entries[0].Index, b.Entries[0].Index
+		if from <= first {
+			b.Entries = p.Entries
+			continue
+		}
+		keep := min(from-first, uint64(len(b.Entries)))
+		b.Entries = append(b.Entries[:keep:keep], p.Entries...)
+	}
+	return b
+}

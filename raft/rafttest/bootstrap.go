@@ -1,0 +1,55 @@
+package rafttest
+
+import (
+	"chainfire/raft"
+	"chainfire/raft/confchange"
+)
+
+// Bootstrap makes the first members, all voters. The log begins with one
+// membership change for each, committed in term 1: a member that comes later
+// and replays the log from its beginning finds the configuration there. With
+// compacted set those entries are in the first members' state already and no
+// longer in their logs, so that later members need a snapshot first.
+func (c *Cluster) Bootstrap(ids []uint64, compacted bool) {
+	var log memLog
+	var state machine
+	for i, id := range ids {
+		change := confchange.Change{Steps: []confchange.Step{{Kind: confchange.AddVoter, ID: id}}}
+		e := raft.Entry{Index: uint64(i + 1), Term: 1, Type: raft.EntryConf, Data: raft.EncodeChange(change)}
+		log.entries = append(log.entries, e)
+		if _, err := state.apply(&e); err != nil {
+			c.fail("bootstrap: %w", err)
+			return
+		}
+		c.check.commit(e, e.Term)
+	}
+	for _, id := range ids {
+		c.add(id)
+		d := &c.members[id].disk.durable
+		d.hard = raft.HardState{Term: 1, Commit: uint64(len(ids))}
+		d.log = log.clone()
+		if compacted {
+			d.machine = state
+			d.log.compact(uint64(len(ids)))
+		}
+		c.members[id].disk.written = d.log.clone()
+	}
+	for _, id := range ids {
+		c.Start(id)
+	}
+}
+
+func (c *Cluster) add(id uint64) {
+	if c.members[id] != nil {
+		c.fail("id %d used twice", id)
+		return
+	}
+	c.members[id] = &member{id: id, disk: newDisk(c.early)}
+	c.order = append(c.order, id)
+}
+
+// Add makes a member with an empty disk and starts it.
+func (c *Cluster) Add(id uint64) {
+	c.add(id)
+	c.Start(id)
+}

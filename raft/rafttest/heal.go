@@ -1,0 +1,170 @@
+package rafttest
+
+import (
+	"chainfire/raft"
+)
+
+// healTicks is how long a healed cluster may take to make progress, in election
+// timeouts.
+const healTicks = 60
+
+// heal ends all faults and demands, in bounded time: a leader, a new write
+// applied by every member of the configuration, no joint configuration, an
+// answer to every read, and every acknowledged write in its place.
+func (s *Schedule) heal() {
+	s.trace("heal")
+	s.net.cut = nil
+	for _, id := range s.order {
+		if m := s.members[id]; !m.retired {
+			m.paused = false
+			s.Start(id)
+		}
+	}
+	s.lazy = s.rand.IntN(2) == 0
+	var write *proposal
+	ticks := healTicks * s.cfg.ElectionTicks
+	if s.lazy {
+		// The smallest window moves one entry in the time of two writes.
+		longest := uint64(0)
+		for _, m := range s.members {
+			longest = max(longest, m.view.LastIndex())
+		}
+		ticks += 4 * lazyTicks * int(longest)
+	}
+	for tick := range ticks {
+		s.Settle()
+		if s.err != nil {
+			return
+		}
+		if write != nil && s.arrived(*write) {
+			s.checkAcked()
+			return
+		}
+		if lead := s.members[s.Leader()]; lead != nil && (write == nil || s.lost(*write)) {
+			write = nil
+			if s.propose(lead) {
+				write = &s.asked[len(s.asked)-1]
+				p := *write
+				write = &p
+			}
+		}
+		for _, id := range s.order {
+			s.Tick(id)
+		}
+		s.switchOff()
+		if tick%lazyTicks == 0 {
+			s.sync()
+		}
+	}
+	s.fail("no progress after healing: %s", s.Describe())
+}
+
+// lost reports whether a write can no longer be committed.
+func (s *Schedule) lost(p proposal) bool {
+	if p.index <= uint64(len(s.check.ledger)) {
+		return s.check.ledger[p.index-1].Term != p.term
+	}
+	lead := s.members[s.Leader()]
+	return lead != nil && !lead.view.holds(p.index, p.term)
+}
+
+// arrived reports whether a write and all that healing asks for are there.
+func (s *Schedule) arrived(p proposal) bool {
+	lead := s.members[s.Leader()]
+	if lead == nil || p.index > uint64(len(s.check.ledger)) || s.check.ledger[p.index-1].Term != p.term {
+		return false
+	}
+	conf := lead.core.Status().Conf
+	if conf.Joint() || len(s.check.reads) > 0 {
+		return false
+	}
+	for _, id := range conf.IDs() {
+		m := s.members[id]
+		if m.machine.Index < p.index || !m.core.Status().Conf.Equal(conf) {
+			return false
+		}
+	}
+	return true
+}
+
+// switchOff stops for good the members that the last membership change took
+// out, as soon as an operator may: when a majority of those who vote now has
+// applied it.
+func (s *Schedule) switchOff() {
+	if !s.retire || s.check.confIndex == 0 {
+		return
+	}
+	conf, knows := &s.check.conf, 0
+	for _, id := range conf.Voters {
+		if s.members[id].machine.Index >= s.check.confIndex && s.members[id].up() {
+			knows++
+		}
+	}
+	if conf.Joint() || 2*knows <= len(conf.Voters) {
+		return
+	}
+	for _, id := range s.order {
+		m := s.members[id]
+		if !m.retired && s.check.removed[id] && !(m.up() && m.core.Role() == raft.Leader) {
+			s.trace("switch off %d", id)
+			s.Crash(id, 0, false)
+			m.retired = true
+		}
+	}
+}
+
+func (s *Schedule) checkAcked() {
+	s.acknowledge()
+	for index, data := range s.acked {
+		if got := string(s.check.ledger[index-1].Data); got != data {
+			s.fail("acknowledged write %q at %d is now %q", data, index, got)
+		}
+	}
+}
+
+// lazyTicks is how long a write takes in a healed cluster with slow disks.
+const lazyTicks = 2
+
+// settleRounds bounds how long messages may beget messages without a tick.
+const settleRounds = 2000
+
+// Settle takes every Ready, makes everything durable and applied and delivers
+// every message in order, until nothing moves.
+func (c *Cluster) Settle() {
+	for range settleRounds {
+		busy := false
+		for _, id := range c.order {
+			if !c.members[id].runs() {
+				continue
+			}
+			busy = c.Ready(id) || busy
+			if !c.lazy {
+				busy = c.Persist(id, len(c.members[id].disk.queue)) > 0 || busy
+			}
+			busy = c.Apply(id, len(c.members[id].applying)) > 0 || busy
+		}
+		for range len(c.net.flying) {
+			c.Deliver(c.Take(0))
+			busy = true
+		}
+		if !busy || c.err != nil {
+			return
+		}
+	}
+	c.fail("messages go on without end")
+}
+
+// sync makes every queued write durable.
+func (c *Cluster) sync() {
+	for _, id := range c.order {
+		if m := c.members[id]; m.runs() {
+			c.Persist(id, len(m.disk.queue))
+		}
+	}
+}
+
+// Leads reports whether a member is the leader.
+func (c *Cluster) Leads(id uint64) bool {
+	m := c.members[id]
+	return m.up() && m.core.Role() == raft.Leader
+}

@@ -1,0 +1,61 @@
+package rafttest_test
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"chainfire/raft/rafttest"
+)
+
+var (
+	seeds = flag.Int("seeds", 300, "number of new random schedules")
+	seed  = flag.Uint64("seed", 0, "run the one schedule of this seed, with its trace")
+	steps = flag.Int("steps", 2500, "random events of a schedule")
+)
+
+// traceTail is how many lines of the trace a failure prints.
+const traceTail = 3000
+
+// fixedSeeds are schedules that once found a bug, and some that never did.
+var fixedSeeds = []uint64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}
+
+// trace runs a schedule again and returns the end of its trace.
+func trace(seed uint64) (string, error) {
+	var lines []string
+	err := rafttest.NewSchedule(seed, func(format string, args ...any) {
+		lines = append(lines, fmt.Sprintf(format, args...))
+	}).Run(*steps)
+	if n := len(lines); n > traceTail {
+		lines = append([]string{fmt.Sprintf("(%d events before)", n-traceTail)}, lines[n-traceTail:]...)
+	}
+	return strings.Join(lines, "\n"), err
+}
+
+func runSeed(t *testing.T, seed uint64) {
+	t.Helper()
+	if err := rafttest.NewSchedule(seed, nil).Run(*steps); err != nil {
+		tail, again := trace(seed)
+		t.Fatalf("%s\nseed %d: %v\n(again: %v)\nreplay: go test ./raft/rafttest -run TestRandomSchedules -seed %d -steps %d",
+			tail, seed, err, again, seed, *steps)
+	}
+}
+
+func TestRandomSchedules(t *testing.T) {
+	if *seed != 0 {
+		tail, err := trace(*seed)
+		t.Logf("%s\nseed %d: %v", tail, *seed, err)
+		if err != nil {
+			t.Fail()
+		}
+		return
+	}
+	for _, s := range fixedSeeds {
+		runSeed(t, s)
+	}
+	for range *seeds {
+		runSeed(t, rand.Uint64())
+	}
+}

@@ -1,0 +1,127 @@
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"syscall"
+
+	"chainfire/internal/disk"
+	"chainfire/raft"
+)
+
+// look finds out what an earlier Fetch left: a complete snapshot (ok), or one
+// to go on with. What is of no use is left for prepare to remove.
+func (f *fetcher) look() (meta raft.SnapshotMeta, ok bool, err error) {
+	m, err := Load(f.o.FS, f.o.Dir)
+	switch {
+	case err == nil && m.Meta.ClusterID == f.o.ClusterID && m.Meta.Index >= f.o.MinIndex:
+		return m.Meta.SnapshotMeta, true, nil
+	case err == nil || errors.Is(err, ErrManifest):
+		return meta, false, nil
+	case !errors.Is(err, ErrNotComplete):
+		return meta, false, err
+	}
+	b, err := disk.ReadFile(f.o.FS, f.o.FS.PathJoin(f.o.Dir, partialName), maxManifest)
+	if errors.Is(err, fs.ErrNotExist) {
+		return meta, false, nil
+	}
+	if err != nil {
+		return meta, false, err
+	}
+	offer, err := decodePartial(b)
+	if err != nil || f.acceptable(offer) != nil {
+		// Torn, or of another cluster or time: nothing to go on with.
+		return meta, false, nil
+	}
+	f.offer = offer
+	return meta, false, f.removeStrays()
+}
+
+// removeStrays removes what the snapshot does not hold: the store that is opened
+// on the directory would take it for its own.
+func (f *fetcher) removeStrays() error {
+	names, err := listFiles(f.o.FS, f.o.Dir, "")
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if _, ok := f.offer.Manifest.find(name); ok {
+			continue
+		}
+		if err := f.o.FS.Remove(local(f.o.FS, f.o.Dir, name)); err != nil {
+			return fmt.Errorf("remove stray file %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// prepare empties the directory for a new offer and records the offer in it.
+// The mark goes first, durably: no crash may leave it beside missing files.
+func (f *fetcher) prepare(o Offer) error {
+	if err := removeMark(f.o.FS, f.o.Dir); err != nil {
+		return err
+	}
+	if err := f.o.FS.RemoveAll(f.o.Dir); err != nil {
+		return fmt.Errorf("empty %s: %w", f.o.Dir, err)
+	}
+	if err := disk.MkdirAll(f.o.FS, f.o.Dir); err != nil {
+		return err
+	}
+	if err := disk.WriteFileAtomic(f.o.FS, f.o.FS.PathJoin(f.o.Dir, partialName), encodePartial(o)); err != nil {
+		return fmt.Errorf("record the offer: %w", err)
+	}
+	f.offer = o
+	return nil
+}
+
+// checkSpace refuses before the first byte what cannot fit.
+func (f *fetcher) checkSpace() error {
+	usage, err := f.o.FS.GetDiskUsage(f.o.Dir)
+	if err != nil {
+		// Not every file system can tell; then the write will.
+		f.log.Debug("free space is not known", "dir", f.o.Dir, "err", err)
+		return nil
+	}
+	if need := uint64(f.total - f.done); need > usage.AvailBytes {
+		return fmt.Errorf("the snapshot needs %d bytes more in %s, %d are free: %w", need, f.o.Dir, usage.AvailBytes, syscall.ENOSPC)
+	}
+	return nil
+}
+
+// complete makes the names durable and then writes the mark.
+func (f *fetcher) complete() error {
+	dirs := map[string]bool{}
+	for i := range f.offer.Manifest.Files {
+		for d := path.Dir(f.offer.Manifest.Files[i].Name); d != "."; d = path.Dir(d) {
+			dirs[d] = true
+		}
+	}
+	for d := range dirs {
+		if err := disk.SyncDir(f.o.FS, local(f.o.FS, f.o.Dir, d)); err != nil {
+			return err
+		}
+	}
+	if err := disk.SyncDir(f.o.FS, f.o.Dir); err != nil {
+		return err
+	}
+	if err := disk.WriteFileAtomic(f.o.FS, f.o.FS.PathJoin(f.o.Dir, MarkName), f.offer.Manifest.Encode()); err != nil {
+		return fmt.Errorf("write the mark: %w", err)
+	}
+	if err := f.o.FS.Remove(f.o.FS.PathJoin(f.o.Dir, partialName)); err != nil {
+		return fmt.Errorf("remove the record of the offer: %w", err)
+	}
+	return disk.SyncDir(f.o.FS, f.o.Dir)
+}
+
+func removeMark(fsys disk.FS, dir string) error {
+	err := fsys.Remove(fsys.PathJoin(dir, MarkName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("remove the mark of %s: %w", dir, err)
+	}
+	return disk.SyncDir(fsys, dir)
+}

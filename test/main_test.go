@@ -1,0 +1,53 @@
+package test
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"chainfire/internal/invariant"
+)
+
+// here is set once, before any test runs.
+var here *lab
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(runTests(m))
+}
+
+func runTests(m *testing.M) (code int) {
+	dir, err := os.MkdirTemp("", "chainfire-test-")
+	if err == nil {
+		defer func() {
+			if err := os.RemoveAll(dir); err != nil {
+				code = max(code, 1)
+			}
+		}()
+		here, err = build(dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "prepare the tests:", err)
+		return 1
+	}
+	return m.Run()
+}
+
+// build makes the binary that all tests run. It checks its invariants when the
+// tests are built to do so.
+func build(dir string) (*lab, error) {
+	l := &lab{binary: filepath.Join(dir, "chainfire")}
+	args := []string{"build", "-o", l.binary}
+	if invariant.Enabled {
+		args = append(args, "-tags", "invariants")
+	}
+	out, err := exec.Command("go", append(args, "chainfire/cmd/chainfire")...).CombinedOutput()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("build the binary: %w", err), errors.New(string(out)))
+	}
+	return l, nil
+}
