@@ -118,8 +118,12 @@ func TestReservedMemberJoinsAndALeavingOneNeverReturns(t *testing.T) {
 	m, fs := start(t)
 	id := do(t, m, reserve("two", "http://two", 22)).MemberID
 	change(t, m, one(confchange.AddLearner, id), nil)
-	if r := record(t, m, id); r.Reserved || r.ReservedIndex != 0 || r.Name != "two" {
-		t.Fatalf("%+v", r)
+	if r := record(t, m, id); r.Reserved || r.ReservedIndex != id || r.Name != "two" {
+		t.Fatalf("the log is not kept for a learner that has yet to catch up: %+v", r)
+	}
+	do(t, m, Command{UpdateMember: &UpdateMember{ID: id, Settled: true}})
+	if r := record(t, m, id); r.ReservedIndex != 0 {
+		t.Fatalf("the log is kept for a learner that has caught up: %+v", r)
 	}
 	if res := do(t, m, Command{Release: &Release{ID: id}}); !errors.Is(res.Err, ErrNotReserved) {
 		t.Fatalf("release of a learner: %+v", res)

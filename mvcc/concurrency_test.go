@@ -183,7 +183,6 @@ func TestHashDoesNotDependOnWhatCompactionHasCleanedUp(t *testing.T) {
 		}
 		mustApply(t, s, r)
 	}
-	// Count the walk over all rows before the compactor has done anything.
 	mustApply(t, s, round{compact: s.State().Revision - 20})
 	early, err := s.HashKV(ctx, 0)
 	if err != nil {

@@ -96,7 +96,8 @@ func TestTheCheckersTellARightHistoryFromAWrongOne(t *testing.T) {
 			return o, h
 		}, "not linearizable"},
 	} {
-		got := judge(t, c.spoil(tale()))
+		ops, history := c.spoil(tale())
+		got := judge(t, ops, history)
 		if c.want == "" && got != "" || !strings.Contains(got, c.want) {
 			t.Errorf("%s: judged %q, want %q", name, got, c.want)
 		}

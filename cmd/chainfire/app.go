@@ -213,7 +213,7 @@ func advise(err error) error {
 		next = "that revision is gone; ask for a newer one with --rev, or leave it out"
 	case errors.Is(err, rpctypes.ErrFutureRev):
 		next = "the cluster has not come to that revision; leave --rev out for the newest"
-	case errors.Is(err, rpctypes.ErrRequestTooLarge):
+	case errors.Is(err, rpctypes.ErrRequestTooLarge), status.Code(err) == codes.ResourceExhausted:
 		next = "split it, or start the members with a larger --max-request-bytes"
 	case errors.Is(err, rpctypes.ErrNoLeader), errors.Is(err, rpctypes.ErrLeaderChanged):
 		next = "try again in a second; 'chainfire status' shows who is missing"

@@ -226,7 +226,7 @@ func (c *demoCluster) stop() error {
 		if m.process == nil {
 			continue
 		}
-		if err := m.process.stop(); err != nil {
+		if err := m.process.stop(m.steps.isReady()); err != nil {
 			errs = append(errs, fmt.Errorf("stop %s: %w", m.name, err))
 		}
 		m.process = nil

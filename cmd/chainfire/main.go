@@ -36,6 +36,9 @@ func run(ctx context.Context, args []string, a *app) int {
 	if err == nil {
 		return 0
 	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = errors.New("interrupted")
+	}
 	var coded *exitError
 	if !errors.As(err, &coded) {
 		coded = &exitError{code: exitFailure, err: err}

@@ -176,6 +176,9 @@ func (p *progress) drawBar(e progressEvent) {
 		p.bar.ChangeMax64(e.Total) // the source began another snapshot
 	}
 	p.fail(p.bar.Set64(e.Done))
+	if e.Done == e.Total {
+		p.endBar()
+	}
 }
 
 // endBar leaves the bar as it is and begins a new line.

@@ -1,0 +1,201 @@
+package join
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"chainfire/raft"
+)
+
+// learner is a member that keeps up.
+func learner(id uint64) MemberView {
+	return MemberView{ID: id, Match: 100, Applied: 100, Acked: true, Active: true}
+}
+
+func view(voters []uint64, members ...MemberView) View {
+	v := View{Conf: raft.ConfState{Voters: voters}, Last: 100, Commit: 100, Members: members}
+	for _, m := range members {
+		if !m.Reserved && !slices.Contains(voters, m.ID) {
+			v.Conf.Learners = append(v.Conf.Learners, m.ID)
+		}
+	}
+	return v
+}
+
+// run lets the keeper look every 100 ms and returns all it wanted, in order.
+func run(k *Keeper, looks int, v View) string {
+	var out []string
+	for i := range looks {
+		for _, a := range k.Step(time.Duration(i)*100*time.Millisecond, v) {
+			s := fmt.Sprintf("%s%v", a.Kind, a.IDs)
+			if len(out) == 0 || out[len(out)-1] != s {
+				out = append(out, s)
+			}
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+func TestSecondMemberStaysALearner(t *testing.T) {
+	k := NewKeeper(KeeperOptions{})
+	if got := run(k, 20, view([]uint64{1}, MemberView{ID: 1}, learner(2))); got != "" {
+		t.Errorf("the keeper wants %s", got)
+	}
+	if r := k.Reason(2); !strings.Contains(r, "odd") {
+		t.Errorf("the reason is %q", r)
+	}
+}
+
+func TestTwoLearnersBecomeVotersInOneChange(t *testing.T) {
+	k := NewKeeper(KeeperOptions{})
+	if got := run(k, 20, view([]uint64{1}, MemberView{ID: 1}, learner(2), learner(3))); got != "promote[2 3]" {
+		t.Errorf("the keeper wants %q", got)
+	}
+}
+
+func TestEvenNumberOfVotersIsMadeOddByOne(t *testing.T) {
+	k := NewKeeper(KeeperOptions{})
+	if got := run(k, 20, view([]uint64{1, 2}, MemberView{ID: 1}, MemberView{ID: 2}, learner(3), learner(4))); got != "promote[3]" {
+		t.Errorf("the keeper wants %q", got)
+	}
+}
+
+func TestLearnerIsNotPromotedBeforeARoundIsDone(t *testing.T) {
+	for name, change := range map[string]func(*MemberView){
+		"nothing acknowledged in this session": func(m *MemberView) { m.Acked, m.Match = false, 100 },
+		"not heard of":                         func(m *MemberView) { m.Active = false },
+		"log behind":                           func(m *MemberView) { m.Match = 50 },
+		"not applied what it holds":            func(m *MemberView) { m.Applied = 50 },
+	} {
+		bad := learner(3)
+		change(&bad)
+		k := NewKeeper(KeeperOptions{})
+		if got := run(k, 20, view([]uint64{1}, MemberView{ID: 1}, learner(2), bad)); got != "" {
+			t.Errorf("%s: the keeper wants %q", name, got)
+		}
+		if k.Reason(3) == "" {
+			t.Errorf("%s: no reason is given", name)
+		}
+	}
+}
+
+func TestRoundThatTakesLongerThanAnElectionTimeoutDoesNotCount(t *testing.T) {
+	k := NewKeeper(KeeperOptions{Round: 250 * time.Millisecond})
+	v := view([]uint64{1}, MemberView{ID: 1}, learner(2), learner(3))
+	v.Last = 100
+	v.Last = 1000
+	for i := range 50 {
+		// The log grows by 100 in each look and the learner is 500 behind.
+		now := time.Duration(i) * 100 * time.Millisecond
+		v.Last += 100
+		v.Members[1].Match, v.Members[1].Applied = v.Last, v.Last
+		v.Members[2].Match, v.Members[2].Applied = v.Last-500, v.Last-500
+		if got := k.Step(now, v); len(got) > 0 {
+			t.Fatalf("after %v the keeper wants %v", now, got)
+		}
+	}
+}
+
+func TestPromotionWaitsForAnotherChange(t *testing.T) {
+	for name, change := range map[string]func(*View){
+		"a change is not applied yet":  func(v *View) { v.Busy = true },
+		"the configuration is joint":   func(v *View) { v.Conf.Outgoing = []uint64{1} },
+		"added by hand, promoted same": func(v *View) { v.Members[1].Manual = true },
+	} {
+		v := view([]uint64{1}, MemberView{ID: 1}, learner(2), learner(3))
+		change(&v)
+		if got := run(NewKeeper(KeeperOptions{}), 20, v); got != "" {
+			t.Errorf("%s: the keeper wants %q", name, got)
+		}
+	}
+}
+
+func TestVotersAreLimited(t *testing.T) {
+	v := view([]uint64{1, 2, 3, 4, 5}, learner(6), learner(7))
+	k := NewKeeper(KeeperOptions{})
+	if got := run(k, 20, v); got != "" {
+		t.Errorf("the keeper wants %q", got)
+	}
+	if r := k.Reason(6); !strings.Contains(r, "stands by") {
+		t.Errorf("the reason is %q", r)
+	}
+}
+
+func TestSilentReservationExpiresAndAWordKeepsIt(t *testing.T) {
+	v := view([]uint64{1}, MemberView{ID: 1}, MemberView{ID: 9, Reserved: true})
+	k := NewKeeper(KeeperOptions{ReserveTTL: 10 * time.Second})
+	for s := range 30 {
+		k.Contact(9, time.Duration(s)*time.Second)
+		if got := k.Step(time.Duration(s)*time.Second, v); len(got) > 0 {
+			t.Fatalf("after %d s with a word each the keeper wants %v", s, got)
+		}
+	}
+	if got := k.Step(39*time.Second, v); len(got) > 0 {
+		t.Errorf("before the time is over the keeper wants %v", got)
+	}
+	if got := k.Step(40*time.Second, v); len(got) != 1 || got[0].Kind != Release || got[0].IDs[0] != 9 {
+		t.Errorf("the keeper wants %v, not the release of 9", got)
+	}
+}
+
+func TestLearnerThatNeverCaughtUpAndIsGoneIsTakenOut(t *testing.T) {
+	m := MemberView{ID: 2, Joining: true, Silent: 3 * time.Minute}
+	k := NewKeeper(KeeperOptions{})
+	if got := run(k, 1500, view([]uint64{1}, MemberView{ID: 1}, m)); got != "remove[2]" {
+		t.Errorf("the keeper wants %q", got)
+	}
+	m.Joining = false
+	if got := run(NewKeeper(KeeperOptions{}), 1500, view([]uint64{1}, MemberView{ID: 1}, m)); got != "" {
+		t.Errorf("of a learner that had caught up once the keeper wants %q", got)
+	}
+}
+
+func TestLearnerThatCaughtUpIsSettled(t *testing.T) {
+	m := learner(2)
+	m.Joining = true
+	if got := run(NewKeeper(KeeperOptions{}), 5, view([]uint64{1}, MemberView{ID: 1}, m)); got != "settle[2]" {
+		t.Errorf("the keeper wants %q", got)
+	}
+}
+
+// Whatever the cluster looks like, the keeper never makes the number of voters
+// even, promotes only learners that are fit, and never while a change is under
+// way.
+func TestKeeperNeverMakesTheNumberOfVotersEven(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		k := NewKeeper(KeeperOptions{})
+		voters := []uint64{1, 2, 3, 4, 5, 6}[:rapid.IntRange(1, 6).Draw(t, "voters")]
+		for i := range 30 {
+			v := View{Conf: raft.ConfState{Voters: voters}, Busy: rapid.Bool().Draw(t, "busy")}
+			v.Last = uint64(100 + i)
+			fit := map[uint64]bool{}
+			for id := uint64(10); id < 15; id++ {
+				if !rapid.Bool().Draw(t, "there") {
+					continue
+				}
+				m := MemberView{
+					ID: id, Acked: rapid.Bool().Draw(t, "acked"), Active: rapid.Bool().Draw(t, "active"),
+					Match: rapid.Uint64Range(90, v.Last).Draw(t, "match"), Manual: rapid.Bool().Draw(t, "manual"),
+				}
+				m.Applied = rapid.Uint64Range(80, m.Match).Draw(t, "applied")
+				fit[id] = m.Acked && m.Active && !m.Manual
+				v.Members = append(v.Members, m)
+				v.Conf.Learners = append(v.Conf.Learners, id)
+			}
+			for _, a := range k.Step(time.Duration(i)*100*time.Millisecond, v) {
+				if a.Kind != Promote {
+					continue
+				}
+				n := len(voters) + len(a.IDs)
+				if v.Busy || n%2 == 0 || n > 5 || slices.ContainsFunc(a.IDs, func(id uint64) bool { return !fit[id] }) {
+					t.Fatalf("with voters %v and %+v the keeper promotes %v", voters, v, a.IDs)
+				}
+			}
+		}
+	})
+}
