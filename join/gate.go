@@ -108,10 +108,10 @@ const forwardedKey = "chainfire-forwarded"
 func (g *Gate) leader(ctx context.Context) (context.Context, api.PeerClient, error) {
 	lead := g.opts.Host.Leader()
 	self, _ := g.opts.Host.Identity()
-	switch {
-	case lead == self:
+	switch lead {
+	case self:
 		return ctx, nil, nil
-	case lead == 0:
+	case 0:
 		return ctx, nil, status.Error(codes.Unavailable, "the cluster has no leader at the moment; try again")
 	}
 	if md, ok := metadata.FromIncomingContext(ctx); ok && len(md.Get(forwardedKey)) > 0 {

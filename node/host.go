@@ -109,7 +109,7 @@ func (n *Node) release(ctx context.Context, id uint64) error {
 
 // AddLearner implements join.Host.
 func (h host) AddLearner(ctx context.Context, id uint64) error {
-	_, err := h.n.change(ctx, confchange.Change{Steps: []confchange.Step{{Kind: confchange.AddLearner, ID: id}}}, nil)
+	_, err := h.n.change(ctx, confchange.Change{Steps: []confchange.Step{{Kind: confchange.AddLearner, ID: id}}})
 	return err
 }
 
@@ -118,7 +118,7 @@ func (h host) RemoveLearner(ctx context.Context, id uint64) error {
 	if h.n.machine.Conf().IsVoter(id) {
 		return fmt.Errorf("member %d is a voter", id)
 	}
-	_, err := h.n.change(ctx, confchange.Change{Steps: []confchange.Step{{Kind: confchange.Remove, ID: id}}}, nil)
+	_, err := h.n.change(ctx, confchange.Change{Steps: []confchange.Step{{Kind: confchange.Remove, ID: id}}})
 	return err
 }
 

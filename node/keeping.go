@@ -160,7 +160,7 @@ func (n *Node) act(a join.Action) {
 		for _, id := range a.IDs {
 			c.Steps = append(c.Steps, confchange.Step{Kind: confchange.AddVoter, ID: id})
 		}
-		_, err = n.change(ctx, c, nil)
+		_, err = n.change(ctx, c)
 	case join.Settle:
 		_, err = n.do(ctx, &machine.Command{UpdateMember: &machine.UpdateMember{ID: a.IDs[0], Settled: true}})
 	case join.Release:

@@ -63,14 +63,11 @@ func (n *Node) do(ctx context.Context, c *machine.Command) (machine.Result, erro
 
 // change runs one membership change through the log. While another is under way
 // it waits its turn, within the context.
-func (n *Node) change(ctx context.Context, c confchange.Change, record *machine.MemberRecord) (machine.Result, error) {
+func (n *Node) change(ctx context.Context, c confchange.Change) (machine.Result, error) {
 	ctx, cancel := n.withTimeout(ctx)
 	defer cancel()
 	for {
 		mc := machine.MemberContext{ID: machine.RequestID{Member: n.id, Seq: n.nextID.Add(1)}}
-		if record != nil {
-			mc.Member = record
-		}
 		c.Context = mc.AppendTo(nil)
 		r, err := n.propose(ctx, mc.ID.Seq, replica.Conf, raft.EncodeChange(c))
 		if !errors.Is(err, chainfire.ErrConfChangePending) {

@@ -137,6 +137,8 @@ type Node struct {
 	// The writer's own.
 	floor     uint64
 	hardState raft.HardState
+	// durableCommit is the commit index in the log.
+	durableCommit uint64
 
 	peerListener net.Listener
 	mux          *sniff.Listener
@@ -230,7 +232,7 @@ func (n *Node) serve(cfg replica.Config) error {
 		return err
 	}
 	n.term.Store(cfg.Raft.HardState.Term)
-	n.hardState = cfg.Raft.HardState
+	n.hardState, n.durableCommit = cfg.Raft.HardState, cfg.Raft.HardState.Commit
 	n.appliedIndex.Store(cfg.Raft.Applied)
 	if err := n.openPeers(); err != nil {
 		return err

@@ -129,7 +129,7 @@ func (n *Node) install(log *wal.Log, p *raft.Persist) error {
 	if err := log.Reset(s.Index, s.Term, hs, s.Index); err != nil {
 		return err
 	}
-	n.floor = s.Index
+	n.floor, n.durableCommit = s.Index, hs.Commit
 	n.log.Info("snapshot installed", "index", s.Index, "term", s.Term)
 	return nil
 }

@@ -78,13 +78,25 @@ func (n *Node) write(log *wal.Log) {
 	}
 }
 
+// maxWriteBytes is about how much goes into one write. The log refuses a batch
+// that is several times as large.
+const maxWriteBytes = 16 << 20
+
 // group is how many jobs go into one write: a snapshot goes alone.
 func group(jobs []*raft.Persist) int {
 	k := 0
-	for k < len(jobs) && jobs[k].Snapshot == nil {
-		k++
+	for size := uint64(0); k < len(jobs) && jobs[k].Snapshot == nil && size < maxWriteBytes; k++ {
+		size += sizeOf(jobs[k].Entries)
 	}
 	return max(k, 1)
+}
+
+func sizeOf(es []raft.Entry) uint64 {
+	var size uint64
+	for i := range es {
+		size += es[i].Size()
+	}
+	return size
 }
 
 func (n *Node) persist(log *wal.Log, jobs []*raft.Persist) error {
@@ -108,11 +120,8 @@ func (n *Node) persist(log *wal.Log, jobs []*raft.Persist) error {
 	if floor := n.machine.FlushedIndex(); floor > n.floor {
 		b.Floor, n.floor = floor, floor
 	}
-	if b.HardState != nil || len(b.Entries) > 0 {
-		if err := log.Append(b); err != nil {
-			return err
-		}
-		n.persists.Add(1)
+	if err := n.appendAll(log, b); err != nil {
+		return err
 	}
 	for _, p := range jobs {
 		if len(p.Messages) > 0 {
@@ -126,6 +135,41 @@ func (n *Node) persist(log *wal.Log, jobs []*raft.Persist) error {
 		}
 	})
 	return nil
+}
+
+// appendAll writes a batch, a large one in pieces: term and vote with the first,
+// so that no entry is durable before the term it was received in, and the commit
+// index with the last, which it may point to.
+func (n *Node) appendAll(log *wal.Log, b wal.Batch) error {
+	full := b.HardState
+	for {
+		k := 0
+		for size := uint64(0); k < len(b.Entries) && (k == 0 || size < maxWriteBytes); k++ {
+			size += b.Entries[k].Size()
+		}
+		piece := b
+		piece.Entries = b.Entries[:k]
+		rest := b.Entries[k:]
+		if len(rest) > 0 && full != nil {
+			early := *full
+			early.Commit = min(early.Commit, n.durableCommit)
+			piece.HardState = &early
+		}
+		if piece.HardState == nil && len(piece.Entries) == 0 {
+			return nil
+		}
+		if err := log.Append(piece); err != nil {
+			return err
+		}
+		n.persists.Add(1)
+		if piece.HardState != nil {
+			n.durableCommit = piece.HardState.Commit
+		}
+		if len(rest) == 0 {
+			return nil
+		}
+		b = wal.Batch{HardState: full, Entries: rest}
+	}
 }
 
 // fold makes one batch of several writes: a later one that overwrites cuts what

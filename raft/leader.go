@@ -99,6 +99,7 @@ func (c *Core) append(e Entry) uint64 {
 // leader is under way) or ErrTooMuchUncommitted with nothing appended. The data
 // must not change afterwards.
 func (c *Core) Propose(data []byte) (index, term uint64, err error) {
+	e := Entry{Type: EntryNormal, Data: data}
 	switch {
 	case c.err != nil:
 		return 0, 0, c.err
@@ -106,10 +107,10 @@ func (c *Core) Propose(data []byte) (index, term uint64, err error) {
 		return 0, 0, ErrNotLeader
 	case c.leader.transferee != None || c.leader.leaving:
 		return 0, 0, ErrTransferring
-	case c.leader.uncommitted+uint64(len(data)) > c.cfg.MaxUncommittedBytes && c.leader.uncommitted > 0:
+	case c.leader.uncommitted+e.Size() > c.cfg.MaxUncommittedBytes && c.leader.uncommitted > 0:
 		return 0, 0, ErrTooMuchUncommitted
 	}
-	return c.append(Entry{Type: EntryNormal, Data: data}), c.term, nil
+	return c.append(e), c.term, nil
 }
 
 func (c *Core) committedInTerm() bool { return c.log.committed >= c.leader.start }

@@ -55,7 +55,8 @@ func (c *Core) Status() Status {
 	return s
 }
 
-// Leader, Term and Role are cheap views for hosts that ask after every round.
+// Leader is the leader of the term, or None. Like Term and Role it is cheap
+// enough to be asked after every round.
 func (c *Core) Leader() uint64 { return c.lead }
 
 // Term is the current term.

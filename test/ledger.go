@@ -149,7 +149,7 @@ func (l *load) verify(members []*member) int {
 		l.t.Error(err)
 	}
 	n, _ := l.unknown()
-	l.t.Logf("%d operations, %d acknowledged writes, %d operations without an answer; %d acknowledged writes or more are lost or wrong; checked on %d members in %v",
+	l.t.Logf("%d operations, %d acknowledged writes, %d operations without an answer, %d problems; checked on %d members in %v",
 		len(ops), l.acknowledged(), n, len(wrong), len(members), time.Since(began).Round(time.Millisecond))
 	return len(ops)
 }

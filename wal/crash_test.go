@@ -261,7 +261,7 @@ func (c *crasher) reopen(d *disk.FaultFS, how string) {
 }
 
 func TestCrashAtEveryOperation(t *testing.T) {
-	seeds := []uint64{1, 2, 3, 4, 5, 6, 7, 8}
+	seeds := []uint64{1, 2, 3, 4, 5}
 	if *crashSeed != 0 {
 		seeds = []uint64{*crashSeed}
 	}

@@ -47,10 +47,10 @@ func contents(t *testing.T, d *disk.FaultFS) string {
 	return b.String()
 }
 
-// flipEach opens the log once for every byte of its segments with a bit of that
-// byte flipped. An open must either fail with an error that names the place, and
+// flipEach opens the log once for every step-th byte of its segments with a bit
+// of that byte flipped. An open must either fail with an error that names the place, and
 // change nothing on disk, or be judged by ok.
-func flipEach(t *testing.T, d *disk.FaultFS, ok func(file string, off int64, l *Log, st State)) (refused int) {
+func flipEach(t *testing.T, d *disk.FaultFS, step int64, ok func(file string, off int64, l *Log, st State)) (refused int) {
 	t.Helper()
 	for _, file := range d.Files() {
 		if !strings.HasSuffix(file, segmentSuffix) {
@@ -58,10 +58,15 @@ func flipEach(t *testing.T, d *disk.FaultFS, ok func(file string, off int64, l *
 		}
 		info, err := d.Stat(file)
 		must(t, err)
-		for off := range info.Size() {
+		for off := int64(0); off < info.Size(); off += step {
 			image := d.Crash(disk.CrashOptions{Tear: disk.TearKeepAll, Names: disk.NamesAll})
 			must(t, image.FlipBit(file, off, uint(off)))
-			before := contents(t, image)
+			var changes int
+			image.Observe(func(e disk.Event) {
+				if e.Op != disk.OpRead {
+					changes++
+				}
+			})
 			l, st, err := Open(small(image))
 			if err == nil {
 				ok(file, off, l, st)
@@ -72,7 +77,7 @@ func flipEach(t *testing.T, d *disk.FaultFS, ok func(file string, off int64, l *
 			if !errors.As(err, &bad) || bad.File != file || bad.Offset > off || !strings.Contains(err.Error(), file) {
 				t.Fatalf("bit flipped in %s at %d: %v", file, off, err)
 			}
-			if contents(t, image) != before {
+			if changes > 0 {
 				t.Fatalf("bit flipped in %s at %d: the refused open changed the disk", file, off)
 			}
 		}
@@ -90,7 +95,7 @@ func TestEveryFlippedBitOfAClosedLogIsFoundOrHarmless(t *testing.T) {
 		live += s.end
 	}
 	harmless := 0
-	refused := flipEach(t, d, func(file string, off int64, l *Log, st State) {
+	refused := flipEach(t, d, 1, func(file string, off int64, l *Log, st State) {
 		harmless++
 		if got := content(t, l, st); got != want {
 			t.Fatalf("bit flipped in %s at %d goes unseen:\n%s\nwant\n%s", file, off, got, want)
@@ -112,7 +117,7 @@ func TestRotInALogNotClosedCanCostItsLastBatchOnly(t *testing.T) {
 	es := all(t, r)
 	st.Last = 84
 	lost := fmt.Sprintf("%+v %+v", st, es[:len(es)-2])
-	flipEach(t, d, func(file string, off int64, l *Log, st State) {
+	flipEach(t, d, 3, func(file string, off int64, l *Log, st State) {
 		got := content(t, l, st)
 		inLast := file == last && off >= lastStart
 		if got != want && (!inLast || got != lost) {

@@ -274,6 +274,7 @@ func (d *demo) killed(ctx context.Context, victim *demoMember) error {
 	if err := victim.process.kill(); err != nil {
 		return err
 	}
+	victim.process = nil
 	var next *demoMember
 	err := d.cluster.await(ctx, "elect another leader and write again", 30*time.Second, func() bool {
 		next, _ = d.cluster.leader(ctx)
@@ -400,7 +401,7 @@ func (d *demo) untilInterrupted(ctx context.Context) error {
 			if err := d.say("member %d ended (%v); the cluster goes on while a majority runs", m.number, m.process.cmd.ProcessState); err != nil {
 				return err
 			}
-			m.process.expected.Store(true)
+			m.process = nil
 		}
 	}
 }

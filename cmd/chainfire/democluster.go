@@ -22,7 +22,8 @@ type demoMember struct {
 	number       int
 	name         string
 	client, peer string
-	process      *demoProcess
+	// process is nil while it does not run.
+	process *demoProcess
 	// steps are what the member has said since it was last started.
 	steps *demoSteps
 }
@@ -184,7 +185,7 @@ func (c *demoCluster) pass(ctx context.Context, d time.Duration) error {
 func (c *demoCluster) status(ctx context.Context) *chainfire.ClusterStatus {
 	var running []string
 	for _, m := range c.members {
-		if m.process != nil && !m.process.expected.Load() {
+		if m.process != nil {
 			running = append(running, m.client)
 		}
 	}
@@ -210,7 +211,7 @@ func (c *demoCluster) leader(ctx context.Context) (*demoMember, *chainfire.Clust
 	}
 	for _, i := range s.Members {
 		for _, m := range c.members {
-			if i.ID == s.Leader && i.Name == m.name && !m.process.expected.Load() {
+			if i.ID == s.Leader && i.Name == m.name && m.process != nil {
 				return m, s
 			}
 		}

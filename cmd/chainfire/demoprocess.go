@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -22,8 +21,6 @@ const demoGrace = 15 * time.Second
 type demoProcess struct {
 	cmd     *exec.Cmd
 	logPath string
-	// expected is set before the process is made to end.
-	expected atomic.Bool
 	// exited is closed once the process is gone, and err is set.
 	exited chan struct{}
 	err    error
@@ -82,14 +79,11 @@ func readEvents(out io.Reader, report func(progressEvent)) error {
 
 func (p *demoProcess) pid() int { return p.cmd.Process.Pid }
 
-// died returns an error once the process has ended without being asked to.
+// died returns an error once the process has ended.
 func (p *demoProcess) died() error {
 	select {
 	case <-p.exited:
 	default:
-		return nil
-	}
-	if p.expected.Load() {
 		return nil
 	}
 	return fmt.Errorf("the process ended by itself (%v); its log %s ends:\n%s", p.err, p.logPath, p.logTail())
@@ -134,7 +128,6 @@ func (p *demoProcess) stop(inService bool) error {
 }
 
 func (p *demoProcess) signal(s os.Signal) error {
-	p.expected.Store(true)
 	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("signal process %d: %w", p.pid(), err)
 	}

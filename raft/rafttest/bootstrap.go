@@ -6,10 +6,10 @@ import (
 )
 
 // Bootstrap makes the first members, all voters. The log begins with one
-// membership change for each, committed in term 1: a member that comes later
-// and replays the log from its beginning finds the configuration there. With
-// compacted set those entries are in the first members' state already and no
-// longer in their logs, so that later members need a snapshot first.
+// membership change for each, committed in term 1 and applied: a member that
+// comes later and replays the log from its beginning finds the configuration
+// there. With compacted set those entries are no longer in the logs, so that
+// later members need a snapshot first.
 func (c *Cluster) Bootstrap(ids []uint64, compacted bool) {
 	var log memLog
 	var state machine
@@ -27,9 +27,8 @@ func (c *Cluster) Bootstrap(ids []uint64, compacted bool) {
 		c.add(id)
 		d := &c.members[id].disk.durable
 		d.hard = raft.HardState{Term: 1, Commit: uint64(len(ids))}
-		d.log = log.clone()
+		d.log, d.machine = log.clone(), state
 		if compacted {
-			d.machine = state
 			d.log.compact(uint64(len(ids)))
 		}
 		c.members[id].disk.written = d.log.clone()

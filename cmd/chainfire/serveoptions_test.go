@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// parseServe reads the flags of serve as the command does.
+func parseServe(t *testing.T, args ...string) (*serveOptions, error) {
+	t.Helper()
+	var o serveOptions
+	f := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	o.flags(f)
+	if err := f.Parse(args); err != nil {
+		return &o, err
+	}
+	return &o, o.check()
+}
+
+func TestServeRefusesFlagsThatCannotBeMeant(t *testing.T) {
+	for _, c := range []struct{ args, want string }{
+		{"--election-timeout=249ms", "give at least 250ms"},
+		{"--heartbeat-interval=100ms", "give at least 500ms"},
+		{"--heartbeat-interval=1ms", "give at least 10ms"},
+		{"--election-timeout=2m", "give at most 1m0s"},
+		{"--listen-client=0.0.0.0:2379", "--insecure-listen-remote"},
+		{"--listen-client=:2379", "no TLS yet"},
+		{"--listen-peer=10.0.0.1:2380", "no TLS yet"},
+		{"--listen-peer=example.com:2380", "--insecure-listen-remote"},
+		{"--listen-peer=[::]:2380", "--insecure-listen-remote"},
+		{"--listen-client=2379", "give HOST:PORT"},
+		{"--listen-client=127.0.0.1:2380", "different ports"},
+		{"--join=a/b", "HOST or HOST:PORT"},
+		{"--join=", ""},
+		{"--max-request-bytes=10", "between 1024 and"},
+		{"--max-request-bytes=1GiB", "between 1024 and"},
+		{"--seed-rate=1KiB", "at least 65536"},
+		{"--seed-rate=fast", "give bytes"},
+		{"--progress=loud", "auto, bar, plain or json"},
+		{"--data-dir=", "name a folder"},
+	} {
+		_, err := parseServe(t, c.args)
+		if c.want == "" {
+			if err != nil {
+				t.Errorf("%s: %v", c.args, err)
+			}
+			continue
+		}
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want it to say %q", c.args, err, c.want)
+		}
+	}
+}
+
+func TestServeTakesLoopbackAndWhatIsAllowedByName(t *testing.T) {
+	for _, args := range [][]string{
+		{},
+		{"--listen-client=localhost:1", "--listen-peer=[::1]:1"},
+		{"--listen-client=127.8.0.1:0", "--listen-peer=127.8.0.1:0"},
+		{"--listen-client=0.0.0.0:1", "--listen-peer=10.0.0.1:2", "--insecure-listen-remote"},
+		{"--join=10.0.0.1,[::1]:2380,http://h:1"},
+	} {
+		if _, err := parseServe(t, args...); err != nil {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+}
+
+func TestTimesBecomeTicks(t *testing.T) {
+	for _, c := range []struct {
+		heartbeat, election, tick time.Duration
+		ticks                     int
+	}{
+		{50 * time.Millisecond, 250 * time.Millisecond, 25 * time.Millisecond, 10},
+		{100 * time.Millisecond, time.Second, 50 * time.Millisecond, 20},
+		{30 * time.Millisecond, 160 * time.Millisecond, 15 * time.Millisecond, 11},
+	} {
+		o := serveOptions{heartbeat: c.heartbeat, election: c.election}
+		tick, hb, el, err := o.ticks()
+		if err != nil || tick != c.tick || hb != ticksPerHeartbeat || el != c.ticks {
+			t.Errorf("%v and %v: ticks of %v, %d and %d, error %v", c.heartbeat, c.election, tick, hb, el, err)
+		}
+		if time.Duration(el)*tick < c.election {
+			t.Errorf("%v became %v", c.election, time.Duration(el)*tick)
+		}
+	}
+}
+
+func TestMemberOptionsCarryTheFlags(t *testing.T) {
+	o, err := parseServe(t, "--name=a", "--data-dir=d", "--listen-peer=127.0.0.1:7", "--seed-rate=10MiB",
+		"--join=h1,h2:9", "--advertise-client=c1:1,http://c2:2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := o.nodeOptions("127.0.0.1:5")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n.Name != "a" || n.Dir != "d" || n.ListenPeer != "127.0.0.1:7" || n.SeedRate != 10<<20 ||
+		n.AdvertisePeer != "http://127.0.0.1:7" || len(n.Join) != 2 || n.Version == "" {
+		t.Errorf("options %+v", n)
+	}
+	if got := strings.Join(n.AdvertiseClient, " "); got != "http://c1:1 http://c2:2" {
+		t.Errorf("client addresses %s", got)
+	}
+}
+
+func TestAddressForOthersMustBeOneTheyCanDial(t *testing.T) {
+	for _, c := range []struct{ given, listen, want, err string }{
+		{"", "127.0.0.1:1", "http://127.0.0.1:1", ""},
+		{"h:1", "0.0.0.0:1", "http://h:1", ""},
+		{"http://h:1/", "0.0.0.0:1", "http://h:1", ""},
+		{"", "0.0.0.0:1", "", "every address"},
+		{"", "[::]:1", "", "every address"},
+		{"", ":1", "", "every address"},
+		{"https://h:1", "", "", "no TLS yet"},
+		{"h", "", "", "no port"},
+		{"http://h:1/x", "", "", "HOST:PORT"},
+		{"http://:1", "", "", "HOST:PORT"},
+	} {
+		got, err := advertised("--advertise-peer", c.given, c.listen)
+		if got != c.want || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+			t.Errorf("%q on %q: %q, %v", c.given, c.listen, got, err)
+		}
+	}
+}
+
+func TestSizesAreReadAndPrinted(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		n    int64
+		back string
+	}{
+		{"0", 0, "0"},
+		{"1048576", 1 << 20, "1MiB"},
+		{"1.5MiB", 1536 << 10, "1536KiB"},
+		{"10 MB", 10_000_000, "10000000"},
+		{"3KiB", 3 << 10, "3KiB"},
+		{"2GiB", 2 << 30, "2GiB"},
+		{"7B", 7, "7"},
+	} {
+		var s size
+		if err := s.Set(c.text); err != nil || int64(s) != c.n || s.String() != c.back {
+			t.Errorf("%q is %d (%s), %v", c.text, s, s.String(), err)
+		}
+	}
+	for _, bad := range []string{"", "-1", "MiB", "1TiB", "NaN", "1e30GiB", "1 2"} {
+		var s size
+		if err := s.Set(bad); err == nil {
+			t.Errorf("%q is taken, as %d", bad, s)
+		}
+	}
+}
+
+// runCommand runs one command as the process would.
+func runCommand(t *testing.T, env map[string]string, in io.Reader, args ...string) (code int, out, errOut string) {
+	t.Helper()
+	return runCommandIn(t.Context(), env, in, args...)
+}
+
+func runCommandIn(ctx context.Context, env map[string]string, in io.Reader, args ...string) (code int, out, errOut string) {
+	var o, e strings.Builder
+	a := newApp(in, &o, &e)
+	a.getenv = func(k string) string { return env[k] }
+	code = run(ctx, args, a)
+	return code, o.String(), e.String()
+}
+
+func TestWrongCallsEndWithOneLineAndNoUsage(t *testing.T) {
+	for _, c := range []struct{ args, want string }{
+		{"serve --bogus", "'chainfire serve --help' lists the flags"},
+		{"serve --listen-client 0.0.0.0:1", "--insecure-listen-remote"},
+		{"bogus", "unknown command"},
+		{"get", "usage: chainfire get KEY"},
+		{"get --prefix --from-key a", "choose one of"},
+		{"get a -w yaml", "choose table or json"},
+		{"get a --log-level loud", "debug, info"},
+		{"get a --endpoints nowhere", "give HOST:PORT"},
+		{"get a --endpoints https://h:1", "no TLS yet"},
+		{"get a --timeout 0s", "above 0"},
+		{"demo --duration 1s", "at least 2s"},
+		{"member remove", "usage: chainfire member remove"},
+	} {
+		code, out, errOut := runCommand(t, nil, strings.NewReader(""), strings.Fields(c.args)...)
+		if code != 1 || out != "" || strings.Count(errOut, "\n") != 1 || !strings.Contains(errOut, c.want) {
+			t.Errorf("%s: code %d, out %q, err %q", c.args, code, out, errOut)
+		}
+	}
+}
+
+func TestEndpointsComeFromTheEnvironmentBelowTheFlag(t *testing.T) {
+	env := map[string]string{endpointsVariable: "127.0.0.1:1,127.0.0.1:2"}
+	_, _, errOut := runCommand(t, env, nil, "get", "a")
+	if !strings.Contains(errOut, "127.0.0.1:1") || !strings.Contains(errOut, "127.0.0.1:2") || !strings.Contains(errOut, "chainfire serve") {
+		t.Errorf("from the environment: %s", errOut)
+	}
+	_, _, errOut = runCommand(t, env, nil, "get", "a", "--endpoints", "127.0.0.1:3")
+	if strings.Contains(errOut, "127.0.0.1:1") || !strings.Contains(errOut, "127.0.0.1:3") {
+		t.Errorf("from the flag: %s", errOut)
+	}
+}
