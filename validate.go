@@ -117,14 +117,14 @@ type span struct {
 // spanSet is a set of keys as spans in order, none of which touch.
 type spanSet []span
 
-func (d *DeleteRangeRequest) span() span {
+func (r *DeleteRangeRequest) span() span {
 	switch {
-	case len(d.RangeEnd) == 0:
-		return span{from: string(d.Key), to: string(d.Key) + "\x00"}
-	case len(d.RangeEnd) == 1 && d.RangeEnd[0] == 0:
-		return span{from: string(d.Key), open: true}
+	case len(r.RangeEnd) == 0:
+		return span{from: string(r.Key), to: string(r.Key) + "\x00"}
+	case len(r.RangeEnd) == 1 && r.RangeEnd[0] == 0:
+		return span{from: string(r.Key), open: true}
 	}
-	return span{from: string(d.Key), to: string(d.RangeEnd)}
+	return span{from: string(r.Key), to: string(r.RangeEnd)}
 }
 
 // reach is the place of the first span that ends at or after key.

@@ -266,13 +266,17 @@ func (c *Newcomer) pull(ctx context.Context, resp *api.JoinResponse) (raft.Snaps
 	}()
 	defer func() { cancel(nil); <-done }()
 	var errs []error
-	for _, s := range resp.GetSources() {
+	for i, s := range resp.GetSources() {
+		patience := sourcePatience
+		if i == len(resp.GetSources())-1 {
+			patience = lastSourcePatience
+		}
 		addr, err := HostPort(s.GetPeerUrl())
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		meta, err := c.fetch(ctx, addr, s.GetMemberId(), resp.GetReservedIndex())
+		meta, err := c.fetch(ctx, addr, s.GetMemberId(), resp.GetReservedIndex(), patience)
 		if err == nil {
 			return meta, nil
 		}
@@ -287,14 +291,21 @@ func (c *Newcomer) pull(ctx context.Context, resp *api.JoinResponse) (raft.Snaps
 	return raft.SnapshotMeta{}, errors.Join(errs...)
 }
 
-func (c *Newcomer) fetch(ctx context.Context, addr string, source, minIndex uint64) (raft.SnapshotMeta, error) {
+// How long a source may give nothing: until another is asked, and until the join
+// ends with the last one.
+const (
+	sourcePatience     = 5 * time.Second
+	lastSourcePatience = 30 * time.Second
+)
+
+func (c *Newcomer) fetch(ctx context.Context, addr string, source, minIndex uint64, patience time.Duration) (raft.SnapshotMeta, error) {
 	client, err := c.client(addr)
 	if err != nil {
 		return raft.SnapshotMeta{}, err
 	}
 	text := fmt.Sprintf("seeding from member %d at %s", source, addr)
 	return snapshot.Fetch(ctx, snapshot.FetchOptions{
-		FS: c.opts.FS, Dir: c.opts.Dir, MinIndex: minIndex, ClusterID: c.place.Cluster,
+		FS: c.opts.FS, Dir: c.opts.Dir, MinIndex: minIndex, ClusterID: c.place.Cluster, Patience: patience,
 		Source: &snapshot.GRPCSource{
 			Client: client, Label: addr, ClusterID: c.place.Cluster, MemberID: c.place.Member,
 		},

@@ -36,8 +36,8 @@ func messageUpdate() message {
 // AppendTo appends the encoded command to buf. The command must be one that
 // Validate accepts.
 func (c *Command) AppendTo(buf []byte) []byte {
-	b := append(buf, commandVersion)
-	b = appendUint(b, 1, c.ID.Member)
+	buf = append(buf, commandVersion)
+	b := appendUint(buf, 1, c.ID.Member)
 	b = appendUint(b, 2, c.ID.Seq)
 	switch {
 	case c.Put != nil:

@@ -58,8 +58,8 @@ func messageMember() message {
 
 // AppendTo appends the encoded context to buf.
 func (c *MemberContext) AppendTo(buf []byte) []byte {
-	b := append(buf, contextVersion)
-	b = appendUint(b, 1, c.ID.Member)
+	buf = append(buf, contextVersion)
+	b := appendUint(buf, 1, c.ID.Member)
 	b = appendUint(b, 2, c.ID.Seq)
 	if c.Member != nil {
 		b = appendMessage(b, 3, c.Member.appendTo)

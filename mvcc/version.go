@@ -27,9 +27,6 @@ type version struct {
 	value     []byte
 }
 
-// encodedLen is an upper bound of what appendTo appends.
-func (v *version) encodedLen() int { return 1 + 3*binary.MaxVarintLen64 + len(v.value) }
-
 // appendTo appends the content of a version's row:
 //
 //	put:    1 | uvarint main-create | uvarint count | uvarint lease | value

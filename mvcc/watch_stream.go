@@ -248,7 +248,7 @@ func (s *stream) synced() bool {
 // serve takes one turn. It returns nil for both when the turn found no events.
 func (t *turn) serve(ctx context.Context) (*chainfire.WatchResponse, error) {
 	var events []chainfire.Event
-	through := t.to
+	var through int64
 	var err error
 	if t.blocks != nil {
 		events, through = t.fromBlocks()

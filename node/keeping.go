@@ -98,17 +98,26 @@ func (k *keeping) done(a join.Action) {
 // keepInterval is how often the keeper looks, in ticks.
 const keepInterval = 4
 
+// progressInterval is how often idle watches that asked for it are told how far
+// they are, as etcd does.
+const progressInterval = 10 * time.Minute
+
 // keep runs until the node stops. It looks after learners while this member
 // leads, and after the length of the log always.
 func (n *Node) keep() {
 	defer n.wg.Done()
 	ticker := time.NewTicker(keepInterval * n.opts.TickInterval)
 	defer ticker.Stop()
+	progress := time.NewTicker(progressInterval)
+	defer progress.Stop()
 	opts := join.KeeperOptions{Round: n.opts.election(), ReserveTTL: n.opts.ReserveTTL}
 	for {
 		select {
 		case <-n.stop:
 			return
+		case <-progress.C:
+			n.machine.NotifyProgress()
+			continue
 		case <-ticker.C:
 		}
 		st := n.status()

@@ -58,6 +58,11 @@ func (n *Node) do(ctx context.Context, c *machine.Command) (machine.Result, erro
 	ctx, cancel := n.withTimeout(ctx)
 	defer cancel()
 	c.ID = machine.RequestID{Member: n.id, Seq: n.nextID.Add(1)}
+	// What is in the log must be applied by every member; whatever cannot be
+	// never gets there.
+	if err := c.Validate(); err != nil {
+		return machine.Result{}, err
+	}
 	return n.propose(ctx, c.ID.Seq, replica.Command, c.AppendTo(nil))
 }
 

@@ -22,6 +22,8 @@ const (
 	quarantineDir = "store-quarantined"
 	foundingFile  = "founding.json"
 	peersFile     = "peers.json"
+	// damageFile is there while the store is known to be damaged.
+	damageFile = "store-damaged.json"
 )
 
 func (n *Node) path(name string) string { return n.opts.FS.PathJoin(n.opts.Dir, name) }
@@ -33,7 +35,7 @@ func (n *Node) walOptions() wal.Options {
 func (n *Node) machineOptions() machine.Options {
 	return machine.Options{
 		FS: n.opts.FS, Dir: n.path(storeDir), Logger: n.log,
-		Fatal: func(err error) { n.fatal("the store failed", err) },
+		Fatal: n.storeFailed,
 	}
 }
 

@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
+	"chainfire"
 	"chainfire/machine"
 )
 
@@ -20,21 +22,19 @@ var ErrStoreDamaged = errors.New("the store is damaged")
 // complaint and lacks data. A store that fails is set aside and rebuilt from
 // another member; a single member has nobody to ask and is refused as it is.
 func (n *Node) openStore(ctx context.Context, floor uint64) error {
-	m, err := machine.Open(n.machineOptions())
-	if err == nil {
-		index, _ := m.Applied()
-		if index >= floor {
-			n.machine = m
-			return nil
-		}
-		err = errors.Join(
-			fmt.Errorf("%w: %s holds index %d, but index %d was durable in it", ErrStoreDamaged, n.path(storeDir), index, floor),
-			m.Close())
-	} else {
-		err = fmt.Errorf("%w: %s: %w", ErrStoreDamaged, n.path(storeDir), err)
-	}
 	var peers []peerAddress
-	if _, perr := readSealed(n.opts.FS, n.path(peersFile), &peers); perr != nil {
+	_, perr := readSealed(n.opts.FS, n.path(peersFile), &peers)
+	var found damage
+	if _, err := readSealed(n.opts.FS, n.path(damageFile), &found); err != nil {
+		return err
+	}
+	var err error
+	if found.Reason != "" && len(peers) > 0 {
+		err = fmt.Errorf("%w: %s: %s", ErrStoreDamaged, n.path(storeDir), found.Reason)
+	} else if err = n.openWhole(floor); err == nil {
+		return nil
+	}
+	if perr != nil {
 		return errors.Join(err, perr)
 	}
 	if len(peers) == 0 {
@@ -49,6 +49,40 @@ func (n *Node) openStore(ctx context.Context, floor uint64) error {
 		return fmt.Errorf("open the rebuilt store: %w", err)
 	}
 	return nil
+}
+
+// openWhole opens the store if it holds the floor.
+func (n *Node) openWhole(floor uint64) error {
+	m, err := machine.Open(n.machineOptions())
+	if err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrStoreDamaged, n.path(storeDir), err)
+	}
+	index, _ := m.Applied()
+	if index < floor {
+		return errors.Join(
+			fmt.Errorf("%w: %s holds index %d, but index %d was durable in it", ErrStoreDamaged, n.path(storeDir), index, floor),
+			m.Close())
+	}
+	n.machine = m
+	return nil
+}
+
+// damage is what a running member found wrong with its store. Rot inside a file
+// shows only when it is read: the member stops, and begins its next start by
+// rebuilding the store.
+type damage struct {
+	Reason string `json:"reason"`
+}
+
+// storeFailed stops the member. Damage is written down for the next start; any
+// other failure, as of a full disk, says nothing against what is in the store.
+func (n *Node) storeFailed(err error) {
+	if errors.Is(err, chainfire.ErrCorrupt) {
+		if werr := writeSealed(n.opts.FS, n.path(damageFile), damage{err.Error()}); werr != nil {
+			n.log.Warn("the damage was not written down", "err", werr)
+		}
+	}
+	n.fatal("the store failed", err)
 }
 
 // rebuildTimeout bounds the search for a member to rebuild from.
@@ -89,10 +123,13 @@ func (n *Node) exchange() error {
 		return err
 	}
 	err := n.opts.FS.Rename(n.path(storeDir), n.path(quarantineDir))
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("set the store aside: %w", err)
 	}
-	return n.adopt(n.path(seedDir))
+	if err := n.adopt(n.path(seedDir)); err != nil {
+		return err
+	}
+	return n.wipe(damageFile)
 }
 
 // adopt makes a complete seed the store of a directory that has none.

@@ -95,9 +95,13 @@ func (s *seeder) pull(from uint64) (raft.SnapshotMeta, error) {
 	return n.fetch(s.ctx, client, from, n.appliedIndex.Load()+1)
 }
 
+// sourcePatience is how long a member may give nothing of its snapshot. Then
+// another is asked, or the leader asks again, which may be another one by now.
+const sourcePatience = 5 * time.Second
+
 func (n *Node) fetch(ctx context.Context, client api.PeerClient, from, minIndex uint64) (raft.SnapshotMeta, error) {
 	return snapshot.Fetch(ctx, snapshot.FetchOptions{
-		FS: n.opts.FS, Dir: n.path(seedDir), MinIndex: minIndex, ClusterID: n.cluster,
+		FS: n.opts.FS, Dir: n.path(seedDir), MinIndex: minIndex, ClusterID: n.cluster, Patience: sourcePatience,
 		Source: &snapshot.GRPCSource{
 			Client: client, Label: fmt.Sprintf("member %d", from), ClusterID: n.cluster, MemberID: n.id,
 		},

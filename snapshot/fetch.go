@@ -62,6 +62,9 @@ type FetchOptions struct {
 	BackoffMin, BackoffMax time.Duration
 	// StallTimeout ends a stream on which nothing arrives; default 30 s.
 	StallTimeout time.Duration
+	// Patience is how long the source may give nothing before Fetch ends, so that
+	// the caller can ask another; 0 is for ever.
+	Patience time.Duration
 	// Logger hears of retries; nil discards.
 	Logger *slog.Logger
 }
@@ -80,7 +83,10 @@ type fetcher struct {
 	total int64
 	done  int64
 	wait  time.Duration
-	buf   []byte
+	// troubled is when the source failed for the first time since it last gave
+	// something.
+	troubled time.Time
+	buf      []byte
 }
 
 // Fetch pulls a snapshot into a directory and returns what it holds. When it
@@ -90,8 +96,8 @@ type fetcher struct {
 // It goes on where an earlier call stopped, also one of another process, as
 // long as the source still has that very snapshot open; a directory that is
 // complete already and holds MinIndex is left as it is. What passes is retried
-// until ctx ends, whose error is then wrapped together with the last one; what
-// is definite ends it at once. Errors name the source, the file and the offset.
+// until ctx ends, whose error is then wrapped together with the last one, or the
+// patience; what is definite ends it at once. Errors name the source, the file and the offset.
 // One call at a time for a directory.
 func Fetch(ctx context.Context, o FetchOptions) (raft.SnapshotMeta, error) {
 	if o.FS == nil || o.Dir == "" || o.Source == nil || o.ClusterID == 0 {
@@ -194,8 +200,14 @@ func (f *fetcher) acceptable(o Offer) error {
 }
 
 // pause waits before a retry. It returns an error, with the cause in it, when
-// ctx has ended.
+// ctx has ended or the patience has.
 func (f *fetcher) pause(ctx context.Context, cause error) error {
+	if f.troubled.IsZero() {
+		f.troubled = time.Now()
+	}
+	if f.o.Patience > 0 && time.Since(f.troubled) >= f.o.Patience {
+		return fmt.Errorf("nothing came for %v: %w", f.o.Patience, cause)
+	}
 	if ctx.Err() == nil {
 		f.wait = min(max(2*f.wait, f.o.BackoffMin), f.o.BackoffMax)
 		f.log.Info("snapshot transfer was interrupted", "source", f.o.Source.Name(), "err", cause, "retry_in", f.wait)

@@ -112,7 +112,7 @@ func (f *fetcher) fill(ctx context.Context, t *target) error {
 		at := t.have
 		err := f.readStream(ctx, t)
 		if t.have > at {
-			f.wait, t.damaged = 0, 0
+			f.wait, t.damaged, f.troubled = 0, 0, time.Time{}
 		}
 		if t.have == t.Size {
 			break

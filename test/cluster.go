@@ -315,7 +315,21 @@ func (l *lab) newCluster(t *testing.T, n int, args ...string) *cluster {
 	for _, m := range c.members {
 		m.awaitServing()
 	}
+	for _, m := range c.members[1:] {
+		m.awaitStep("voter")
+	}
 	return c
+}
+
+// awaitStep waits until the member has said that it came to a step of its join.
+func (m *member) awaitStep(step string) {
+	m.t.Helper()
+	m.await("the step "+step, patience, func(context.Context) error {
+		if !m.proc.said(func(e event) bool { return e.Step == step }) {
+			return errors.New("it has not said so")
+		}
+		return nil
+	})
 }
 
 // endpoints are the client addresses of all members.

@@ -117,7 +117,7 @@ func (d *demo) clean(ctx context.Context, err error, panicked any) error {
 	if panicked != nil {
 		panic(panicked)
 	}
-	interrupted := ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled))
+	interrupted := ctx.Err() != nil && (err == nil || isInterrupt(ctx, err))
 	if interrupted {
 		err = nil
 	}

@@ -86,7 +86,15 @@ func (p *demoProcess) died() error {
 	default:
 		return nil
 	}
-	return fmt.Errorf("the process ended by itself (%v); its log %s ends:\n%s", p.err, p.logPath, p.logTail())
+	return fmt.Errorf("the process ended by itself (%s); its log %s ends:\n%s", p.end(), p.logPath, p.logTail())
+}
+
+// end says how a process that is gone ended.
+func (p *demoProcess) end() string {
+	if p.err != nil {
+		return p.err.Error()
+	}
+	return p.cmd.ProcessState.String()
 }
 
 // logTail is the end of what the process logged.
@@ -121,7 +129,7 @@ func (p *demoProcess) stop(inService bool) error {
 		if p.cmd.ProcessState.Success() || !inService {
 			return nil
 		}
-		return fmt.Errorf("process %d did not stop in good order (%v); its log ends:\n%s", p.pid(), p.err, p.logTail())
+		return fmt.Errorf("process %d did not stop in good order (%s); its log ends:\n%s", p.pid(), p.end(), p.logTail())
 	case <-late.C:
 		return errors.Join(fmt.Errorf("process %d did not stop within %v and was killed; its log ends:\n%s", p.pid(), demoGrace, p.logTail()), p.kill())
 	}

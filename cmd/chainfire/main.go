@@ -36,7 +36,7 @@ func run(ctx context.Context, args []string, a *app) int {
 	if err == nil {
 		return 0
 	}
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+	if isInterrupt(ctx, err) {
 		err = errors.New("interrupted")
 	}
 	var coded *exitError
@@ -47,6 +47,12 @@ func run(ctx context.Context, args []string, a *app) int {
 		a.complain("chainfire: %v\n", advise(coded.err))
 	}
 	return coded.code
+}
+
+// isInterrupt reports whether an error comes of the end of the context and of
+// nothing else that went wrong.
+func isInterrupt(ctx context.Context, err error) bool {
+	return ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(ctx)))
 }
 
 // The exit codes.

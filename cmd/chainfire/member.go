@@ -178,7 +178,7 @@ func (a *app) printMembers(h *etcdserverpb.ResponseHeader, members []*etcdserver
 		for _, m := range members {
 			out.Members = append(out.Members, jsonMember{
 				ID: memberID(m.GetID()), Name: m.GetName(), Role: role(m.GetIsLearner()),
-				PeerURLs: m.GetPeerURLs(), ClientURLs: m.GetClientURLs(),
+				PeerURLs: orEmpty(m.GetPeerURLs()), ClientURLs: orEmpty(m.GetClientURLs()),
 			})
 		}
 		return a.printJSON(out)

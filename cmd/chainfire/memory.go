@@ -2,20 +2,15 @@ package main
 
 import "runtime/debug"
 
-// How the collector of garbage is set for a member. Most of its heap lives long,
-// so that the default of Go would let as much again pile up beside it. The
-// limit is soft: a heap that needs more gets it.
-const (
-	gcPercent   = 100
-	memoryLimit = 200 << 20
-)
+// gcPercent is how much garbage may pile up beside the heap that lives, in
+// percent of it. Collecting takes about 1% of a busy member's time, so less of it
+// than Go's default is cheap, and memory is what a user sees. There is no limit
+// in bytes: near one, a member that needs more would spend its time collecting.
+const gcPercent = 75
 
-// tuneMemory sets the collector, where the user's environment does not.
+// tuneMemory sets the collector of garbage, unless the user's environment does.
 func tuneMemory(getenv func(string) string) {
 	if getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
-	}
-	if getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memoryLimit)
 	}
 }

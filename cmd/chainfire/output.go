@@ -73,6 +73,14 @@ func orDash(s string) string {
 	return s
 }
 
+// orEmpty is a list that is [] in JSON when there is nothing in it.
+func orEmpty(list []string) []string {
+	if list == nil {
+		return []string{}
+	}
+	return list
+}
+
 // jsonHeader is a response header as -w json prints it.
 type jsonHeader struct {
 	ClusterID string `json:"cluster_id"`

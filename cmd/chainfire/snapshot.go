@@ -67,7 +67,7 @@ type snapshotSave struct {
 
 func (s *snapshotSave) tmp() string { return s.file + ".tmp" }
 
-func (a *app) saveSnapshot(ctx context.Context, s *snapshotSave) (err error) {
+func (a *app) saveSnapshot(ctx context.Context, s *snapshotSave) error {
 	if !s.force && pathExists(s.file) {
 		return fmt.Errorf("%s exists: choose another name, or add --force to write over it", s.file)
 	}
@@ -91,7 +91,7 @@ func (a *app) saveSnapshot(ctx context.Context, s *snapshotSave) (err error) {
 	err = s.pull(ctx, func(done, total int64) {
 		bar.show(progressEvent{Step: string(join.StepSeed), Text: "from " + s.peer, Done: done, Total: total})
 	})
-	if err = errors.Join(err, bar.Close()); err != nil {
+	if err := errors.Join(err, bar.Close()); err != nil {
 		return err
 	}
 	m, err := snapshot.Load(disk.OS(), s.tmp())

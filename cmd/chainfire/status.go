@@ -107,7 +107,7 @@ func newJSONStatus(s *chainfire.ClusterStatus) jsonStatus {
 	for _, m := range s.Members {
 		out.Members = append(out.Members, jsonMemberStatus{
 			ID: memberID(m.ID), Name: m.Name, Phase: string(m.Phase), Leader: m.Leader, Active: m.Active,
-			PeerURLs: m.PeerURLs, ClientURLs: m.ClientURLs, MatchIndex: m.MatchIndex, AppliedIndex: m.AppliedIndex,
+			PeerURLs: orEmpty(m.PeerURLs), ClientURLs: orEmpty(m.ClientURLs), MatchIndex: m.MatchIndex, AppliedIndex: m.AppliedIndex,
 			LastContactMillis: m.LastContactMillis, Reason: m.Reason,
 		})
 	}
@@ -161,12 +161,20 @@ func summary(s *chainfire.ClusterStatus) string {
 // upDown is what the leader knows of a member; another member knows only itself.
 func upDown(s *chainfire.ClusterStatus, m *chainfire.MemberStatus) string {
 	switch {
+	case !inService(m):
+		return "-"
 	case m.Active:
 		return "yes"
-	case s.Leader == 0, m.Phase == chainfire.PhaseReserved, m.Phase == chainfire.PhaseSeeding:
+	case s.Leader == 0:
 		return "-"
 	}
 	return "no"
+}
+
+// inService reports whether the member has been started and seeded: before that,
+// whether it is heard of says nothing.
+func inService(m *chainfire.MemberStatus) bool {
+	return m.Phase == chainfire.PhaseVoter || m.Phase == chainfire.PhaseLearner
 }
 
 func lag(s *chainfire.ClusterStatus, m *chainfire.MemberStatus) string {
@@ -177,7 +185,7 @@ func lag(s *chainfire.ClusterStatus, m *chainfire.MemberStatus) string {
 }
 
 func contact(m *chainfire.MemberStatus) string {
-	if m.LastContactMillis < 0 {
+	if m.LastContactMillis < 0 || !inService(m) {
 		return "-"
 	}
 	return (time.Duration(m.LastContactMillis) * time.Millisecond).String()

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"net"
+	"sync"
+	"testing"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	"chainfire"
+	"chainfire/api"
+)
+
+// fakeMember answers every request with a header, and keeps the last one.
+type fakeMember struct {
+	etcdserverpb.UnimplementedKVServer
+	etcdserverpb.UnimplementedClusterServer
+	mu     sync.Mutex
+	last   proto.Message
+	status *chainfire.ClusterStatus
+}
+
+func (f *fakeMember) keep(m proto.Message) *etcdserverpb.ResponseHeader {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.last = proto.Clone(m)
+	return testHeader()
+}
+
+func (f *fakeMember) taken() proto.Message {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.last
+}
+
+func testHeader() *etcdserverpb.ResponseHeader {
+	return &etcdserverpb.ResponseHeader{ClusterId: 0xabcdef, MemberId: 12, Revision: 34, RaftTerm: 5}
+}
+
+func (f *fakeMember) Range(_ context.Context, r *etcdserverpb.RangeRequest) (*etcdserverpb.RangeResponse, error) {
+	return &etcdserverpb.RangeResponse{Header: f.keep(r)}, nil
+}
+
+func (f *fakeMember) Put(_ context.Context, r *etcdserverpb.PutRequest) (*etcdserverpb.PutResponse, error) {
+	return &etcdserverpb.PutResponse{Header: f.keep(r)}, nil
+}
+
+func (f *fakeMember) DeleteRange(_ context.Context, r *etcdserverpb.DeleteRangeRequest) (*etcdserverpb.DeleteRangeResponse, error) {
+	return &etcdserverpb.DeleteRangeResponse{Header: f.keep(r)}, nil
+}
+
+func (f *fakeMember) Txn(_ context.Context, r *etcdserverpb.TxnRequest) (*etcdserverpb.TxnResponse, error) {
+	return &etcdserverpb.TxnResponse{Header: f.keep(r)}, nil
+}
+
+func (f *fakeMember) MemberList(context.Context, *etcdserverpb.MemberListRequest) (*etcdserverpb.MemberListResponse, error) {
+	return &etcdserverpb.MemberListResponse{Header: testHeader(), Members: testMembers()}, nil
+}
+
+func (f *fakeMember) MemberRemove(_ context.Context, r *etcdserverpb.MemberRemoveRequest) (*etcdserverpb.MemberRemoveResponse, error) {
+	return &etcdserverpb.MemberRemoveResponse{Header: f.keep(r), Members: testMembers()[:1]}, nil
+}
+
+func testMembers() []*etcdserverpb.Member {
+	return []*etcdserverpb.Member{
+		{ID: 1, Name: "a", PeerURLs: []string{"http://h:1"}, ClientURLs: []string{"http://h:2"}},
+		{ID: 77, Name: "b", PeerURLs: []string{"http://h:3"}, IsLearner: true},
+	}
+}
+
+// fakeCluster is api.Cluster, whose call has the name of one of etcd's.
+type fakeCluster struct {
+	api.UnimplementedClusterServer
+	f *fakeMember
+}
+
+func (c fakeCluster) Status(context.Context, *api.StatusRequest) (*api.StatusResponse, error) {
+	return api.NewStatusResponse(c.f.status), nil
+}
+
+// startFake serves a fake member and returns it with its address.
+func startFake(t *testing.T, status *chainfire.ClusterStatus) (*fakeMember, string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fakeMember{status: status}
+	s := grpc.NewServer()
+	etcdserverpb.RegisterKVServer(s, f)
+	etcdserverpb.RegisterClusterServer(s, f)
+	api.RegisterClusterServer(s, fakeCluster{f: f})
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(l) }()
+	t.Cleanup(func() {
+		s.Stop()
+		if err := <-done; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	return f, l.Addr().String()
+}
