@@ -109,8 +109,7 @@ func (n *Node) release(ctx context.Context, id uint64) error {
 
 // AddLearner implements join.Host.
 func (h host) AddLearner(ctx context.Context, id uint64) error {
-	_, err := h.n.change(ctx, confchange.Change{Steps: []confchange.Step{{Kind: confchange.AddLearner, ID: id}}})
-	return err
+	return h.n.change(ctx, confchange.Change{Steps: []confchange.Step{{Kind: confchange.AddLearner, ID: id}}})
 }
 
 // RemoveLearner implements join.Host.
@@ -118,8 +117,7 @@ func (h host) RemoveLearner(ctx context.Context, id uint64) error {
 	if h.n.machine.Conf().IsVoter(id) {
 		return fmt.Errorf("member %d is a voter", id)
 	}
-	_, err := h.n.change(ctx, confchange.Change{Steps: []confchange.Step{{Kind: confchange.Remove, ID: id}}})
-	return err
+	return h.n.change(ctx, confchange.Change{Steps: []confchange.Step{{Kind: confchange.Remove, ID: id}}})
 }
 
 // Linearize implements join.Host.

@@ -169,7 +169,7 @@ func (n *Node) act(a join.Action) {
 		for _, id := range a.IDs {
 			c.Steps = append(c.Steps, confchange.Step{Kind: confchange.AddVoter, ID: id})
 		}
-		_, err = n.change(ctx, c)
+		err = n.change(ctx, c)
 	case join.Settle:
 		_, err = n.do(ctx, &machine.Command{UpdateMember: &machine.UpdateMember{ID: a.IDs[0], Settled: true}})
 	case join.Release:

@@ -68,18 +68,18 @@ func (n *Node) do(ctx context.Context, c *machine.Command) (machine.Result, erro
 
 // change runs one membership change through the log. While another is under way
 // it waits its turn, within the context.
-func (n *Node) change(ctx context.Context, c confchange.Change) (machine.Result, error) {
+func (n *Node) change(ctx context.Context, c confchange.Change) error {
 	ctx, cancel := n.withTimeout(ctx)
 	defer cancel()
 	for {
 		mc := machine.MemberContext{ID: machine.RequestID{Member: n.id, Seq: n.nextID.Add(1)}}
 		c.Context = mc.AppendTo(nil)
-		r, err := n.propose(ctx, mc.ID.Seq, replica.Conf, raft.EncodeChange(c))
+		_, err := n.propose(ctx, mc.ID.Seq, replica.Conf, raft.EncodeChange(c))
 		if !errors.Is(err, chainfire.ErrConfChangePending) {
-			return r, err
+			return err
 		}
 		if err := n.pause(ctx, n.opts.TickInterval); err != nil {
-			return r, chainfire.ErrConfChangePending
+			return chainfire.ErrConfChangePending
 		}
 	}
 }

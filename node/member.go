@@ -72,7 +72,7 @@ func (n *Node) MemberAdd(ctx context.Context, r *chainfire.MemberAddRequest) (*c
 	if r.Learner {
 		kind = confchange.AddLearner
 	}
-	_, err = n.change(ctx, confchange.Change{Steps: []confchange.Step{{Kind: kind, ID: id}}})
+	err = n.change(ctx, confchange.Change{Steps: []confchange.Step{{Kind: kind, ID: id}}})
 	if err != nil {
 		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.opts.RequestTimeout)
 		defer cancel()
@@ -118,7 +118,7 @@ func (n *Node) MemberRemove(ctx context.Context, id uint64) (*chainfire.MemberCh
 	if err := n.removable(ctx, id); err != nil {
 		return nil, err
 	}
-	_, err := n.change(ctx, confchange.Change{Steps: []confchange.Step{{Kind: confchange.Remove, ID: id}}})
+	err := n.change(ctx, confchange.Change{Steps: []confchange.Step{{Kind: confchange.Remove, ID: id}}})
 	if errors.Is(err, raft.ErrBadChange) {
 		return nil, chainfire.ErrMemberNotReady
 	}
@@ -197,7 +197,7 @@ func (n *Node) MemberPromote(ctx context.Context, id uint64) (*chainfire.MemberC
 			return nil, chainfire.ErrLearnerNotReady
 		}
 	}
-	_, err = n.change(ctx, confchange.Change{Steps: []confchange.Step{{Kind: confchange.AddVoter, ID: id}}})
+	err = n.change(ctx, confchange.Change{Steps: []confchange.Step{{Kind: confchange.AddVoter, ID: id}}})
 	if err != nil {
 		return nil, err
 	}

@@ -49,7 +49,7 @@ func (c *Core) campaign(transfer bool) {
 		return
 	}
 	pre := !transfer && !c.SoleVoter()
-	m := Message{Type: MsgVote, Index: last, LogTerm: lastTerm, Transfer: transfer}
+	m := c.tellCommit(Message{Type: MsgVote, Index: last, LogTerm: lastTerm, Transfer: transfer})
 	c.lead, c.votes = None, map[uint64]bool{}
 	c.resetElection()
 	c.rejectReads()
@@ -85,6 +85,36 @@ func (c *Core) becomeCandidate() {
 	c.votes = map[uint64]bool{}
 }
 
+// tellCommit puts into a message of an election what its sender knows committed.
+//
+// Without it an election can hang for ever: of the members that could be elected
+// the one with the longest log may not know that a membership change is
+// committed, and so need the vote of a member that the change took out and that
+// has a longer log still, while those who know have shorter logs.
+func (c *Core) tellCommit(m Message) Message {
+	if t, err := c.log.term(c.log.committed); err == nil {
+		m.Commit, m.HintTerm = c.log.committed, t
+	}
+	return m
+}
+
+// learnCommit takes in what a message of an election says is committed: if the
+// entry is in this log, everything up to it is (paper §5.3, log matching). Who
+// asks for votes in a configuration that is then history stops asking.
+func (c *Core) learnCommit(m Message) {
+	switch m.Type {
+	case MsgVote, MsgPreVote, MsgVoteResp, MsgPreVoteResp:
+	default:
+		return
+	}
+	if c.role == Leader || m.HintTerm == 0 || !c.log.matches(m.Commit, m.HintTerm) || !c.log.commitTo(m.Commit) {
+		return
+	}
+	if c.role != Follower && c.hasUnappliedConf() {
+		c.becomeFollower(c.term, None)
+	}
+}
+
 // handleVote answers a vote or a pre-vote. The answer to a vote is a promise
 // and waits for the disk. A learner answers too: the candidate may know of its
 // promotion before it does.
@@ -94,7 +124,7 @@ func (c *Core) handleVote(m Message) {
 	if pre {
 		free = free || m.Term > c.term
 	}
-	r := Message{Type: MsgVoteResp, To: m.From, Term: c.term}
+	r := c.tellCommit(Message{Type: MsgVoteResp, To: m.From, Term: c.term})
 	if pre {
 		r.Type = MsgPreVoteResp
 	}
@@ -153,7 +183,7 @@ func (c *Core) becomeRealCandidate() {
 	c.resetElection()
 	for _, id := range c.conf.IDs() {
 		if id != c.id && c.conf.IsVoter(id) {
-			c.sendDurable(Message{Type: MsgVote, To: id, Index: last, LogTerm: lastTerm})
+			c.sendDurable(c.tellCommit(Message{Type: MsgVote, To: id, Index: last, LogTerm: lastTerm}))
 		}
 	}
 }

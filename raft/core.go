@@ -192,6 +192,7 @@ func (c *Core) Step(m Message) {
 	if c.err != nil || m.From == None || m.From == c.id || m.To != c.id {
 		return
 	}
+	c.learnCommit(m)
 	if c.admit(m) {
 		c.dispatch(m)
 	}
@@ -248,9 +249,9 @@ func (c *Core) answerOlder(m Message) {
 	case MsgAppend, MsgHeartbeat, MsgSnapshot:
 		c.send(Message{Type: MsgAppendResp, To: m.From, Session: m.Session, Index: m.Index, Reject: true})
 	case MsgPreVote:
-		c.send(Message{Type: MsgPreVoteResp, To: m.From, Reject: true})
+		c.send(c.tellCommit(Message{Type: MsgPreVoteResp, To: m.From, Reject: true}))
 	case MsgVote:
-		c.send(Message{Type: MsgVoteResp, To: m.From, Reject: true})
+		c.send(c.tellCommit(Message{Type: MsgVoteResp, To: m.From, Reject: true}))
 	case MsgReadIndex:
 		c.send(Message{Type: MsgReadIndexResp, To: m.From, Round: m.Round, Reject: true})
 	}

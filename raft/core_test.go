@@ -353,3 +353,41 @@ func TestSnapshotReplacesOneThatIsBeingInstalled(t *testing.T) {
 		t.Fatalf("%+v, %v", st, s.Err())
 	}
 }
+
+// An append shows that the logs agree up to its last entry, and no further: what
+// stands behind that may be of another leader, whatever the leader has committed.
+func TestCommitReachesOnlyAsFarAsTheAppend(t *testing.T) {
+	s := newSolo(t, Config{
+		ID: 1, HardState: HardState{Term: 2, Commit: 1}, Applied: 1, Conf: ConfState{Voters: []uint64{1, 2, 3}},
+	}, &memStorage{entries: entriesOf(1, 1, 2, 2, 2)})
+	s.Step(Message{Type: MsgAppend, From: 2, To: 1, Term: 3, Index: 1, LogTerm: 1, Entries: entriesOf(2, 2), Commit: 4})
+	if s.Commit() != 2 || s.Status().Last != 4 {
+		t.Fatalf("commit %d last %d", s.Commit(), s.Status().Last)
+	}
+}
+
+// A member that was removed and added again starts from nothing: an answer to
+// what it was sent before must not count, even in the same leadership.
+func TestAnswerOfAnEarlierSessionIsDropped(t *testing.T) {
+	s := leaderOfThree(t, Config{})
+	s.ack(3)
+	session := s.leader.progress[3].Session
+	for _, kind := range []confchange.Kind{confchange.Remove, confchange.AddLearner} {
+		if _, _, err := s.ProposeConf(confchange.Change{Steps: []confchange.Step{{Kind: kind, ID: 3}}}); err != nil {
+			t.Fatal(err)
+		}
+		s.ready()
+		s.ack(2)
+	}
+	last := s.Status().Last
+	late := Message{Type: MsgAppendResp, From: 3, To: 1, Term: 2, Session: session, Index: last}
+	s.Step(late)
+	if p := s.Status().Peers[1]; p.ID != 3 || p.Match != 0 || p.Acked {
+		t.Fatalf("%+v", p)
+	}
+	late.Session = s.leader.progress[3].Session
+	s.Step(late)
+	if p := s.Status().Peers[1]; p.Match != last || !p.Acked {
+		t.Fatalf("%+v", p)
+	}
+}

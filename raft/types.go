@@ -66,7 +66,8 @@ type MessageType uint8
 const (
 	// MsgVote and MsgPreVote ask for a vote: LogTerm and Index are the
 	// candidate's last entry. Transfer is set when the leader asked for the
-	// election itself.
+	// election itself. They and their answers also name the last entry that the
+	// sender knows committed, by Commit and HintTerm.
 	MsgVote MessageType = iota + 1
 	MsgVoteResp
 	MsgPreVote

@@ -2,8 +2,10 @@ package test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -11,6 +13,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // single is a cluster of one that has acknowledged some writes.
@@ -23,16 +28,35 @@ func single(t *testing.T) (*cluster, *load) {
 	return c, l
 }
 
-// one returns the only or the last of the files that match, below the data
-// directory of a member.
-func (m *member) one(pattern string) string {
+// files are those that match, below the data directory of a member, in order.
+func (m *member) files(pattern string) []string {
 	m.t.Helper()
 	found, err := filepath.Glob(filepath.Join(m.dir, pattern))
 	if err != nil || len(found) == 0 {
 		m.t.Fatalf("no file matches %s: %v", pattern, err)
 	}
 	slices.Sort(found)
+	return found
+}
+
+// last is the last of the files that match.
+func (m *member) last(pattern string) string {
+	m.t.Helper()
+	found := m.files(pattern)
 	return found[len(found)-1]
+}
+
+// largest is the largest of the files that match.
+func (m *member) largest(pattern string) string {
+	m.t.Helper()
+	return slices.MaxFunc(m.files(pattern), func(a, b string) int {
+		x, err := os.Stat(a)
+		y, yerr := os.Stat(b)
+		if err = errors.Join(err, yerr); err != nil {
+			m.t.Fatal(err)
+		}
+		return cmp.Compare(x.Size(), y.Size())
+	})
 }
 
 // spoil changes a file.
@@ -47,10 +71,22 @@ func spoil(t *testing.T, path string, change func([]byte) []byte) {
 	}
 }
 
-// flip turns a bit in the middle.
+// flip turns a bit in the middle of what was written; a segment of the log is
+// longer than that.
 func flip(b []byte) []byte {
-	b = bytes.Clone(b)
-	b[len(b)/2] ^= 0x10
+	b[len(bytes.TrimRight(b, "\x00"))/2] ^= 0x10
+	return b
+}
+
+// litter leaves garbage behind what was written.
+func litter(b []byte) []byte {
+	// What was written may itself end with a few zeros.
+	end := len(bytes.TrimRight(b, "\x00")) + 64
+	garbage := bytes.Repeat([]byte("garbage"), 30)
+	if missing := end + len(garbage) - len(b); missing > 0 {
+		b = append(b, make([]byte, missing)...)
+	}
+	copy(b[end:], garbage)
 	return b
 }
 
@@ -89,7 +125,7 @@ func TestRotInTheLogIsRefusedWithFileAndOffset(t *testing.T) {
 	c, l := single(t)
 	a := c.members[0]
 	a.kill()
-	segment := a.one("wal/*.wal")
+	segment := a.last("wal/*.wal")
 	spoil(t, segment, flip)
 	a.mustRefuse(segment, "corrupt", " at ", "durable")
 	spoil(t, segment, flip) // back as it was
@@ -103,8 +139,8 @@ func TestUnfinishedWriteAtTheEndOfTheLogIsCutOff(t *testing.T) {
 	c, l := single(t)
 	a := c.members[0]
 	a.kill()
-	segment := a.one("wal/*.wal")
-	spoil(t, segment, func(b []byte) []byte { return append(b, bytes.Repeat([]byte("garbage"), 30)...) })
+	segment := a.last("wal/*.wal")
+	spoil(t, segment, litter)
 	a.start()
 	if log := a.proc.log(); !strings.Contains(log, "never acknowledged") || !strings.Contains(log, segment) {
 		t.Errorf("the log does not say what was cut off:\n%s", log)
@@ -113,11 +149,12 @@ func TestUnfinishedWriteAtTheEndOfTheLogIsCutOff(t *testing.T) {
 	l.verify(c.members)
 }
 
-// storeDamage is ways to damage the store below a data directory.
+// storeDamage is ways to damage the store below a data directory that show when
+// it is opened.
 func storeDamage() map[string]func(*member) {
 	remove := func(pattern string) func(*member) {
 		return func(m *member) {
-			if err := os.Remove(m.one(pattern)); err != nil {
+			if err := os.Remove(m.last(pattern)); err != nil {
 				m.t.Fatal(err)
 			}
 		}
@@ -125,9 +162,8 @@ func storeDamage() map[string]func(*member) {
 	return map[string]func(*member){
 		"a table is gone":         remove("store/store-*/*.sst"),
 		"the manifest is gone":    remove("store/store-*/MANIFEST-*"),
-		"a table is rotten":       func(m *member) { spoil(m.t, m.one("store/store-*/*.sst"), flip) },
-		"the manifest is rotten":  func(m *member) { spoil(m.t, m.one("store/store-*/MANIFEST-*"), flip) },
-		"the pointer is rotten":   func(m *member) { spoil(m.t, m.one("store/STORE"), flip) },
+		"the manifest is rotten":  func(m *member) { spoil(m.t, m.last("store/store-*/MANIFEST-*"), flip) },
+		"the pointer is rotten":   func(m *member) { spoil(m.t, m.last("store/STORE"), flip) },
 		"the whole store is gone": func(m *member) { removeAll(m.t, filepath.Join(m.dir, "store")) },
 	}
 }
@@ -143,22 +179,82 @@ func TestDamagedStoreOfAFollowerIsRebuiltFromAnotherMember(t *testing.T) {
 	t.Parallel()
 	c := here.newCluster(t, 3)
 	ballast(t, c.awaitLeader().kv(), 1<<20)
-	l := startLoad(t, loadOptions{endpoints: c.endpoints(), pace: 20e6})
+	l := startLoad(t, loadOptions{endpoints: c.endpoints(), pace: 20 * time.Millisecond})
 	l.awaitWrites(20)
 	for name, damage := range storeDamage() {
 		m := c.followers()[0]
 		m.stop() // which flushes the store
 		damage(m)
-		m.start()
-		m.awaitServing()
-		if log := m.proc.log(); !strings.Contains(log, "store set aside; rebuilding it from another member") {
-			t.Errorf("%s: the member started without a word of it:\n%s", name, log)
-		}
+		m.mustRebuild(name)
 		c.awaitVoters(3, 3)
 		l.awaitWrites(20)
 	}
 	c.mustHoldTheSame("ballast/")
 	l.verify(c.members)
+}
+
+// mustRebuild starts a member whose store is damaged and checks that it says so.
+func (m *member) mustRebuild(why string) {
+	m.t.Helper()
+	m.start()
+	m.awaitServing()
+	if log := m.proc.log(); !strings.Contains(log, "store set aside; rebuilding it from another member") {
+		m.t.Errorf("%s: the member started without a word of it:\n%s", why, log)
+	}
+}
+
+// rotATable turns a bit in the data of a table of a member that is stopped, starts
+// it, and reads at it until it ends. It returns the table.
+func (m *member) rotATable() string {
+	m.t.Helper()
+	m.stop() // which flushes the store
+	table := m.largest("store/store-*/*.sst")
+	spoil(m.t, table, flip)
+	m.launch()
+	await(m.t, "the end of a member with a rotten table", soon, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		r, err := m.kv().Get(ctx, "ballast/", clientv3.WithPrefix(), clientv3.WithSerializable())
+		switch {
+		case err == nil:
+			return &hopeless{fmt.Errorf("%d keys were read from a rotten table", len(r.Kvs))}
+		case m.proc.alive():
+			return err
+		}
+		return nil
+	})
+	m.mustFail(soon, "the store failed", "corrupt data", table, "checksum mismatch")
+	return table
+}
+
+func TestRotInATableEndsAFollowerWhichIsRebuiltAtItsNextStart(t *testing.T) {
+	t.Parallel()
+	c := here.newCluster(t, 3)
+	ballast(t, c.awaitLeader().kv(), 1<<20)
+	l := startLoad(t, loadOptions{endpoints: c.endpoints(), pace: 20 * time.Millisecond})
+	l.awaitWrites(20)
+	m := c.followers()[0]
+	m.rotATable()
+	m.mustRebuild("rot in a table")
+	c.awaitVoters(3, 3)
+	l.awaitWrites(20)
+	c.mustHoldTheSame("ballast/")
+	l.verify(c.members)
+	m.stop()
+	m.start()
+	if log := m.proc.log(); strings.Contains(log, "store set aside") {
+		t.Errorf("the store is rebuilt once more:\n%s", log)
+	}
+}
+
+func TestRotInATableEndsASingleMemberWhichNamesIt(t *testing.T) {
+	t.Parallel()
+	a := oneMember(t).members[0]
+	ballast(t, a.kv(), 1<<20)
+	table := a.rotATable()
+	if _, err := os.Stat(table); err != nil {
+		t.Errorf("the rotten table was not left where it is: %v", err)
+	}
 }
 
 func TestDamagedStoreOfASingleMemberIsRefusedAndLeftAsItIs(t *testing.T) {

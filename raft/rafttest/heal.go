@@ -8,9 +8,14 @@ import (
 // timeouts.
 const healTicks = 60
 
+// calmTicks is how long the healed cluster is then watched, in election
+// timeouts.
+const calmTicks = 5
+
 // heal ends all faults and demands, in bounded time: a leader, a new write
 // applied by every member of the configuration, no joint configuration, an
-// answer to every read, and every acknowledged write in its place.
+// answer to every read, every acknowledged write in its place; and from then on
+// no further election.
 func (s *Schedule) heal() {
 	s.trace("heal")
 	s.net.cut = nil
@@ -21,7 +26,26 @@ func (s *Schedule) heal() {
 		}
 	}
 	s.lazy = s.rand.IntN(2) == 0
-	var write *proposal
+	write, written := proposal{}, false
+	for range s.patience() {
+		s.Settle()
+		switch lead := s.members[s.Leader()]; {
+		case s.err != nil:
+			return
+		case written && s.arrived(write):
+			s.checkAcked()
+			s.watch()
+			return
+		case lead != nil && (!written || s.lost(write)):
+			write, written = s.propose(lead)
+		}
+		s.pass()
+	}
+	s.fail("no progress after healing: %s", s.Describe())
+}
+
+// patience is how many ticks healing may take.
+func (s *Schedule) patience() int {
 	ticks := healTicks * s.cfg.ElectionTicks
 	if s.lazy {
 		// The smallest window moves one entry in the time of two writes.
@@ -31,32 +55,35 @@ func (s *Schedule) heal() {
 		}
 		ticks += 4 * lazyTicks * int(longest)
 	}
-	for tick := range ticks {
+	return ticks
+}
+
+// pass lets one tick pass for everyone.
+func (s *Schedule) pass() {
+	for _, id := range s.order {
+		s.Tick(id)
+	}
+	s.switchOff()
+	if s.ticks++; s.ticks%lazyTicks == 0 {
+		s.sync()
+	}
+}
+
+// watch demands that a healed cluster keeps its leader.
+func (s *Schedule) watch() {
+	lead := s.Leader()
+	term := s.members[lead].core.Term()
+	for range calmTicks * s.cfg.ElectionTicks {
+		s.pass()
 		s.Settle()
 		if s.err != nil {
 			return
 		}
-		if write != nil && s.arrived(*write) {
-			s.checkAcked()
+		if now := s.Leader(); now != lead || s.members[lead].core.Term() != term {
+			s.fail("leader %d of term %d gave way without a fault:%s", lead, term, s.Describe())
 			return
 		}
-		if lead := s.members[s.Leader()]; lead != nil && (write == nil || s.lost(*write)) {
-			write = nil
-			if s.propose(lead) {
-				write = &s.asked[len(s.asked)-1]
-				p := *write
-				write = &p
-			}
-		}
-		for _, id := range s.order {
-			s.Tick(id)
-		}
-		s.switchOff()
-		if tick%lazyTicks == 0 {
-			s.sync()
-		}
 	}
-	s.fail("no progress after healing: %s", s.Describe())
 }
 
 // lost reports whether a write can no longer be committed.
@@ -75,7 +102,7 @@ func (s *Schedule) arrived(p proposal) bool {
 		return false
 	}
 	conf := lead.core.Status().Conf
-	if conf.Joint() || len(s.check.reads) > 0 {
+	if conf.Joint() || !conf.IsVoter(lead.id) || len(s.check.reads) > 0 {
 		return false
 	}
 	for _, id := range conf.IDs() {

@@ -25,6 +25,8 @@ type Schedule struct {
 	acked   map[uint64]string
 	asked   []proposal
 	maxIDs  uint64
+	// ticks counts those since healing began.
+	ticks int
 }
 
 // proposal is a client's write that was taken and not heard of again yet.
@@ -308,18 +310,18 @@ func (s *Schedule) stepNetwork(a action) bool {
 	return true
 }
 
-func (s *Schedule) propose(m *member) bool {
+func (s *Schedule) propose(m *member) (proposal, bool) {
 	s.value++
 	data := fmt.Sprintf("v%d", s.value)
 	if s.rand.IntN(10) == 0 {
 		data += strings.Repeat(".", s.rand.IntN(120))
 	}
 	index, term, err := s.Propose(m.id, []byte(data))
-	if err != nil {
-		return false
+	p := proposal{m.id, m.life, index, term, data}
+	if err == nil {
+		s.asked = append(s.asked, p)
 	}
-	s.asked = append(s.asked, proposal{m.id, m.life, index, term, data})
-	return true
+	return p, err == nil
 }
 
 // acknowledge answers the clients whose write is committed and applied where it

@@ -1,0 +1,63 @@
+package test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// tmpfs makes a file system of so many bytes and returns a path to it. It is
+// taken off the tree of files again at once and lives as long as this process
+// holds it open, so that it goes away however the test ends.
+func tmpfs(t *testing.T, bytes int) string {
+	t.Helper()
+	at := t.TempDir()
+	if err := syscall.Mount("tmpfs", at, "tmpfs", 0, fmt.Sprintf("size=%d", bytes)); err != nil {
+		t.Fatalf("this test mounts a small tmpfs, for which it must run as root (or in 'unshare --user --map-root-user --mount'): %v", err)
+	}
+	root, err := os.Open(at)
+	if err == nil {
+		t.Cleanup(func() { _ = root.Close() }) // it was only read
+	}
+	if uerr := syscall.Unmount(at, syscall.MNT_DETACH); uerr != nil || err != nil {
+		t.Fatalf("hold the tmpfs open, detached: %v, %v", err, uerr)
+	}
+	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), root.Fd())
+}
+
+func TestFullDiskEndsTheMemberWithTheReasonAndTheClusterServesOn(t *testing.T) {
+	t.Parallel()
+	const size = 40 << 20 // two segments of the log, and the store
+	c := oneMember(t)
+	a := c.members[0]
+	disk := tmpfs(t, size)
+	// What an operator takes away to make room again.
+	reserve := filepath.Join(disk, "reserve")
+	if err := os.WriteFile(reserve, make([]byte, size/4), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b, full := here.newMember(t, "b"), here.newMember(t, "full")
+	full.dir = filepath.Join(disk, "data")
+	for _, m := range []*member{b, full} {
+		m.launch(a.peer)
+		c.members = append(c.members, m)
+	}
+	c.awaitVoters(3, 3)
+	l := startLoad(t, loadOptions{endpoints: []string{a.client, b.client}, pace: 20 * time.Millisecond})
+	ballast(t, a.kv(), size/2)
+	full.mustFail(patience, "no space left on device", full.dir)
+	l.awaitWrites(50)
+
+	if err := os.Remove(reserve); err != nil {
+		t.Fatal(err)
+	}
+	full.launch()
+	full.await("all or a clear end", patience, func(ctx context.Context) error { _, err := full.status(ctx); return err })
+	t.Log(strings.Count(full.proc.log(), "\n"))
+	l.verify([]*member{a, b})
+}
