@@ -120,8 +120,19 @@ func NewKeeper(opts KeeperOptions) *Keeper {
 // Contact records a word of a newcomer at a moment of the keeper's clock.
 func (k *Keeper) Contact(id uint64, now time.Duration) { k.contact[id] = now }
 
-// Reason says what a member waits for; empty if it waits for nothing.
-func (k *Keeper) Reason(id uint64) string { return k.reasons[id] }
+// Reason says what a member waits for; empty if it waits for nothing, or if the
+// keeper has not looked since it became a learner.
+func (k *Keeper) Reason(id uint64, learner bool) string {
+	if r := k.reasons[id]; !learner || r != reasonSeeding {
+		return r
+	}
+	return ""
+}
+
+const (
+	reasonSeeding = "waits for the newcomer to finish its seed"
+	reasonManual  = "caught up; was added by hand and is promoted by hand (chainfire member promote)"
+)
 
 // Step looks at the cluster and returns what should be done. The clock is any
 // that only moves forward.
@@ -135,13 +146,16 @@ func (k *Keeper) Step(now time.Duration, v View) []Action {
 			if k.silence(m.ID, now) > k.opts.ReserveTTL {
 				out = append(out, Action{Release, []uint64{m.ID}})
 			}
-			k.reasons[m.ID] = "waits for the newcomer to finish its seed"
+			k.reasons[m.ID] = reasonSeeding
 		case v.Conf.IsLearner(m.ID):
 			r := k.advance(m, v, now)
 			if r.ready && m.Joining {
 				out = append(out, Action{Settle, []uint64{m.ID}})
 			}
-			if r.ready && m.Active && !m.Manual {
+			switch {
+			case r.ready && m.Manual:
+				k.reasons[m.ID] = reasonManual
+			case r.ready && m.Active:
 				ready = append(ready, m.ID)
 			}
 			if m.Joining && !r.ready && m.Silent > k.opts.LearnTTL && k.silence(m.ID, now) > k.opts.LearnTTL {

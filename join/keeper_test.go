@@ -46,7 +46,7 @@ func TestSecondMemberStaysALearner(t *testing.T) {
 	if got := run(k, 20, view([]uint64{1}, MemberView{ID: 1}, learner(2))); got != "" {
 		t.Errorf("the keeper wants %s", got)
 	}
-	if r := k.Reason(2); !strings.Contains(r, "odd") {
+	if r := k.Reason(2, true); !strings.Contains(r, "odd") {
 		t.Errorf("the reason is %q", r)
 	}
 }
@@ -78,7 +78,7 @@ func TestLearnerIsNotPromotedBeforeARoundIsDone(t *testing.T) {
 		if got := run(k, 20, view([]uint64{1}, MemberView{ID: 1}, learner(2), bad)); got != "" {
 			t.Errorf("%s: the keeper wants %q", name, got)
 		}
-		if k.Reason(3) == "" {
+		if k.Reason(3, true) == "" {
 			t.Errorf("%s: no reason is given", name)
 		}
 	}
@@ -121,7 +121,7 @@ func TestVotersAreLimited(t *testing.T) {
 	if got := run(k, 20, v); got != "" {
 		t.Errorf("the keeper wants %q", got)
 	}
-	if r := k.Reason(6); !strings.Contains(r, "stands by") {
+	if r := k.Reason(6, true); !strings.Contains(r, "stands by") {
 		t.Errorf("the reason is %q", r)
 	}
 }

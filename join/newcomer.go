@@ -83,6 +83,9 @@ type Newcomer struct {
 	// addrs are the members that may be asked, the one that answered last first.
 	addrs []string
 	place Place
+	// step is what the person who waits is told of while no member answers;
+	// empty tells nothing.
+	step Step
 	// seedDone and seedTotal are read by the goroutine that reports to the leader.
 	seedDone, seedTotal atomic.Int64
 }
@@ -159,6 +162,7 @@ func (c *Newcomer) ask(ctx context.Context, doing string, call func(context.Cont
 	ctx, cancel := context.WithTimeout(ctx, c.opts.Timeout)
 	defer cancel()
 	wait := 100 * time.Millisecond
+	begun, told := time.Now(), time.Duration(0)
 	for {
 		var tried []string
 		for i, addr := range c.addrs {
@@ -172,6 +176,11 @@ func (c *Newcomer) ask(ctx context.Context, doing string, call func(context.Cont
 			}
 			tried = append(tried, addr+": "+Reason(err))
 		}
+		if since := time.Since(begun); c.step != "" && since >= told+tellInterval {
+			told = since
+			c.opts.Report(Event{Step: c.step, Member: c.place.Member, Text: fmt.Sprintf(
+				"no answer yet (%s); trying for another %v", strings.Join(tried, "; "), (c.opts.Timeout - since).Round(time.Second))})
+		}
 		t := time.NewTimer(wait)
 		select {
 		case <-t.C:
@@ -183,6 +192,9 @@ func (c *Newcomer) ask(ctx context.Context, doing string, call func(context.Cont
 		wait = min(2*wait, 2*time.Second)
 	}
 }
+
+// tellInterval is how often a person is told that nothing answers.
+const tellInterval = 3 * time.Second
 
 func (c *Newcomer) askOne(ctx context.Context, addr string, call func(context.Context, api.PeerClient) error) error {
 	client, err := c.client(addr)
@@ -207,6 +219,8 @@ func (e *RefusedError) Error() string { return "refused: " + e.Reason }
 // reservation it gives the place back.
 func (c *Newcomer) Seed(ctx context.Context) (Place, error) {
 	o := &c.opts
+	c.step = StepCheck
+	defer func() { c.step = "" }()
 	o.Report(Event{Step: StepCheck, Text: "asking " + strings.Join(c.addrs, ", ") + " for a place"})
 	var resp *api.JoinResponse
 	err := c.ask(ctx, "join", func(ctx context.Context, p api.PeerClient) (err error) {
@@ -363,6 +377,8 @@ func (c *Newcomer) Resume(p Place) { c.place = p }
 
 // Learn asks to be added as a learner. The member must be running.
 func (c *Newcomer) Learn(ctx context.Context) error {
+	c.step = StepLearn
+	defer func() { c.step = "" }()
 	c.opts.Report(Event{Step: StepLearn, Text: "asking to replicate as a learner", Member: c.place.Member})
 	return c.ask(ctx, "learn", func(ctx context.Context, p api.PeerClient) error {
 		r, err := p.Learn(ctx, &api.LearnRequest{

@@ -147,5 +147,5 @@ func (h host) Progress(id uint64) (match, commit uint64, reason string) {
 			match = p.Match
 		}
 	}
-	return match, st.Commit, h.n.watch.reason(id)
+	return match, st.Commit, h.n.watch.reason(id, st.Conf.IsLearner(id))
 }

@@ -40,13 +40,13 @@ func (k *keeping) heard(id, done, total uint64) {
 	}
 }
 
-func (k *keeping) reason(id uint64) string {
+func (k *keeping) reason(id uint64, learner bool) string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.keeper == nil {
 		return ""
 	}
-	return k.keeper.Reason(id)
+	return k.keeper.Reason(id, learner)
 }
 
 func (k *keeping) seed(id uint64) (done, total uint64) {

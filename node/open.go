@@ -35,7 +35,7 @@ func (n *Node) walOptions() wal.Options {
 func (n *Node) machineOptions() machine.Options {
 	return machine.Options{
 		FS: n.opts.FS, Dir: n.path(storeDir), Logger: n.log,
-		Fatal: n.storeFailed,
+		Fatal: func(err error) { n.fatal("the store failed", err) },
 	}
 }
 
@@ -142,6 +142,9 @@ func (n *Node) open(ctx context.Context) (replica.Config, error) {
 	}
 	if err := n.openStore(ctx, max(state.Floor, state.First-1)); err != nil {
 		return cfg, err
+	}
+	if n.machine.Removed(n.id) {
+		return cfg, fmt.Errorf("member %d was removed from the cluster: %w", n.id, errRemoved)
 	}
 	index, term := n.machine.Applied()
 	hs := state.HardState

@@ -74,15 +74,15 @@ type damage struct {
 	Reason string `json:"reason"`
 }
 
-// storeFailed stops the member. Damage is written down for the next start; any
-// other failure, as of a full disk, says nothing against what is in the store.
-func (n *Node) storeFailed(err error) {
-	if errors.Is(err, chainfire.ErrCorrupt) {
-		if werr := writeSealed(n.opts.FS, n.path(damageFile), damage{err.Error()}); werr != nil {
-			n.log.Warn("the damage was not written down", "err", werr)
-		}
+// noteDamage writes damage down for the next start. Any other failure, as of a
+// full disk, says nothing against what is in the store.
+func (n *Node) noteDamage(err error) {
+	if !errors.Is(err, chainfire.ErrCorrupt) {
+		return
 	}
-	n.fatal("the store failed", err)
+	if werr := writeSealed(n.opts.FS, n.path(damageFile), damage{err.Error()}); werr != nil {
+		n.log.Warn("the damage was not written down", "err", werr)
+	}
 }
 
 // rebuildTimeout bounds the search for a member to rebuild from.

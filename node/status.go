@@ -113,11 +113,14 @@ func (n *Node) clusterStatus(st raft.Status) *chainfire.ClusterStatus {
 		case m.ID == n.id:
 			s.MatchIndex, s.AppliedIndex, s.LastContactMillis = st.Stable, st.Applied, 0
 			s.Active = true
+		case m.Incarnation == 0:
+			// It has never been heard of, whatever its progress begins with.
+			s.Active = false
 		case leads && st.Conf.Contains(m.ID):
 			s.LastContactMillis = int64(p.SilentTicks) * n.opts.TickInterval.Milliseconds()
 		}
 		if leads {
-			s.Reason = n.reason(m.ID, p)
+			s.Reason = n.reason(m.ID, p, st.Conf.IsLearner(m.ID))
 		}
 		out.Members = append(out.Members, s)
 	}
@@ -128,14 +131,14 @@ func (n *Node) clusterStatus(st raft.Status) *chainfire.ClusterStatus {
 	return out
 }
 
-func (n *Node) reason(id uint64, p raft.PeerStatus) string {
+func (n *Node) reason(id uint64, p raft.PeerStatus, learner bool) string {
 	if p.State == progress.Quarantined {
 		return "lost entries that it had acknowledged; remove it and join it again with an empty directory"
 	}
 	if p.State == progress.Snapshot {
 		return "is being sent a snapshot: what it lacks is no longer in the log"
 	}
-	return n.watch.reason(id)
+	return n.watch.reason(id, learner)
 }
 
 // tolerance is how many more voters may fail.

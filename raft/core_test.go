@@ -391,3 +391,34 @@ func TestAnswerOfAnEarlierSessionIsDropped(t *testing.T) {
 		t.Fatalf("%+v", p)
 	}
 }
+
+// Who asks for votes learns from the answers what is committed, and stops asking
+// in a configuration that is history.
+func TestCandidateLearnsOfACommittedChange(t *testing.T) {
+	removal := EncodeChange(confchange.Change{Steps: []confchange.Step{{Kind: confchange.Remove, ID: 2}}})
+	log := append(entriesOf(1, 1, 2), Entry{Index: 3, Term: 2, Type: EntryConf, Data: removal}, Entry{Index: 4, Term: 2})
+	s := newSolo(t, Config{
+		ID: 1, HardState: HardState{Term: 2, Commit: 2}, Applied: 2, Conf: ConfState{Voters: []uint64{1, 2, 3}},
+	}, &memStorage{entries: log})
+	s.Campaign()
+	s.ready()
+	answer := Message{Type: MsgPreVoteResp, From: 3, To: 1, Term: 2, Reject: true, Commit: 3, HintTerm: 1}
+	s.Step(answer)
+	if s.Commit() != 2 || s.Role() != PreCandidate {
+		t.Fatalf("%v with commit %d after hearing of another log's commit", s.Role(), s.Commit())
+	}
+	answer.HintTerm = 2
+	s.Step(answer)
+	if s.Commit() != 3 || s.Role() != Follower {
+		t.Fatalf("%v with commit %d", s.Role(), s.Commit())
+	}
+	s.ready()
+	if conf := s.Status().Conf; conf.Contains(2) {
+		t.Fatalf("configuration %v", conf)
+	}
+	s.Campaign()
+	s.ready()
+	if m := s.take(MsgPreVote); m.To != 3 || m.Commit != 3 || m.HintTerm != 2 {
+		t.Fatalf("%+v", m)
+	}
+}

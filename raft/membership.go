@@ -101,7 +101,6 @@ func (c *Core) confSettled() {
 		c.leader.leaving = !c.conf.IsVoter(c.id)
 	}
 	c.maybeLeaveJoint()
-	c.maybeHandOver()
 }
 
 // maybeHandOver ends the leadership of a leader that is no voter any more, once

@@ -223,7 +223,7 @@ func (m *member) rotATable() string {
 		}
 		return nil
 	})
-	m.mustFail(soon, "the store failed", "corrupt data", table, "checksum mismatch")
+	m.mustFail(soon, "the member stopped", "corrupt data", table, "checksum mismatch")
 	return table
 }
 

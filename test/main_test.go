@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"chainfire/internal/invariant"
@@ -20,8 +21,22 @@ func TestMain(m *testing.M) {
 	os.Exit(runTests(m))
 }
 
+// parallel is how many tests run at once: more than there are processors, because
+// those that may run beside others mostly wait. -parallel says otherwise.
+const parallel = 4
+
+func setParallel() error {
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if given {
+		return nil
+	}
+	return flag.Set("test.parallel", strconv.Itoa(parallel))
+}
+
 func runTests(m *testing.M) (code int) {
 	dir, err := os.MkdirTemp("", "chainfire-test-")
+	err = errors.Join(err, setParallel())
 	if err == nil {
 		defer func() {
 			if err := os.RemoveAll(dir); err != nil {

@@ -27,10 +27,14 @@ var fixedSeeds = []uint64{
 	13105793478998764407,
 	// A full window whose only append was lost, and then the question about it.
 	10509508280343937730,
-	// Writes after the change that removed the leader.
-	17746740426796791949,
-	// A campaign in a configuration that a committed change had ended.
-	670019096204601537, 12819483478777383701, 2679859113718677147,
+	// Writes after the change that removed the leader, and one that left office
+	// before anyone could follow.
+	17746740426796791949, 3060612179151188185,
+	// A campaign in a configuration that a committed change had ended; members
+	// that do not know of it and cannot be elected without those it took out; a
+	// change forgotten in a crash.
+	670019096204601537, 2679859113718677147, 12819483478777383701, 13607212474530622160,
+	7497487556258197108,
 	// A snapshot that was not installed yet.
 	7537255076967090919,
 	// Two changes under way at once.
