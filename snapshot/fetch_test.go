@@ -320,3 +320,28 @@ func TestQuietStreamIsEndedAndTriedAgain(t *testing.T) {
 	}
 	holds(t, fsys, o.Dir, st.files)
 }
+
+func TestSourceThatGivesNothingIsGivenUp(t *testing.T) {
+	s, _, _ := server(t, nil)
+	fsys := disk.NewFaultFS()
+	src := &direct{s: s}
+	o := fetchOptions(fsys, src)
+	o.Patience = 20 * time.Millisecond
+	gone := errors.New("gone")
+	src.onChunk = func(*Chunk) error { return gone }
+	if _, err := Fetch(within(t), o); !errors.Is(err, gone) || !strings.Contains(err.Error(), "nothing came for 20ms") {
+		t.Fatalf("got %v", err)
+	}
+	// A source that fails again and again, and gives something between, is not.
+	o.Patience = patience
+	chunks := 0
+	src.onChunk = func(*Chunk) error {
+		if chunks++; chunks%2 == 0 {
+			return gone
+		}
+		return nil
+	}
+	if _, err := Fetch(within(t), o); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -159,13 +159,13 @@ func storeDamage() map[string]func(*member) {
 			}
 		}
 	}
-	return map[string]func(*member){
+	return shortened(map[string]func(*member){
 		"a table is gone":         remove("store/store-*/*.sst"),
 		"the manifest is gone":    remove("store/store-*/MANIFEST-*"),
 		"the manifest is rotten":  func(m *member) { spoil(m.t, m.last("store/store-*/MANIFEST-*"), flip) },
 		"the pointer is rotten":   func(m *member) { spoil(m.t, m.last("store/STORE"), flip) },
 		"the whole store is gone": func(m *member) { removeAll(m.t, filepath.Join(m.dir, "store")) },
-	}
+	})
 }
 
 func removeAll(t *testing.T, dir string) {

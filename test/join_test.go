@@ -12,6 +12,15 @@ import (
 // electionTimeout is the default of serve.
 const electionTimeout = 250 * time.Millisecond
 
+func TestJoinWhereNobodyListensEndsAndNamesTheAddress(t *testing.T) {
+	nobody := here.port(t)
+	b := here.newMember(t, "b")
+	b.launch(nobody)
+	// It tries for half a minute: other tests may run meanwhile.
+	t.Parallel()
+	b.mustFail(patience+soon, "no member answered within", nobody, "connection refused", "check the addresses given to --join")
+}
+
 func TestClusterGrowsByJoinUnderLoadWithoutAnErrorOrALostWrite(t *testing.T) {
 	a := here.newMember(t, "a")
 	a.start()

@@ -5,6 +5,7 @@ import (
 )
 
 func TestKilledLeaderCostsNoAcknowledgedWrite(t *testing.T) {
+	t.Parallel()
 	c := here.newCluster(t, 3)
 	l := startLoad(t, loadOptions{endpoints: c.endpoints()})
 	l.awaitWrites(100)
@@ -21,6 +22,7 @@ func TestKilledLeaderCostsNoAcknowledgedWrite(t *testing.T) {
 }
 
 func TestKilledFollowerCostsNoAcknowledgedWrite(t *testing.T) {
+	t.Parallel()
 	c := here.newCluster(t, 3)
 	l := startLoad(t, loadOptions{endpoints: c.endpoints()})
 	l.awaitWrites(100)
@@ -37,6 +39,7 @@ func TestKilledFollowerCostsNoAcknowledgedWrite(t *testing.T) {
 }
 
 func TestKilledClusterComesBackWithEveryAcknowledgedWrite(t *testing.T) {
+	t.Parallel()
 	c := here.newCluster(t, 3)
 	l := startLoad(t, loadOptions{endpoints: c.endpoints()})
 	l.awaitWrites(200)

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -23,7 +25,7 @@ func TestMain(m *testing.M) {
 
 // parallel is how many tests run at once: more than there are processors, because
 // those that may run beside others mostly wait. -parallel says otherwise.
-const parallel = 4
+const parallel = 8
 
 func setParallel() error {
 	given := false
@@ -65,4 +67,17 @@ func build(dir string) (*lab, error) {
 		return nil, errors.Join(fmt.Errorf("build the binary: %w", err), errors.New(string(out)))
 	}
 	return l, nil
+}
+
+// shortened is every variant of a test, or with -short the first by name.
+func shortened[V any](variants map[string]V) map[string]V {
+	if !testing.Short() {
+		return variants
+	}
+	out := map[string]V{}
+	names := slices.Sorted(maps.Keys(variants))
+	for _, n := range names[:min(1, len(names))] {
+		out[n] = variants[n]
+	}
+	return out
 }

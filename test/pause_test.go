@@ -16,6 +16,7 @@ import (
 // longer than an election takes. Reads that were sent to it meanwhile are what it
 // finds first when it goes on, before it hears of the new leader.
 func TestPausedLeaderIsReplacedAndServesNothingStale(t *testing.T) {
+	t.Parallel()
 	c := here.newCluster(t, 3)
 	l := startLoad(t, loadOptions{endpoints: c.endpoints(), patience: 300 * time.Millisecond})
 	l.awaitWrites(100)

@@ -132,7 +132,7 @@ func (s *Schedule) switchOff() {
 	}
 	for _, id := range s.order {
 		m := s.members[id]
-		if !m.retired && s.check.removed[id] && !(m.up() && m.core.Role() == raft.Leader) {
+		if !m.retired && s.check.removed[id] && !s.Leads(id) {
 			s.trace("switch off %d", id)
 			s.Crash(id, 0, false)
 			m.retired = true

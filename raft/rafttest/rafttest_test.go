@@ -11,7 +11,7 @@ import (
 )
 
 var (
-	seeds = flag.Int("seeds", 300, "number of new random schedules")
+	seeds = flag.Int("seeds", 200, "number of new random schedules")
 	seed  = flag.Uint64("seed", 0, "run the one schedule of this seed, with its trace")
 	steps = flag.Int("steps", 2500, "random events of a schedule")
 )
