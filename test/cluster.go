@@ -258,8 +258,8 @@ func (m *member) stop() {
 }
 
 // mustFail waits until the process ends with exit code 1 and an error that holds
-// every one of the words, and returns what it wrote.
-func (m *member) mustFail(within time.Duration, words ...string) string {
+// every one of the words.
+func (m *member) mustFail(within time.Duration, words ...string) {
 	m.t.Helper()
 	code, err := m.proc.exit(within)
 	log := m.proc.log()
@@ -279,7 +279,6 @@ func (m *member) mustFail(within time.Duration, words ...string) string {
 			m.t.Errorf("%s: the error does not say %q; it says\n%s", m.name, w, cmp.Or(last, log))
 		}
 	}
-	return last
 }
 
 // status is the cluster as its leader sees it, asked through this member.
@@ -298,10 +297,11 @@ type cluster struct {
 	members []*member
 }
 
-// newCluster grows a cluster by joins until it has n voters, an odd number. args
-// go to every member.
-func (l *lab) newCluster(t *testing.T, n int, args ...string) *cluster {
+// newCluster grows a cluster by joins until it has three voters. args go to every
+// member.
+func (l *lab) newCluster(t *testing.T, args ...string) *cluster {
 	t.Helper()
+	const n = 3
 	c := &cluster{t: t}
 	for i := range n {
 		c.members = append(c.members, l.newMember(t, string(rune('a'+i)), args...))

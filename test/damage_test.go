@@ -177,7 +177,7 @@ func removeAll(t *testing.T, dir string) {
 
 func TestDamagedStoreOfAFollowerIsRebuiltFromAnotherMember(t *testing.T) {
 	t.Parallel()
-	c := here.newCluster(t, 3)
+	c := here.newCluster(t)
 	ballast(t, c.awaitLeader().kv(), 1<<20)
 	l := startLoad(t, loadOptions{endpoints: c.endpoints(), pace: 20 * time.Millisecond})
 	l.awaitWrites(20)
@@ -229,7 +229,7 @@ func (m *member) rotATable() string {
 
 func TestRotInATableEndsAFollowerWhichIsRebuiltAtItsNextStart(t *testing.T) {
 	t.Parallel()
-	c := here.newCluster(t, 3)
+	c := here.newCluster(t)
 	ballast(t, c.awaitLeader().kv(), 1<<20)
 	l := startLoad(t, loadOptions{endpoints: c.endpoints(), pace: 20 * time.Millisecond})
 	l.awaitWrites(20)

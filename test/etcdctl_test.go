@@ -176,7 +176,7 @@ func TestEtcdctlWatchesFromThePastAndGoesOn(t *testing.T) {
 
 func TestEtcdctlManagesMembers(t *testing.T) {
 	t.Parallel()
-	c := here.newCluster(t, 3)
+	c := here.newCluster(t)
 	e := newEtcdctl(t, c.endpoints()...)
 	leader, follower := c.awaitLeader(), c.followers()[0]
 

@@ -6,7 +6,7 @@ import (
 
 func TestKilledLeaderCostsNoAcknowledgedWrite(t *testing.T) {
 	t.Parallel()
-	c := here.newCluster(t, 3)
+	c := here.newCluster(t)
 	l := startLoad(t, loadOptions{endpoints: c.endpoints()})
 	l.awaitWrites(100)
 	leader := c.awaitLeader()
@@ -23,7 +23,7 @@ func TestKilledLeaderCostsNoAcknowledgedWrite(t *testing.T) {
 
 func TestKilledFollowerCostsNoAcknowledgedWrite(t *testing.T) {
 	t.Parallel()
-	c := here.newCluster(t, 3)
+	c := here.newCluster(t)
 	l := startLoad(t, loadOptions{endpoints: c.endpoints()})
 	l.awaitWrites(100)
 	follower := c.followers()[0]
@@ -40,7 +40,7 @@ func TestKilledFollowerCostsNoAcknowledgedWrite(t *testing.T) {
 
 func TestKilledClusterComesBackWithEveryAcknowledgedWrite(t *testing.T) {
 	t.Parallel()
-	c := here.newCluster(t, 3)
+	c := here.newCluster(t)
 	l := startLoad(t, loadOptions{endpoints: c.endpoints()})
 	l.awaitWrites(200)
 	for _, m := range c.members {

@@ -46,7 +46,7 @@ func TestKillLoop(t *testing.T) {
 		seed = rand.Uint64()
 	}
 	t.Logf("seed %d, %d rounds; -seed %d chooses the same victims again", seed, rounds, seed)
-	c := here.newCluster(t, 3)
+	c := here.newCluster(t)
 	k := &killLoop{t: t, rng: rand.New(rand.NewPCG(seed, 0)), cluster: c}
 	k.load = startLoad(t, loadOptions{endpoints: c.endpoints(), seed: seed, patience: time.Second})
 	for n := range rounds {

@@ -49,13 +49,18 @@ func (s *Schedule) patience() int {
 	ticks := healTicks * s.cfg.ElectionTicks
 	if s.lazy {
 		// The smallest window moves one entry in the time of two writes.
-		longest := uint64(0)
-		for _, m := range s.members {
-			longest = max(longest, m.view.LastIndex())
-		}
-		ticks += 4 * lazyTicks * int(longest)
+		ticks += 4 * lazyTicks * s.longest()
 	}
 	return ticks
+}
+
+// longest is the last index of the longest log.
+func (c *Cluster) longest() int {
+	var last uint64
+	for _, m := range c.members {
+		last = max(last, m.view.LastIndex())
+	}
+	return int(last)
 }
 
 // pass lets one tick pass for everyone.
@@ -152,13 +157,14 @@ func (s *Schedule) checkAcked() {
 // lazyTicks is how long a write takes in a healed cluster with slow disks.
 const lazyTicks = 2
 
-// settleRounds bounds how long messages may beget messages without a tick.
+// settleRounds bounds, with a few rounds more for each entry, how long messages
+// may beget messages without a tick.
 const settleRounds = 2000
 
 // Settle takes every Ready, makes everything durable and applied and delivers
 // every message in order, until nothing moves.
 func (c *Cluster) Settle() {
-	for range settleRounds {
+	for range settleRounds + 10*c.longest() {
 		busy := false
 		for _, id := range c.order {
 			if !c.members[id].runs() {
