@@ -37,13 +37,15 @@ type Options struct {
 	// Fatal is told the first error that the member must not go on after.
 	Fatal func(error)
 	// Flushed is told each time FlushedIndex has grown.
-	Flushed                              func(index uint64)
+	Flushed func(index uint64)
+	// Floor is the applied index that Open must find.
+	Floor                                uint64
 	CacheBytes, MemTableBytes, RingBytes int64
 }
 
 func (o Options) store() mvcc.Options {
 	return mvcc.Options{
-		FS: o.FS, Dir: o.Dir, Logger: o.Logger, Fatal: o.Fatal, Flushed: o.Flushed,
+		FS: o.FS, Dir: o.Dir, Logger: o.Logger, Fatal: o.Fatal, Flushed: o.Flushed, Floor: o.Floor,
 		CacheBytes: o.CacheBytes, MemTableBytes: o.MemTableBytes, RingBytes: o.RingBytes,
 	}
 }
@@ -124,6 +126,9 @@ func (m *Machine) load() error {
 // Close flushes and closes the machine and ends its watch streams. The applier
 // must have stopped.
 func (m *Machine) Close() error { return m.store.Close() }
+
+// Err is the store's first fatal error, nil while it has none. Any goroutine.
+func (m *Machine) Err() error { return m.store.Err() }
 
 // Applied is the last entry applied.
 func (m *Machine) Applied() (index, term uint64) {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -363,5 +365,85 @@ func TestOpeningAndReadingOneKeyDoesNotReadTheOthers(t *testing.T) {
 	}
 	if n := m.read.Load(); n > 1<<20 {
 		t.Fatalf("opening a store of 30,000 keys and reading one read %d bytes", n)
+	}
+}
+
+// tables lists the tables of the first engine directory.
+func tables(t *testing.T, fs FS) []string {
+	t.Helper()
+	names, err := fs.List(fs.PathJoin("data", engineName(1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(names)
+	return slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(n, ".sst") })
+}
+
+// manifestOf is the manifest of the first engine directory in force.
+func manifestOf(t *testing.T, fs FS) string {
+	t.Helper()
+	dir := fs.PathJoin("data", engineName(1))
+	names, err := fs.List(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := ""
+	for _, n := range names {
+		if strings.HasPrefix(n, "MANIFEST-") {
+			last = max(last, n)
+		}
+	}
+	return fs.PathJoin(dir, last)
+}
+
+// TestRottenManifestLosesNothingWithoutAWord turns each bit of the manifest, as it
+// is before and after a compaction: the store opens with everything in it, or is
+// refused with every table still there.
+func TestRottenManifestLosesNothingWithoutAWord(t *testing.T) {
+	keep := disk.CrashOptions{Names: disk.NamesAll, Tear: disk.TearKeepAll}
+	fs := disk.NewFaultFS()
+	s := newStore(t, fs, nil)
+	images := []*disk.FaultFS{}
+	var mu sync.Mutex
+	fs.Observe(func(e disk.Event) {
+		if e.Op == disk.OpCreate && strings.HasSuffix(e.Path, ".sst") {
+			mu.Lock()
+			defer mu.Unlock()
+			images = append(images, fs.Crash(keep))
+		}
+	})
+	if err := errors.Join(write(s, 0, 100, 10), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for i, image := range append(images, fs.Crash(keep)) {
+		o := s.opts
+		o.FS = image.Crash(keep)
+		whole, err := Open(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Floor = whole.State().Applied
+		if err := whole.Close(); err != nil {
+			t.Fatal(err)
+		}
+		manifest := manifestOf(t, image)
+		info, err := image.Stat(manifest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for bit := range 8 * info.Size() {
+			rotten := image.Crash(keep)
+			if err := rotten.FlipBit(manifest, bit/8, uint(bit%8)); err != nil {
+				t.Fatal(err)
+			}
+			o.FS = rotten
+			s, err := Open(o)
+			if err == nil {
+				err = s.Close()
+			}
+			if left, had := tables(t, rotten), tables(t, image); err != nil && !slices.Equal(left, had) {
+				t.Fatalf("image %d, bit %d: refused with %v, and of the tables %v only %v are left", i, bit, err, had, left)
+			}
+		}
 	}
 }

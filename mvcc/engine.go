@@ -145,8 +145,18 @@ func engineOptions(opts *Options, fail *failure, cache *pebble.Cache) *pebble.Op
 	return o
 }
 
-// openEngine opens a directory, creating it if create is set.
-func openEngine(opts *Options, fail *failure, cache *pebble.Cache, dir string, create bool) (*engine, error) {
+// engineMode is what an engine is opened for.
+type engineMode uint8
+
+const (
+	engineCreate engineMode = iota
+	engineOpen
+	// engineLook changes nothing in the directory.
+	engineLook
+)
+
+// openEngine opens a directory.
+func openEngine(opts *Options, fail *failure, cache *pebble.Cache, dir string, mode engineMode) (*engine, error) {
 	e := &engine{
 		dir:     dir,
 		drained: make(chan struct{}),
@@ -154,8 +164,9 @@ func openEngine(opts *Options, fail *failure, cache *pebble.Cache, dir string, c
 		stop:    make(chan struct{}),
 	}
 	o := engineOptions(opts, fail, cache)
-	o.ErrorIfExists = create
-	o.ErrorIfNotExists = !create
+	o.ErrorIfExists = mode == engineCreate
+	o.ErrorIfNotExists = mode != engineCreate
+	o.ReadOnly = mode == engineLook
 	o.EventListener = &pebble.EventListener{
 		BackgroundError: func(err error) {
 			_ = fail.set(fmt.Errorf("storage engine: background work in %s: %w", dir, err)) // kept as the first error

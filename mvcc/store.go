@@ -47,6 +47,9 @@ type Options struct {
 	// on a goroutine of the store or of a caller of Flush. It must not block,
 	// nor call the store.
 	Flushed func(index uint64)
+	// Floor is the applied index that the store is known to hold durably. Open
+	// refuses one that holds less with ErrCorrupt.
+	Floor uint64
 	// CacheBytes bounds the cache of blocks read from disk.
 	CacheBytes int64
 	// MemTableBytes is how much is written before it goes to disk. About that
@@ -148,7 +151,7 @@ func fill(opts *Options, dir string, st State, rows []MetaRow) (err error) {
 	cache := opts.newCache()
 	defer cache.Unref()
 	fail := newFailure(opts)
-	e, err := openEngine(opts, fail, cache, dir, true)
+	e, err := openEngine(opts, fail, cache, dir, engineCreate)
 	if err != nil {
 		return err
 	}
@@ -177,7 +180,7 @@ func fill(opts *Options, dir string, st State, rows []MetaRow) (err error) {
 }
 
 // Open opens the store in a directory, or returns ErrNotExist. It reads the
-// store's own state and no keys.
+// store's own state and no keys. A store that it refuses it leaves as it is.
 func Open(opts Options) (*Store, error) {
 	opts, err := opts.withDefaults()
 	if err != nil {
@@ -198,7 +201,9 @@ func Open(opts Options) (*Store, error) {
 		compactions: make(chan struct{}, 1),
 		stop:        make(chan struct{}),
 	}
-	s.eng, s.state, err = s.openNumber(number)
+	if err = s.look(number); err == nil {
+		s.eng, s.state, err = s.openNumber(number)
+	}
 	if err != nil {
 		s.cache.Unref()
 		return nil, err
@@ -211,9 +216,29 @@ func Open(opts Options) (*Store, error) {
 	return s, nil
 }
 
+// look checks an engine directory before it is opened for writing. A damaged
+// manifest may have lost the end of its story without a sign of it; opening it
+// for writing would delete the files that it does not know of.
+func (s *Store) look(n uint64) error {
+	e, st, err := s.openIn(n, engineLook)
+	if err != nil {
+		return err
+	}
+	if err := e.close(); err != nil {
+		return err
+	}
+	if st.Applied < s.opts.Floor {
+		return fmt.Errorf("store %s: %w: it holds index %d, but index %d was durable in it",
+			e.dir, chainfire.ErrCorrupt, st.Applied, s.opts.Floor)
+	}
+	return nil
+}
+
 // openNumber opens one engine directory and checks what is in it.
-func (s *Store) openNumber(n uint64) (*engine, State, error) {
-	e, err := openEngine(&s.opts, s.fail, s.cache, s.opts.FS.PathJoin(s.opts.Dir, engineName(n)), false)
+func (s *Store) openNumber(n uint64) (*engine, State, error) { return s.openIn(n, engineOpen) }
+
+func (s *Store) openIn(n uint64, mode engineMode) (*engine, State, error) {
+	e, err := openEngine(&s.opts, s.fail, s.cache, s.opts.FS.PathJoin(s.opts.Dir, engineName(n)), mode)
 	if err != nil {
 		return nil, State{}, err
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync/atomic"
 	"time"
 
 	"chainfire"
@@ -51,20 +52,28 @@ func (n *Node) openStore(ctx context.Context, floor uint64) error {
 	return nil
 }
 
-// openWhole opens the store if it holds the floor.
+// openWhole opens the store if it is sound and holds the floor. What is wrong
+// with it until then is an error, and does not stop the member.
 func (n *Node) openWhole(floor uint64) error {
-	m, err := machine.Open(n.machineOptions())
-	if err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrStoreDamaged, n.path(storeDir), err)
+	var opened atomic.Bool
+	o := n.machineOptions()
+	o.Floor = floor
+	fatal := o.Fatal
+	o.Fatal = func(err error) {
+		if opened.Load() {
+			fatal(err)
+		}
 	}
-	index, _ := m.Applied()
-	if index < floor {
-		return errors.Join(
-			fmt.Errorf("%w: %s holds index %d, but index %d was durable in it", ErrStoreDamaged, n.path(storeDir), index, floor),
-			m.Close())
+	m, err := machine.Open(o)
+	if err == nil {
+		opened.Store(true)
+		if err = m.Err(); err == nil {
+			n.machine = m
+			return nil
+		}
+		err = errors.Join(err, m.Close())
 	}
-	n.machine = m
-	return nil
+	return fmt.Errorf("%w: %s: %w", ErrStoreDamaged, n.path(storeDir), err)
 }
 
 // damage is what a running member found wrong with its store. Rot inside a file
