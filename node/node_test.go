@@ -311,3 +311,23 @@ func TestRemovingTheOnlyVoterIsRefused(t *testing.T) {
 	}
 	put(t, a, "still", "serving")
 }
+
+func TestRemovedLeaderHandsOverAndTheRestServe(t *testing.T) {
+	a := start(t, options(t, "a"))
+	b := start(t, options(t, "b", peerAddr(t, a)))
+	c := start(t, options(t, "c", peerAddr(t, a)))
+	voters(t, b, 3)
+	voters(t, c, 3)
+	if _, err := b.MemberRemove(t.Context(), a.ID()); err != nil {
+		t.Fatal(err)
+	}
+	put(t, b, "after", "the leader was removed")
+	if v := get(t, c, "after"); v != "the leader was removed" {
+		t.Errorf("read %q", v)
+	}
+	select {
+	case <-a.Done():
+	case <-time.After(20 * time.Second):
+		t.Fatal("the removed leader runs on")
+	}
+}

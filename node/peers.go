@@ -188,6 +188,9 @@ func (n *Node) membersChanged() {
 	}
 }
 
+// leaveTimeouts is for how many election timeouts a removed leader stays at most.
+const leaveTimeouts = 20
+
 // leave stops a member that was removed, once the others had time to hear of it
 // from this one, which may be the leader.
 func (n *Node) leave() {
@@ -195,6 +198,12 @@ func (n *Node) leave() {
 		n.wg.Add(1)
 		go func() {
 			defer n.wg.Done()
+			ctx, cancel := context.WithTimeout(context.Background(), leaveTimeouts*n.opts.election())
+			defer cancel()
+			// A leader that was removed leads until a voter can take over.
+			if err := n.untilLeader(ctx, func(lead uint64) bool { return lead != n.id }); err != nil {
+				n.log.Warn("leadership was not taken over before this removed member stops", "err", err)
+			}
 			if n.pause(context.Background(), n.opts.election()) == nil {
 				n.fatal("this member was removed from the cluster", errRemoved)
 			}
