@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 
 // parallel is how many tests run at once: more than there are processors, because
 // those that may run beside others mostly wait. -parallel says otherwise.
-const parallel = 8
+const parallel = 6
 
 func setParallel() error {
 	given := false

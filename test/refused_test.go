@@ -261,7 +261,7 @@ func (c *cluster) sourceOf(newcomer *member) *member {
 
 func TestWipedVoterIsRefusedUntilItIsRemoved(t *testing.T) {
 	t.Parallel()
-	c := here.newCluster(t)
+	c := here.newCluster(t, calm()...)
 	a, b := c.members[0], c.members[2]
 	l := startLoad(t, loadOptions{endpoints: []string{a.client, c.members[1].client}, pace: 20 * time.Millisecond})
 	l.awaitWrites(20)
@@ -290,7 +290,7 @@ func remove(t *testing.T, asked *member, id uint64) {
 
 func TestRemovedMemberEndsAndSaysSoAlsoWhenItIsStartedAgain(t *testing.T) {
 	t.Parallel()
-	c := here.newCluster(t)
+	c := here.newCluster(t, calm()...)
 	gone := c.followers()[0]
 	asked := c.awaitLeader()
 	remove(t, asked, gone.id(asked))
@@ -307,7 +307,7 @@ func TestRemovedMemberEndsAndSaysSoAlsoWhenItIsStartedAgain(t *testing.T) {
 // TestMemberThatWasDownWhenItWasRemovedIsToldSo is one that heard nothing of it.
 func TestMemberThatWasDownWhenItWasRemovedIsToldSo(t *testing.T) {
 	t.Parallel()
-	c := here.newCluster(t)
+	c := here.newCluster(t, calm()...)
 	gone := c.followers()[0]
 	asked := c.awaitLeader()
 	id := gone.id(asked)
