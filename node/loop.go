@@ -180,7 +180,6 @@ func (n *Node) leaderChanged(role raft.Role, lead, term uint64) {
 	was := n.lead.Swap(lead)
 	n.term.Store(term)
 	if lead != was && lead != raft.None {
-		n.leaderChanges.Add(1)
 		n.log.Info("leader elected", "leader", lead, "term", term, "role", role.String())
 	}
 	if lead == raft.None && was != raft.None {

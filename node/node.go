@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc"
 
 	"chainfire/internal/disk"
+	"chainfire/internal/invariant"
 	"chainfire/internal/sniff"
 	"chainfire/join"
 	"chainfire/machine"
@@ -129,10 +130,8 @@ type Node struct {
 	leaderMu           sync.Mutex
 	leaderSignal       chan struct{} // closed when the leader or the term changes
 
-	appliedIndex  atomic.Uint64
-	leaderChanges atomic.Uint64
-	persists      atomic.Uint64
-	nextID        atomic.Uint64
+	appliedIndex atomic.Uint64
+	nextID       atomic.Uint64
 
 	// The writer's own.
 	floor     uint64
@@ -252,7 +251,7 @@ func (n *Node) raftConfig() raft.Config {
 	return raft.Config{
 		ID: n.id, Storage: n.wal,
 		ElectionTicks: n.opts.ElectionTicks, HeartbeatTicks: n.opts.HeartbeatTicks,
-		Jitter: rng.IntN,
+		Jitter: rng.IntN, Checked: invariant.Enabled,
 	}
 }
 

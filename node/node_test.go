@@ -318,6 +318,9 @@ func TestRemovedLeaderHandsOverAndTheRestServe(t *testing.T) {
 	c := start(t, options(t, "c", peerAddr(t, a)))
 	voters(t, b, 3)
 	voters(t, c, 3)
+	if s, err := a.Status(t.Context()); err != nil || s.Leader != a.ID() {
+		t.Fatalf("the first member does not lead: %+v, %v", s, err)
+	}
 	if _, err := b.MemberRemove(t.Context(), a.ID()); err != nil {
 		t.Fatal(err)
 	}

@@ -161,7 +161,6 @@ func (n *Node) appendAll(log *wal.Log, b wal.Batch) error {
 		if err := log.Append(piece); err != nil {
 			return err
 		}
-		n.persists.Add(1)
 		if piece.HardState != nil {
 			n.durableCommit = piece.HardState.Commit
 		}

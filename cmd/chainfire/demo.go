@@ -248,6 +248,7 @@ func (d *demo) lose(ctx context.Context) error {
 	}
 	var victim *demoMember
 	err := d.cluster.await(ctx, "find the leader", 10*time.Second, func() bool {
+		// Whoever does not answer is asked again; the wait has an end.
 		victim, _ = d.cluster.leader(ctx)
 		return victim != nil
 	})
@@ -277,6 +278,7 @@ func (d *demo) killed(ctx context.Context, victim *demoMember) error {
 	victim.process = nil
 	var next *demoMember
 	err := d.cluster.await(ctx, "elect another leader and write again", 30*time.Second, func() bool {
+		// Whoever does not answer is asked again; the wait has an end.
 		next, _ = d.cluster.leader(ctx)
 		return next != nil
 	})
