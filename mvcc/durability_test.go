@@ -1,6 +1,7 @@
 package mvcc
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -396,9 +397,51 @@ func manifestOf(t *testing.T, fs FS) string {
 	return fs.PathJoin(dir, last)
 }
 
+// lastRecord is where the last record of a manifest begins.
+func lastRecord(t *testing.T, fs FS, manifest string) int64 {
+	t.Helper()
+	b, err := disk.ReadFile(fs, manifest, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := 0
+	for at := 0; at < len(b); {
+		size, begins := chunk(b[at:])
+		if size == 0 {
+			t.Fatalf("manifest %s does not check at %d", manifest, at)
+		}
+		if begins {
+			last = at
+		}
+		at += size
+	}
+	return int64(last)
+}
+
+// TestManifestCutShortByACrashIsNotTakenForRot cuts the manifest at every length:
+// what is missing at the end was a write under way, which the floor decides on.
+func TestManifestCutShortByACrashIsNotTakenForRot(t *testing.T) {
+	fs := disk.NewFaultFS()
+	s := newStore(t, fs, nil)
+	if err := errors.Join(write(s, 0, 100, 10), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	b, err := disk.ReadFile(fs, manifestOf(t, fs), 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range len(b) {
+		if bad, err := rottenChunk(bytes.NewReader(b[:n])); bad >= 0 || err != nil {
+			t.Fatalf("the first %d bytes: rot at %d, %v", n, bad, err)
+		}
+	}
+}
+
 // TestRottenManifestLosesNothingWithoutAWord turns each bit of the manifest, as it
-// is before and after a compaction: the store opens with everything in it, or is
-// refused with every table still there.
+// is before and after a compaction. In all records but the last that is rot: the
+// store is refused, with every table still there. In the last one it cannot be told
+// from a write that a crash cut short: the store opens with everything that it is
+// known to hold, or is refused.
 func TestRottenManifestLosesNothingWithoutAWord(t *testing.T) {
 	keep := disk.CrashOptions{Names: disk.NamesAll, Tear: disk.TearKeepAll}
 	fs := disk.NewFaultFS()
@@ -431,6 +474,7 @@ func TestRottenManifestLosesNothingWithoutAWord(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		last := lastRecord(t, image, manifest)
 		for bit := range 8 * info.Size() {
 			rotten := image.Crash(keep)
 			if err := rotten.FlipBit(manifest, bit/8, uint(bit%8)); err != nil {
@@ -443,6 +487,9 @@ func TestRottenManifestLosesNothingWithoutAWord(t *testing.T) {
 			}
 			if left, had := tables(t, rotten), tables(t, image); err != nil && !slices.Equal(left, had) {
 				t.Fatalf("image %d, bit %d: refused with %v, and of the tables %v only %v are left", i, bit, err, had, left)
+			}
+			if bit/8 < last && (!errors.Is(err, chainfire.ErrCorrupt) || !strings.Contains(err.Error(), manifest)) {
+				t.Fatalf("image %d, bit %d of a record before the last: %v", i, bit, err)
 			}
 		}
 	}

@@ -220,6 +220,9 @@ func Open(opts Options) (*Store, error) {
 // manifest may have lost the end of its story without a sign of it; opening it
 // for writing would delete the files that it does not know of.
 func (s *Store) look(n uint64) error {
+	if err := checkManifest(s.opts.FS, s.opts.FS.PathJoin(s.opts.Dir, engineName(n))); err != nil {
+		return err
+	}
 	e, st, err := s.openIn(n, engineLook)
 	if err != nil {
 		return err
