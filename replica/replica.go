@@ -55,6 +55,8 @@ type Output struct {
 // Config is what a replica is made from.
 type Config struct {
 	Raft raft.Config
+	// Engine makes the consensus engine. Default raft.NewCore.
+	Engine raft.NewEngine
 	// MaxHeld bounds the proposals that wait for a leader to be known, and those
 	// whose outcome is open; more are refused with ErrTooManyRequests. Default
 	// 65536.
@@ -67,7 +69,7 @@ type Config struct {
 // Replica belongs to one goroutine.
 type Replica struct {
 	cfg  Config
-	core *raft.Core
+	core raft.Engine
 
 	// held wait for a leader; open are in a log, or on their way to one.
 	held  []Proposal
@@ -97,7 +99,10 @@ func New(cfg Config) (*Replica, error) {
 	if cfg.MaxHeld == 0 {
 		cfg.MaxHeld = 65536
 	}
-	core, err := raft.New(cfg.Raft)
+	if cfg.Engine == nil {
+		cfg.Engine = raft.NewCore
+	}
+	core, err := cfg.Engine(cfg.Raft)
 	if err != nil {
 		return nil, fmt.Errorf("start consensus: %w", err)
 	}
@@ -112,8 +117,9 @@ func New(cfg Config) (*Replica, error) {
 	}, nil
 }
 
-// Core is the replica's core, for status and for inputs that concern it alone.
-func (r *Replica) Core() *raft.Core { return r.core }
+// Core is the replica's consensus engine, for status and for inputs that concern
+// it alone.
+func (r *Replica) Core() raft.Engine { return r.core }
 
 // Tick moves time on by one tick.
 func (r *Replica) Tick() {

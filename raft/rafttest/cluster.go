@@ -15,6 +15,7 @@ import (
 // event that breaks a promise Err returns which, and nothing happens any more.
 type Cluster struct {
 	cfg     raft.Config
+	engine  func(id uint64) raft.NewEngine
 	early   bool
 	jitter  func(id uint64, n int) int
 	members map[uint64]*member
@@ -34,6 +35,9 @@ type Cluster struct {
 type Options struct {
 	// Config is the template; ID, storage, state and Jitter are filled in.
 	Config raft.Config
+	// Engine chooses the engine of a member at each of its starts; nil makes
+	// all of them raft.Core.
+	Engine func(id uint64) raft.NewEngine
 	// EarlyReads lets a core read its queued writes before they are durable.
 	EarlyReads bool
 	// Jitter draws the election timeouts; nil makes them differ by id.
@@ -45,8 +49,11 @@ type Options struct {
 // New makes a cluster without members.
 func New(o Options) *Cluster {
 	c := &Cluster{
-		cfg: o.Config, early: o.EarlyReads, jitter: o.Jitter, trace: o.Trace,
+		cfg: o.Config, engine: o.Engine, early: o.EarlyReads, jitter: o.Jitter, trace: o.Trace,
 		members: map[uint64]*member{}, check: newChecker(),
+	}
+	if c.engine == nil {
+		c.engine = func(uint64) raft.NewEngine { return raft.NewCore }
 	}
 	if c.jitter == nil {
 		c.jitter = func(id uint64, n int) int { return int(id) % n }
@@ -81,7 +88,7 @@ func (c *Cluster) Start(id uint64) {
 	cfg.HardState, cfg.Applied, cfg.Conf = d.hard, d.machine.Index, d.machine.Conf
 	cfg.Storage = &m.disk.written
 	cfg.Jitter = func(n int) int { return c.jitter(id, n) }
-	core, err := raft.New(cfg)
+	core, err := c.engine(id)(cfg)
 	if err != nil {
 		c.fail("start of %d: %w", id, err)
 		return
@@ -314,8 +321,8 @@ func (c *Cluster) Compact(id, index uint64) {
 	})
 }
 
-// Core is a member's core, nil while it is down.
-func (c *Cluster) Core(id uint64) *raft.Core { return c.members[id].core }
+// Core is a member's engine, nil while it is down.
+func (c *Cluster) Core(id uint64) raft.Engine { return c.members[id].core }
 
 // Members lists the members that ever were, in the order in which they came.
 func (c *Cluster) Members() []uint64 { return c.order }

@@ -8,7 +8,7 @@ import (
 type member struct {
 	id   uint64
 	life uint64
-	core *raft.Core // nil while down
+	core raft.Engine // nil while down
 	disk *disk
 	// machine is what was applied in this life; what of it was flushed is in
 	// the disk's image.
