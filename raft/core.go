@@ -222,7 +222,11 @@ func (c *Core) admitNewer(m Message) bool {
 		if m.Type == MsgPreVote {
 			return true
 		}
+		// The time until this member's own election runs on unless it gives its
+		// vote: else one that nobody may vote for could put it off for ever.
+		elapsed, timeout := c.elapsed, c.timeout
 		c.becomeFollower(m.Term, None)
+		c.elapsed, c.timeout = elapsed, timeout
 	case MsgPreVoteResp:
 		if !m.Reject {
 			// A grant carries the term that is asked for, not one that is.

@@ -196,15 +196,26 @@ func (c *Core) stepFromFollower(m Message) {
 	}
 	switch {
 	case m.Type == MsgHeartbeatResp:
-		if p.Beat() {
-			c.pump(m.From, p, true)
-		}
+		c.handleBeat(m, p)
 	case m.Reject:
 		c.handleReject(m, p)
 	default:
 		c.handleAck(m, p)
 	}
 	c.maybeHandOver()
+}
+
+func (c *Core) handleBeat(m Message, p *progress.Progress) {
+	if p.State == progress.Snapshot && m.Applied+1 >= c.log.first() {
+		// It has got there, and the acknowledgement was lost, as in a crash right
+		// after the snapshot was in place. What is applied is durable.
+		m.Index = m.Applied
+		c.handleAck(m, p)
+		return
+	}
+	if p.Beat() {
+		c.pump(m.From, p, true)
+	}
 }
 
 func (c *Core) handleAck(m Message, p *progress.Progress) {
