@@ -161,6 +161,7 @@ func TestRefusedChangeLeavesEverythingAsItWas(t *testing.T) {
 func TestLeaderNeverSendsWhatItsLogDidNotHold(t *testing.T) {
 	for name, spoil := range map[string]func(*memStorage){
 		"read error":      func(s *memStorage) { s.err = errDisk },
+		"no entry":        func(s *memStorage) { s.empty = true },
 		"shifted entries": func(s *memStorage) { s.entries[0].Index = 2 },
 		"lower term":      func(s *memStorage) { s.entries[1].Term = 0 },
 	} {

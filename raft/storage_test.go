@@ -10,6 +10,8 @@ type memStorage struct {
 	base, baseTerm uint64
 	entries        []Entry
 	err            error
+	// empty answers every read with no entry and no error.
+	empty bool
 }
 
 func (s *memStorage) FirstIndex() uint64 { return s.base + 1 }
@@ -31,6 +33,8 @@ func (s *memStorage) Entries(lo, hi, maxBytes uint64) ([]Entry, error) {
 	switch {
 	case s.err != nil:
 		return nil, s.err
+	case s.empty:
+		return nil, nil
 	case lo <= s.base:
 		return nil, ErrCompacted
 	case hi > s.LastIndex()+1:
