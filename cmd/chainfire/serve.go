@@ -64,23 +64,42 @@ func (a *app) serve(ctx context.Context, o *serveOptions) (err error) {
 		return err
 	}
 	// The port is taken first: a join must not be made for a member that cannot
-	// serve. Clients that come early wait for the answer.
-	lis, err := net.Listen("tcp", o.listenClient)
+	// serve. Clients that come early wait for the answer, but not for a join.
+	lis, err := listenClient(o.listenClient)
 	if err != nil {
-		return fmt.Errorf("listen for clients: %w; choose another address with --listen-client", err)
+		return err
 	}
+	early := newEarlyPort(lis)
 	opts, err := o.nodeOptions(lis.Addr().String())
 	if err != nil {
 		return errors.Join(err, lis.Close())
 	}
 	opts.Logger = log
-	opts.Report = func(e join.Event) { show.show(newProgressEvent(e)) }
+	opts.Report = func(e join.Event) {
+		early.tell(e)
+		show.show(newProgressEvent(e))
+	}
 	n, err := node.Start(ctx, opts)
+	if herr := early.handOn(); herr != nil && err == nil {
+		err = errors.Join(fmt.Errorf("take the client port over: %w", herr), stopNode(n))
+	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("start the member: %w", err), lis.Close())
 	}
 	m := &servedMember{app: a, opts: o, node: n, log: log, show: show, lis: lis}
 	return m.run(ctx)
+}
+
+func listenClient(addr string) (*net.TCPListener, error) {
+	at, err := net.ResolveTCPAddr("tcp", addr)
+	var lis *net.TCPListener
+	if err == nil {
+		lis, err = net.ListenTCP("tcp", at)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen for clients: %w; choose another address with --listen-client", err)
+	}
+	return lis, nil
 }
 
 // servedMember is a running member with its client port.
@@ -101,7 +120,7 @@ func (m *servedMember) run(ctx context.Context) error {
 		MaxRequestBytes: int(m.opts.maxRequestBytes), Register: m.node.RegisterCluster,
 	})
 	if err != nil {
-		return errors.Join(fmt.Errorf("start the client port: %w", err), m.lis.Close(), m.stopNode())
+		return errors.Join(fmt.Errorf("start the client port: %w", err), m.lis.Close(), stopNode(m.node))
 	}
 	served := make(chan error, 1)
 	go func() { served <- api.Serve(m.lis) }()
@@ -115,7 +134,7 @@ func (m *servedMember) run(ctx context.Context) error {
 	if serr := api.Shutdown(stopping); serr != nil {
 		m.log.Warn("the client port was closed with requests under way", "err", serr)
 	}
-	return errors.Join(err, m.stopNode())
+	return errors.Join(err, stopNode(m.node))
 }
 
 // wait returns nil when the context ends, and why when anything else does.
@@ -136,10 +155,10 @@ func (m *servedMember) wait(ctx context.Context, served <-chan error) error {
 	}
 }
 
-func (m *servedMember) stopNode() error {
+func stopNode(n *node.Node) error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
-	if err := m.node.Stop(ctx); err != nil {
+	if err := n.Stop(ctx); err != nil {
 		return fmt.Errorf("stop the member: %w", err)
 	}
 	return nil
