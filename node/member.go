@@ -191,9 +191,7 @@ func (n *Node) MemberPromote(ctx context.Context, id uint64) (*chainfire.MemberC
 		return nil, err
 	}
 	for _, m := range cs.Members {
-		// What the leader's log held is the bar, less what no member could have
-		// applied in the time of one round trip.
-		if m.ID == id && (!m.Active || min(m.MatchIndex, m.AppliedIndex)+maxPromoteLag < cs.CommitIndex) {
+		if m.ID == id && !caughtUp(&m, cs.CommitIndex) {
 			return nil, chainfire.ErrLearnerNotReady
 		}
 	}
@@ -202,6 +200,16 @@ func (n *Node) MemberPromote(ctx context.Context, id uint64) (*chainfire.MemberC
 		return nil, err
 	}
 	return n.memberChange(id), nil
+}
+
+// caughtUp reports whether a learner may be promoted by hand, as the leader sees
+// it. It must have acknowledged and applied something in this leadership: a new
+// leader counts everyone as heard of, and knows nothing of those that are gone or
+// never came. What the leader's log held is the bar, less what no member could
+// have applied in the time of one round trip.
+func caughtUp(m *chainfire.MemberStatus, commit uint64) bool {
+	held := min(m.MatchIndex, m.AppliedIndex)
+	return m.Active && held > 0 && held+maxPromoteLag >= commit
 }
 
 // maxPromoteLag is how many entries a learner that is promoted by hand may be
