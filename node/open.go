@@ -151,7 +151,11 @@ func (n *Node) open(ctx context.Context) (replica.Config, error) {
 	if held, err := log.Term(index); err != nil || held != term {
 		// A snapshot became the state and the member died before its log
 		// followed; nothing in the log is newer than the snapshot.
-		hs.Commit, hs.Term = index, max(hs.Term, term)
+		hs.Commit = index
+		if term > hs.Term {
+			// In that term this member cannot have voted.
+			hs.Term, hs.Vote = term, raft.None
+		}
 		if err := log.Reset(index, term, hs, index); err != nil {
 			return cfg, fmt.Errorf("restart the log after the snapshot at index %d: %w", index, err)
 		}
