@@ -231,3 +231,22 @@ func TestMembershipSurvivesACrashBehindTheLog(t *testing.T) {
 	}
 	closeAll(t, m, other)
 }
+
+// An update of a learner's addresses says nothing of its role.
+func TestUpdateOfALearnerLeavesItALearner(t *testing.T) {
+	m, fs := start(t)
+	id := do(t, m, reserve("two", "http://two", 22)).MemberID
+	change(t, m, one(confchange.AddLearner, id), nil)
+	before := m.Conf()
+	if res := do(t, m, Command{UpdateMember: &UpdateMember{ID: id, PeerURLs: []string{"http://elsewhere"}}}); res.Err != nil {
+		t.Fatalf("%+v", res)
+	}
+	for range 2 {
+		if r := record(t, m, id); !m.Conf().Equal(before) || !m.Conf().IsLearner(id) || r.Reserved || r.PeerURLs[0] != "http://elsewhere" {
+			t.Fatalf("%+v in %v", r, m.Conf())
+		}
+		closeAll(t, m)
+		m = reopen(t, fs)
+	}
+	closeAll(t, m)
+}

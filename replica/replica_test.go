@@ -201,3 +201,26 @@ func TestTooManyOpenProposalsAreRefused(t *testing.T) {
 		t.Fatalf("ended %+v", out.Done)
 	}
 }
+
+// A snapshot has become the state: whether what was open is in it cannot be told.
+// It ends, with the error that says so, and nobody waits for ever.
+func TestSnapshotEndsWhatWasOpen(t *testing.T) {
+	w := newWorld(t, 3, 3)
+	w.until("a leader", func() bool { return w.leader() != nil })
+	l := w.leader()
+	for id := range uint64(3) {
+		l.r.Propose(replica.Proposal{ID: id, Data: data(id)})
+	}
+	w.run(l)
+	l.r.Restored(1000)
+	l.r.Propose(replica.Proposal{ID: 3, Data: data(3)})
+	out := l.r.Output()
+	for i, d := range out.Done {
+		if d.ID != uint64(i) || !errors.Is(d.Err, chainfire.ErrTimeoutLeaderFail) {
+			t.Errorf("ended %+v", d)
+		}
+	}
+	if len(out.Done) != 3 {
+		t.Errorf("%d proposals ended, want the 3 that were open", len(out.Done))
+	}
+}
