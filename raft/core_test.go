@@ -267,9 +267,9 @@ func TestUnreachableFollowerIsProbed(t *testing.T) {
 func TestMessagesForOthersAreDropped(t *testing.T) {
 	s := leaderOfThree(t, Config{})
 	for _, m := range []Message{
-		{Type: MsgVote, From: 1, To: 1, Term: 99},
-		{Type: MsgVote, From: 2, To: 3, Term: 99},
-		{Type: MsgVote, From: None, To: 1, Term: 99},
+		{Type: MsgHeartbeat, From: 1, To: 1, Term: 99},
+		{Type: MsgHeartbeat, From: 2, To: 3, Term: 99},
+		{Type: MsgHeartbeat, From: None, To: 1, Term: 99},
 	} {
 		s.Step(m)
 	}

@@ -47,8 +47,13 @@ func TestLogNeverHandsOutOtherEntriesThanAsked(t *testing.T) {
 
 func TestPendingSnapshotStandsBeforeTheLog(t *testing.T) {
 	l := newLog(&memStorage{entries: entriesOf(1, 1, 1, 1)}, 2, 2)
+	// Entries of another leader, not on the disk yet, reach beyond the snapshot.
+	l.append(entriesOf(4, 2, 2, 2, 2, 2, 2, 2, 2, 2))
 	m := &SnapshotMeta{Index: 10, Term: 4}
 	l.restore(m)
+	if l.last() != 10 || l.handed != 10 || l.stable != 10 {
+		t.Fatalf("last %d handed %d stable %d", l.last(), l.handed, l.stable)
+	}
 	l.writes = append(l.writes, write{seq: 1, last: 10, commit: 10, snap: m})
 	l.append(entriesOf(11, 4))
 	if l.first() != 11 || l.last() != 11 || !l.matches(10, 4) {
