@@ -232,8 +232,12 @@ func (c *Core) handleAck(m Message, p *progress.Progress) {
 	case progress.Probe:
 		p.BecomeReplicate()
 	case progress.Snapshot:
-		if p.Match+1 >= c.log.first() {
+		switch {
+		case p.Match+1 >= c.log.first():
 			p.BecomeReplicate()
+		case news:
+			// While that snapshot was on its way the log was compacted further.
+			c.sendSnapshot(m.From, p)
 		}
 	}
 	if news {
