@@ -21,6 +21,7 @@ func (c *Cluster) Bootstrap(ids []uint64, compacted bool) {
 			c.fail("bootstrap: %w", err)
 			return
 		}
+		c.check.match(&e, min(uint64(i), 1))
 		c.check.commit(e, e.Term)
 	}
 	for _, id := range ids {

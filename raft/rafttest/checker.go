@@ -12,8 +12,8 @@ type checker struct {
 	leaders map[uint64][2]uint64
 	// votes is whom a member voted for in a term: by {member, term}.
 	votes map[[2]uint64]uint64
-	// entries are all entries ever written anywhere: by {index, term}.
-	entries map[[2]uint64]written
+	// entries are all entries ever written anywhere, by index.
+	entries [][]written
 	// ledger holds the committed entries from index 1 on, and hashes the state
 	// after each.
 	ledger []raft.Entry
@@ -34,8 +34,23 @@ type checker struct {
 // written is what log matching needs of an entry: its content and the term of
 // the entry before it.
 type written struct {
-	sum      uint64
-	prevTerm uint64
+	term, sum, prevTerm uint64
+}
+
+// match notes an entry that is in some log, and reports whether the index and
+// the term name no other one.
+func (k *checker) match(e *raft.Entry, prevTerm uint64) bool {
+	now := written{e.Term, entrySum(e), prevTerm}
+	for uint64(len(k.entries)) <= e.Index {
+		k.entries = append(k.entries, nil)
+	}
+	for _, had := range k.entries[e.Index] {
+		if had.term == e.Term {
+			return had == now
+		}
+	}
+	k.entries[e.Index] = append(k.entries[e.Index], now)
+	return true
 }
 
 // question is a read asked for and not answered yet.
@@ -47,7 +62,7 @@ type question struct {
 
 func newChecker() checker {
 	return checker{
-		leaders: map[uint64][2]uint64{}, votes: map[[2]uint64]uint64{}, entries: map[[2]uint64]written{},
+		leaders: map[uint64][2]uint64{}, votes: map[[2]uint64]uint64{},
 		removed: map[uint64]bool{}, reads: map[uint64]question{}, wiped: map[uint64]bool{},
 	}
 }
@@ -71,7 +86,7 @@ func (c *Cluster) observe(m *member) {
 		c.fail("core of %d stopped: %w", m.id, err)
 		return
 	}
-	s := core.Status()
+	s := c.status(m)
 	if s.Term < m.seen.term {
 		c.fail("%d: term went from %d to %d", m.id, m.seen.term, s.Term)
 	}
@@ -82,46 +97,70 @@ func (c *Cluster) observe(m *member) {
 		c.fail("%d: thought to have lost entries, but its disk is whole", m.id)
 	}
 	if s.Term != m.seen.term || s.Role != m.seen.role {
-		m.seen.matches = nil
+		m.seen.peers = m.seen.peers[:0]
 	}
 	if s.Role == raft.Leader {
 		c.observeLeader(m, s)
 	}
 	k.known = max(k.known, s.Commit)
-	m.seen.term, m.seen.role, m.seen.commit, m.seen.conf = s.Term, s.Role, s.Commit, s.Conf
+	m.seen.term, m.seen.role, m.seen.commit = s.Term, s.Role, s.Commit
+	if !m.seen.conf.Equal(s.Conf) {
+		m.seen.conf = s.Conf.Clone()
+	}
 }
 
-func (c *Cluster) observeLeader(m *member, s raft.Status) {
-	k := &c.check
-	me := [2]uint64{m.id, m.life}
-	if other, ok := k.leaders[s.Term]; ok && other != me {
-		c.fail("election safety: term %d is led by %d and by %d", s.Term, other[0], m.id)
+// status is how a member's core stands now, good until the next call.
+func (c *Cluster) status(m *member) *raft.Status {
+	if core, ok := m.core.(interface{ StatusTo(s *raft.Status) }); ok {
+		core.StatusTo(&c.now)
+	} else {
+		c.now = m.core.Status()
 	}
-	k.leaders[s.Term] = me
-	k.vote(c, m.id, s.Term, m.id)
+	return &c.now
+}
+
+func (c *Cluster) observeLeader(m *member, s *raft.Status) {
+	k := &c.check
+	if m.seen.role != raft.Leader || m.seen.term != s.Term {
+		me := [2]uint64{m.id, m.life}
+		if other, ok := k.leaders[s.Term]; ok && other != me {
+			c.fail("election safety: term %d is led by %d and by %d", s.Term, other[0], m.id)
+		}
+		k.leaders[s.Term] = me
+		k.vote(c, m.id, s.Term, m.id)
+	}
 	if s.Commit > m.seen.commit && m.seen.role == raft.Leader {
 		c.checkQuorum(m, s)
 	}
-	matches := make(map[uint64]uint64, len(s.Peers))
-	for _, p := range s.Peers {
-		matches[p.ID] = p.Match
-		c.checkPeer(m, p)
+	for i := range s.Peers {
+		c.checkPeer(m, &s.Peers[i], m.seen.peer(s.Peers[i].ID))
 	}
-	m.seen.matches = matches
+	m.seen.peers = m.seen.peers[:0]
+	for i := range s.Peers {
+		seen := seenPeer{status: s.Peers[i]}
+		if peer := c.members[seen.status.ID]; peer != nil {
+			seen.writes = peer.disk.writes
+		}
+		m.seen.peers = append(m.seen.peers, seen)
+	}
 }
 
 // checkPeer holds what a leader believes of a follower against the follower's
 // disk.
-func (c *Cluster) checkPeer(m *member, p raft.PeerStatus) {
+func (c *Cluster) checkPeer(m *member, p *raft.PeerStatus, before *seenPeer) {
 	peer := c.members[p.ID]
-	if c.check.wiped[p.ID] || peer == nil {
+	if peer == nil || c.check.wiped[p.ID] {
+		return
+	}
+	if before != nil && before.writes == peer.disk.writes && before.status.Match == p.Match &&
+		before.status.Applied == p.Applied && before.status.State == p.State {
 		return
 	}
 	if p.State == progress.Quarantined {
 		c.fail("%d quarantined %d, whose disk is whole", m.id, p.ID)
 	}
-	if before, ok := m.seen.matches[p.ID]; ok && p.Match < before {
-		c.fail("%d: match of %d went from %d to %d", m.id, p.ID, before, p.Match)
+	if before != nil && p.Match < before.status.Match {
+		c.fail("%d: match of %d went from %d to %d", m.id, p.ID, before.status.Match, p.Match)
 	}
 	// A follower of a newer leader may have replaced what it acknowledged here.
 	follows := peer.disk.durable.hard.Term <= m.core.Term()
@@ -135,7 +174,7 @@ func (c *Cluster) checkPeer(m *member, p raft.PeerStatus) {
 
 // checkQuorum counts, the slow way and on the disks themselves, who holds what a
 // leader just committed.
-func (c *Cluster) checkQuorum(m *member, s raft.Status) {
+func (c *Cluster) checkQuorum(m *member, s *raft.Status) {
 	term, err := m.view.Term(s.Commit)
 	if err != nil || term != s.Term {
 		c.fail("%d: committed index %d of term %d in term %d (%v)", m.id, s.Commit, term, s.Term, err)
@@ -169,6 +208,9 @@ func (k *checker) persist(c *Cluster, m *member, p *raft.Persist) {
 	if p.Snapshot != nil {
 		prev, prevTerm = p.Snapshot.Index, p.Snapshot.Term
 	}
+	if len(p.Entries) > 0 && p.Entries[0].Index <= m.seen.ledger {
+		c.fail("%d: overwrites committed entry %d", m.id, p.Entries[0].Index)
+	}
 	if len(p.Entries) > 0 && p.Entries[0].Index <= prev {
 		prev = p.Entries[0].Index - 1
 		t, err := m.view.Term(prev)
@@ -182,11 +224,9 @@ func (k *checker) persist(c *Cluster, m *member, p *raft.Persist) {
 		if e.Index != prev+1 || e.Term < prevTerm {
 			c.fail("%d: writes entry %d/%d after %d/%d", m.id, e.Index, e.Term, prev, prevTerm)
 		}
-		at, now := [2]uint64{e.Index, e.Term}, written{entrySum(e), prevTerm}
-		if had, ok := k.entries[at]; ok && had != now {
+		if !k.match(e, prevTerm) {
 			c.fail("log matching: %d writes entry %d/%d, which elsewhere is another or follows another", m.id, e.Index, e.Term)
 		}
-		k.entries[at] = now
 		prev, prevTerm = e.Index, e.Term
 	}
 }
@@ -206,7 +246,12 @@ func (k *checker) commit(e raft.Entry, term uint64) {
 	// What does not decode stops the cores, which is noticed there.
 	_, _ = state.apply(&e)
 	for _, id := range k.conf.IDs() {
-		k.removed[id] = !state.Conf.Contains(id)
+		if !state.Conf.Contains(id) {
+			k.removed[id] = true
+		}
+	}
+	for _, id := range state.Conf.IDs() {
+		delete(k.removed, id)
 	}
 	k.conf, k.confIndex = state.Conf, e.Index
 }
@@ -214,30 +259,40 @@ func (k *checker) commit(e raft.Entry, term uint64) {
 // committed checks and extends the ledger with what a member calls committed,
 // and the log of a new leader against it.
 func (k *checker) committed(c *Cluster, m *member) {
-	for i := max(m.view.base+1, 1); i <= m.core.Commit(); i++ {
-		e := m.view.entries[i-m.view.base-1]
+	for i := max(m.view.base, m.seen.ledger) + 1; i <= m.core.Commit(); i++ {
+		e := &m.view.entries[i-m.view.base-1]
 		if i > uint64(len(k.ledger))+1 {
 			c.fail("%d: committed %d, but nobody has committed %d", m.id, i, len(k.ledger)+1)
 			return
 		}
+		m.seen.ledger = i
 		if i == uint64(len(k.ledger))+1 {
-			k.commit(e, m.core.Term())
+			k.commit(*e, m.core.Term())
 			continue
 		}
-		if had := &k.ledger[i-1]; had.Term != e.Term || entrySum(had) != entrySum(&e) {
+		if had := &k.ledger[i-1]; had.Term != e.Term || entrySum(had) != entrySum(e) {
 			c.fail("%d: committed %d/%d where %d/%d was", m.id, e.Index, e.Term, had.Index, had.Term)
 			return
 		}
 	}
-	if m.core.Role() != raft.Leader || m.seen.complete == m.core.Term() {
-		return
+	if m.core.Role() == raft.Leader && m.seen.complete != m.core.Term() {
+		m.seen.complete = m.core.Term()
+		k.complete(c, m)
 	}
-	m.seen.complete = m.core.Term()
-	for i := range k.ledger {
-		if e := &k.ledger[i]; k.terms[i] < m.core.Term() && !m.view.holds(e.Index, e.Term) {
-			c.fail("leader completeness: %d leads term %d without committed entry %d/%d", m.id, m.core.Term(), e.Index, e.Term)
-			return
+}
+
+// complete checks the log of a new leader. The last of the entries that were
+// committed before its term vouches for all before it, as every write is held
+// against log matching.
+func (k *checker) complete(c *Cluster, m *member) {
+	for i := len(k.ledger) - 1; i >= 0; i-- {
+		if k.terms[i] >= m.core.Term() {
+			continue
 		}
+		if e := &k.ledger[i]; !m.view.holds(e.Index, e.Term) {
+			c.fail("leader completeness: %d leads term %d without committed entry %d/%d", m.id, m.core.Term(), e.Index, e.Term)
+		}
+		return
 	}
 }
 
@@ -277,11 +332,10 @@ func (k *checker) message(c *Cluster, m *member, msg *raft.Message) {
 		prev, prevTerm := msg.Index, msg.LogTerm
 		for i := range msg.Entries {
 			e := &msg.Entries[i]
-			at := [2]uint64{e.Index, e.Term}
 			if e.Index != prev+1 || e.Term < prevTerm {
 				c.fail("malformed %s", describeMessage(*msg))
 			}
-			if had, ok := k.entries[at]; ok && had != (written{entrySum(e), prevTerm}) {
+			if !k.match(e, prevTerm) {
 				c.fail("log matching: %d sends another entry %d/%d", m.id, e.Index, e.Term)
 			}
 			prev, prevTerm = e.Index, e.Term

@@ -24,9 +24,16 @@ type Cluster struct {
 	net   network
 	check checker
 	// trace, when set, is called with each event.
-	trace func(format string, args ...any)
-	err   error
-	reads uint64
+	trace  func(format string, args ...any)
+	watch  func(*Event)
+	hash   hash
+	events int
+	err    error
+	reads  uint64
+	// moved says that something was applied or crashed.
+	moved bool
+	// now is the status that the checks look at.
+	now raft.Status
 	// lazy makes Settle leave writes queued.
 	lazy bool
 }
@@ -44,22 +51,22 @@ type Options struct {
 	Jitter func(id uint64, n int) int
 	// Trace, when set, is called with a line for each event.
 	Trace func(format string, args ...any)
+	// Watch, when set, is called with each event, which it may keep; what the
+	// event points to is only good during the call.
+	Watch func(*Event)
 }
 
 // New makes a cluster without members.
 func New(o Options) *Cluster {
 	c := &Cluster{
 		cfg: o.Config, engine: o.Engine, early: o.EarlyReads, jitter: o.Jitter, trace: o.Trace,
-		members: map[uint64]*member{}, check: newChecker(),
+		watch: o.Watch, hash: newHash(), members: map[uint64]*member{}, check: newChecker(),
 	}
 	if c.engine == nil {
 		c.engine = func(uint64) raft.NewEngine { return raft.NewCore }
 	}
 	if c.jitter == nil {
 		c.jitter = func(id uint64, n int) int { return int(id) % n }
-	}
-	if c.trace == nil {
-		c.trace = func(string, ...any) {}
 	}
 	c.cfg.Checked = true
 	return c
@@ -71,7 +78,7 @@ func (c *Cluster) Err() error { return c.err }
 func (c *Cluster) fail(format string, args ...any) {
 	if c.err == nil {
 		c.err = fmt.Errorf(format, args...)
-		c.trace("FAILED: %v", c.err)
+		c.note(Event{Kind: EventFailed, Err: c.err})
 	}
 }
 
@@ -97,8 +104,10 @@ func (c *Cluster) Start(id uint64) {
 	m.view, m.paused = d.log.clone(), false
 	m.seen = seen{term: core.Term(), commit: core.Commit(), conf: core.Status().Conf}
 	m.fresh = true
-	c.trace("start %d: term %d commit %d applied %d log [%d, %d]", id, core.Term(), core.Commit(),
-		d.machine.Index, d.log.FirstIndex(), d.log.LastIndex())
+	c.note(Event{
+		Kind: EventStart, Member: id, Term: core.Term(), Commit: core.Commit(), Applied: d.machine.Index,
+		First: d.log.FirstIndex(), Index: d.log.LastIndex(),
+	})
 	c.observe(m)
 }
 
@@ -109,13 +118,14 @@ func (c *Cluster) Crash(id uint64, n int, half bool) {
 	if c.err != nil || !m.up() {
 		return
 	}
-	c.trace("crash %d: %d of %d writes kept", id, n, len(m.disk.queue))
+	c.note(Event{Kind: EventCrash, Member: id, Index: uint64(n), N: uint64(len(m.disk.queue))})
 	for range min(n, len(m.disk.queue)) {
 		if _, err := m.disk.complete(); err != nil {
 			c.fail("disk of %d: %w", id, err)
 			return
 		}
 	}
+	c.moved = true
 	m.disk.crash(half)
 	m.core = nil
 	c.check.forget(m)
@@ -144,16 +154,18 @@ func (c *Cluster) Tick(id uint64) {
 	c.event(id, func(m *member) {
 		term, role := m.core.Term(), m.core.Role()
 		m.core.Tick()
-		if m.core.Term() != term || m.core.Role() != role {
-			c.trace("tick %d: %v of term %d", id, m.core.Role(), m.core.Term())
+		e := Event{Kind: EventTick, Member: id, Role: m.core.Role(), Term: m.core.Term()}
+		if e.Term != term || e.Role != role {
+			e.N = 1
 		}
+		c.note(e)
 	})
 }
 
 // Campaign makes a member ask for votes now.
 func (c *Cluster) Campaign(id uint64) {
 	c.event(id, func(m *member) {
-		c.trace("campaign %d", id)
+		c.note(Event{Kind: EventCampaign, Member: id})
 		m.core.Campaign()
 	})
 }
@@ -161,7 +173,7 @@ func (c *Cluster) Campaign(id uint64) {
 // Unreachable tells a member that another cannot be reached.
 func (c *Cluster) Unreachable(id, peer uint64) {
 	c.event(id, func(m *member) {
-		c.trace("unreachable %d -> %d", id, peer)
+		c.note(Event{Kind: EventUnreachable, Member: id, Peer: peer})
 		m.core.Unreachable(peer)
 	})
 }
@@ -169,7 +181,7 @@ func (c *Cluster) Unreachable(id, peer uint64) {
 // LeaderGone tells a member that the leader's process is gone.
 func (c *Cluster) LeaderGone(id, leader uint64) {
 	c.event(id, func(m *member) {
-		c.trace("leader gone %d: %d", id, leader)
+		c.note(Event{Kind: EventLeaderGone, Member: id, Peer: leader})
 		m.core.LeaderGone(leader)
 	})
 }
@@ -178,7 +190,7 @@ func (c *Cluster) LeaderGone(id, leader uint64) {
 func (c *Cluster) Transfer(id, to uint64) (err error) {
 	c.event(id, func(m *member) {
 		err = m.core.TransferLeader(to)
-		c.trace("transfer %d -> %d: %v", id, to, err)
+		c.note(Event{Kind: EventTransfer, Member: id, Peer: to, Err: err})
 	})
 	return err
 }
@@ -187,7 +199,7 @@ func (c *Cluster) Transfer(id, to uint64) (err error) {
 func (c *Cluster) Propose(id uint64, data []byte) (index, term uint64, err error) {
 	c.event(id, func(m *member) {
 		index, term, err = m.core.Propose(data)
-		c.trace("propose %d %q: index %d term %d %v", id, data, index, term, err)
+		c.note(Event{Kind: EventPropose, Member: id, Data: data, Index: index, Term: term, Err: err})
 	})
 	return index, term, err
 }
@@ -196,7 +208,7 @@ func (c *Cluster) Propose(id uint64, data []byte) (index, term uint64, err error
 func (c *Cluster) ProposeConf(id uint64, change confchange.Change) (index, term uint64, err error) {
 	c.event(id, func(m *member) {
 		index, term, err = m.core.ProposeConf(change)
-		c.trace("conf %d %s: index %d term %d %v", id, describeChange(change), index, term, err)
+		c.note(Event{Kind: EventProposeConf, Member: id, Change: &change, Index: index, Term: term, Err: err})
 	})
 	return index, term, err
 }
@@ -206,7 +218,7 @@ func (c *Cluster) Read(id uint64) uint64 {
 	c.event(id, func(m *member) {
 		c.reads++
 		c.check.ask(m, c.reads)
-		c.trace("read %d: id %d", id, c.reads)
+		c.note(Event{Kind: EventRead, Member: id, N: c.reads})
 		m.core.ReadIndex(c.reads)
 	})
 	return c.reads
@@ -215,12 +227,13 @@ func (c *Cluster) Read(id uint64) uint64 {
 // Ready takes a member's Ready and sends, queues and hands on its parts.
 func (c *Cluster) Ready(id uint64) (busy bool) {
 	c.event(id, func(m *member) {
-		rd := m.core.Ready()
+		m.ready = m.core.Ready()
+		rd := &m.ready
 		busy = len(rd.Messages)+len(rd.Committed)+len(rd.Reads) > 0 || rd.Persist != nil
 		if !busy {
 			return
 		}
-		c.trace("ready %d:%s", id, describeReady(rd))
+		c.note(Event{Kind: EventReady, Member: id, Ready: rd})
 		c.send(m, rd.Messages)
 		if p := rd.Persist; p != nil {
 			c.check.persist(c, m, p)
@@ -254,12 +267,12 @@ func (c *Cluster) Persist(id uint64, n int) (done int) {
 				return
 			}
 			if p.Snapshot != nil {
-				m.machine = m.disk.durable.machine
+				m.machine, c.moved = m.disk.durable.machine, true
 				m.applying = nil
 			}
 			seq = p.Seq
 			done++
-			c.trace("persisted %d: write %d", id, seq)
+			c.note(Event{Kind: EventPersisted, Member: id, N: seq})
 			c.check.promises(c, m, p.Messages)
 			c.send(m, p.Messages)
 		}
@@ -275,9 +288,9 @@ func (c *Cluster) Persist(id uint64, n int) (done int) {
 func (c *Cluster) Apply(id uint64, n int) (done int) {
 	c.event(id, func(m *member) {
 		for done < n && len(m.applying) > 0 {
-			e := m.applying[0]
-			m.applying = slices.Delete(m.applying, 0, 1)
-			refused, err := m.machine.apply(&e)
+			e := &m.applying[0]
+			m.applying = m.applying[1:]
+			refused, err := m.machine.apply(e)
 			if err != nil {
 				c.fail("state machine of %d: %w", id, err)
 				return
@@ -286,15 +299,16 @@ func (c *Cluster) Apply(id uint64, n int) (done int) {
 				m.core.RefuseConf(e.Index)
 			}
 			done++
-			c.check.applied(c, m, &e)
+			c.check.applied(c, m, e)
 		}
 		if done == 0 {
 			return
 		}
-		c.trace("applied %d: up to %d", id, m.machine.Index)
+		c.moved = true
+		c.note(Event{Kind: EventApplied, Member: id, Index: m.machine.Index})
 		m.core.Applied(m.machine.Index)
 		// A snapshot that is being installed has brought its configuration.
-		s := m.core.Status()
+		s := c.status(m)
 		if m.core.Err() == nil && s.First <= m.machine.Index+1 && !s.Conf.Equal(m.machine.Conf) {
 			c.fail("%d: core has %v at index %d, the state machine %v", id, s.Conf, m.machine.Index, m.machine.Conf)
 		}
@@ -307,7 +321,7 @@ func (c *Cluster) Flush(id uint64) {
 	c.event(id, func(m *member) {
 		if m.machine.Index >= m.disk.durable.machine.Index {
 			m.disk.durable.machine = m.machine
-			c.trace("flush %d: applied %d", id, m.machine.Index)
+			c.note(Event{Kind: EventFlush, Member: id, Index: m.machine.Index})
 		}
 	})
 }
@@ -317,7 +331,8 @@ func (c *Cluster) Flush(id uint64) {
 func (c *Cluster) Compact(id, index uint64) {
 	c.event(id, func(m *member) {
 		m.disk.compact(index)
-		c.trace("compact %d: log [%d, %d]", id, m.disk.durable.log.FirstIndex(), m.disk.durable.log.LastIndex())
+		l := &m.disk.durable.log
+		c.note(Event{Kind: EventCompact, Member: id, First: l.FirstIndex(), Index: l.LastIndex()})
 	})
 }
 

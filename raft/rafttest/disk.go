@@ -1,10 +1,6 @@
 package rafttest
 
-import (
-	"slices"
-
-	"chainfire/raft"
-)
+import "chainfire/raft"
 
 // image is what a member finds again after a crash.
 type image struct {
@@ -24,6 +20,8 @@ type disk struct {
 	early bool
 	// held are the snapshots that came in complete, by index.
 	held map[uint64]machine
+	// writes counts what became durable.
+	writes uint64
 }
 
 func newDisk(early bool) *disk { return &disk{early: early, held: map[uint64]machine{}} }
@@ -46,7 +44,8 @@ func writeLog(l *memLog, p *raft.Persist) error {
 // complete makes the oldest write durable.
 func (d *disk) complete() (*raft.Persist, error) {
 	p := d.queue[0]
-	d.queue = slices.Delete(d.queue, 0, 1)
+	d.writes++
+	d.queue[0], d.queue = nil, d.queue[1:]
 	d.install(p)
 	if err := d.durable.log.replace(p.Entries); err != nil {
 		return nil, err

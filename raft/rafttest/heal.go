@@ -17,7 +17,7 @@ const calmTicks = 5
 // answer to every read, every acknowledged write in its place; and from then on
 // no further election.
 func (s *Schedule) heal() {
-	s.trace("heal")
+	s.note(Event{Kind: EventHeal})
 	s.net.cut = nil
 	for _, id := range s.order {
 		if m := s.members[id]; !m.retired {
@@ -123,7 +123,7 @@ func (s *Schedule) arrived(p proposal) bool {
 // out, as soon as an operator may: when a majority of those who vote now has
 // applied it.
 func (s *Schedule) switchOff() {
-	if !s.retire || s.check.confIndex == 0 {
+	if !s.retire || len(s.check.removed) == 0 {
 		return
 	}
 	conf, knows := &s.check.conf, 0
@@ -138,7 +138,7 @@ func (s *Schedule) switchOff() {
 	for _, id := range s.order {
 		m := s.members[id]
 		if !m.retired && s.check.removed[id] && !s.Leads(id) {
-			s.trace("switch off %d", id)
+			s.note(Event{Kind: EventSwitchOff, Member: id})
 			s.Crash(id, 0, false)
 			m.retired = true
 		}
@@ -167,14 +167,18 @@ func (c *Cluster) Settle() {
 	for range settleRounds + 10*c.longest() {
 		busy := false
 		for _, id := range c.order {
-			if !c.members[id].runs() {
+			m := c.members[id]
+			if !m.runs() {
 				continue
 			}
-			busy = c.Ready(id) || busy
-			if !c.lazy {
-				busy = c.Persist(id, len(c.members[id].disk.queue)) > 0 || busy
+			// Without an input a core has nothing new to put out.
+			busy = m.fresh && c.Ready(id) || busy
+			if n := len(m.disk.queue); n > 0 && !c.lazy {
+				busy = c.Persist(id, n) > 0 || busy
 			}
-			busy = c.Apply(id, len(c.members[id].applying)) > 0 || busy
+			if n := len(m.applying); n > 0 {
+				busy = c.Apply(id, n) > 0 || busy
+			}
 		}
 		for range len(c.net.flying) {
 			c.Deliver(c.Take(0))

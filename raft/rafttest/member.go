@@ -14,6 +14,8 @@ type member struct {
 	// the disk's image.
 	machine  machine
 	applying []raft.Entry
+	// ready is the last Ready taken.
+	ready raft.Ready
 	// view is the log with everything that the core handed out to be written.
 	view   memLog
 	paused bool
@@ -30,9 +32,28 @@ type seen struct {
 	term, commit uint64
 	role         raft.Role
 	conf         raft.ConfState
-	matches      map[uint64]uint64
+	// peers are those of a leader.
+	peers []seenPeer
+	// ledger is the last index whose entry was held against the ledger.
+	ledger uint64
 	// complete is the term of the leadership whose log was checked.
 	complete uint64
+}
+
+// seenPeer is what a leader last said of a follower, and how many writes that one
+// had made durable by then.
+type seenPeer struct {
+	status raft.PeerStatus
+	writes uint64
+}
+
+func (s *seen) peer(id uint64) *seenPeer {
+	for i := range s.peers {
+		if s.peers[i].status.ID == id {
+			return &s.peers[i]
+		}
+	}
+	return nil
 }
 
 func (m *member) up() bool { return m.core != nil }

@@ -4,16 +4,23 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
+	"runtime/debug"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"chainfire/raft/rafttest"
 )
 
 var (
-	seeds = flag.Int("seeds", 200, "number of new random schedules")
-	seed  = flag.Uint64("seed", 0, "run the one schedule of this seed, with its trace")
-	steps = flag.Int("steps", 2500, "random events of a schedule")
+	seeds   = flag.Int("seeds", 1000, "number of new random schedules")
+	minutes = flag.Float64("minutes", 0, "run new random schedules for so long, instead of a number of them")
+	base    = flag.Uint64("base", 0, "what the seeds of the new schedules are drawn from, 0 for anything")
+	seed    = flag.Uint64("seed", 0, "run the one schedule of this seed, with its trace")
+	steps   = flag.Int("steps", 2500, "random events of a schedule")
 )
 
 // traceTail is how many lines of the trace a failure prints.
@@ -57,16 +64,76 @@ func trace(seed uint64) (string, error) {
 	return strings.Join(lines, "\n"), err
 }
 
-func runSeed(t *testing.T, seed uint64) {
-	t.Helper()
-	if err := rafttest.NewSchedule(seed, nil).Run(*steps); err != nil {
-		tail, again := trace(seed)
-		t.Fatalf("%s\nseed %d: %v\n(again: %v)\nreplay: go test ./raft/rafttest -run TestRandomSchedules -seed %d -steps %d",
-			tail, seed, err, again, seed, *steps)
+// stream runs schedules on all cores and counts them.
+type stream struct {
+	base   uint64
+	steps  int
+	next   atomic.Uint64
+	done   atomic.Uint64
+	events atomic.Uint64
+	// failed is the seed of a schedule that broke a rule, and broken why.
+	once   sync.Once
+	failed uint64
+	broken error
+	stop   atomic.Bool
+}
+
+// seedOf is the seed of the n-th schedule: the base fixes the whole stream.
+func (s *stream) seedOf(n uint64) uint64 {
+	return rand.New(rand.NewPCG(s.base, n)).Uint64()
+}
+
+// run runs schedules until more says that there are enough, or one fails.
+func (s *stream) run(more func(n uint64) bool) {
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for !s.stop.Load() {
+				n := s.next.Add(1) - 1
+				if !more(n) {
+					return
+				}
+				s.schedule(s.seedOf(n))
+			}
+		})
+	}
+	workers.Wait()
+}
+
+func (s *stream) schedule(seed uint64) {
+	run := rafttest.NewSchedule(seed, nil)
+	err := run.Run(s.steps)
+	s.done.Add(1)
+	s.events.Add(uint64(run.Events()))
+	if err != nil {
+		s.stop.Store(true)
+		s.once.Do(func() { s.failed, s.broken = seed, err })
 	}
 }
 
+// report fails the test with the story of the schedule that broke a rule.
+func (s *stream) report(t *testing.T) {
+	t.Helper()
+	if s.broken != nil {
+		fail(t, s.failed, s.broken)
+	}
+}
+
+func fail(t *testing.T, seed uint64, err error) {
+	t.Helper()
+	tail, again := trace(seed)
+	t.Fatalf("%s\nseed %d: %v\n(again: %v)\nreplay: go test ./raft/rafttest -run TestRandomSchedules -seed=%d -steps=%d",
+		tail, seed, err, again, seed, *steps)
+}
+
+// collectSeldom lets garbage pile up: a schedule leaves much and keeps little.
+func collectSeldom(t *testing.T) {
+	before := debug.SetGCPercent(1000)
+	t.Cleanup(func() { debug.SetGCPercent(before) })
+}
+
 func TestRandomSchedules(t *testing.T) {
+	collectSeldom(t)
 	if *seed != 0 {
 		tail, err := trace(*seed)
 		t.Logf("%s\nseed %d: %v", tail, *seed, err)
@@ -76,9 +143,51 @@ func TestRandomSchedules(t *testing.T) {
 		return
 	}
 	for _, s := range fixedSeeds {
-		runSeed(t, s)
+		if err := rafttest.NewSchedule(s, nil).Run(*steps); err != nil {
+			fail(t, s, err)
+		}
 	}
-	for range *seeds {
-		runSeed(t, rand.Uint64())
+	s := stream{base: *base, steps: *steps}
+	if s.base == 0 {
+		s.base = rand.Uint64()
 	}
+	t.Logf("base %d: the same schedules again with -base=%d", s.base, s.base)
+	began := time.Now()
+	if *minutes > 0 {
+		s.runFor(t, time.Duration(*minutes*float64(time.Minute)))
+	} else {
+		s.run(func(n uint64) bool { return n < uint64(*seeds) })
+	}
+	t.Log(s.progress(time.Since(began)))
+	s.report(t)
+}
+
+// runFor runs schedules for some time and prints how far it is.
+func (s *stream) runFor(t *testing.T, d time.Duration) {
+	began := time.Now()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.run(func(uint64) bool { return time.Since(began) < d })
+	}()
+	every := time.NewTicker(10 * time.Second)
+	defer every.Stop()
+	for {
+		select {
+		case <-ended:
+			return
+		case <-every.C:
+			fmt.Println(s.progress(time.Since(began)))
+		}
+	}
+}
+
+func (s *stream) progress(spent time.Duration) string {
+	violations := 0
+	if s.stop.Load() {
+		violations = 1
+	}
+	done, events := s.done.Load(), s.events.Load()
+	return fmt.Sprintf("%6.1fs: %d schedules, %d events, %d violations, %.0f schedules a minute",
+		spent.Seconds(), done, events, violations, float64(done)/spent.Minutes())
 }

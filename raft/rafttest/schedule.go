@@ -142,7 +142,10 @@ func (s *Schedule) Run(steps int) error {
 		} else {
 			idle++
 		}
-		s.acknowledge()
+		if s.moved {
+			s.moved = false
+			s.acknowledge()
+		}
 		s.switchOff()
 	}
 	if s.err == nil {
@@ -191,7 +194,7 @@ func (s *Schedule) step(a action) bool {
 }
 
 // fits says for which members there is something to do.
-var fits = map[action]func(*member) bool{
+var fits = [actions]func(*member) bool{
 	actPropose:     leads,
 	actConf:        leads,
 	actTransfer:    leads,
@@ -224,7 +227,7 @@ func (s *Schedule) stepMember(a action, m *member) {
 		s.Start(m.id)
 	case actResume:
 		m.paused = false
-		s.trace("resume %d", m.id)
+		s.note(Event{Kind: EventResume, Member: m.id})
 	case actTickOne:
 		s.Tick(m.id)
 	case actReady:
@@ -239,7 +242,7 @@ func (s *Schedule) stepMember(a action, m *member) {
 		s.Crash(m.id, s.rand.IntN(len(m.disk.queue)+1), s.half && s.rand.IntN(2) == 0)
 	case actPause:
 		m.paused = true
-		s.trace("pause %d", m.id)
+		s.note(Event{Kind: EventPause, Member: m.id})
 	case actRead:
 		s.Read(m.id)
 	case actCompact:
@@ -292,17 +295,20 @@ func (s *Schedule) stepNetwork(a action) bool {
 	i := s.rand.IntN(n)
 	if !s.reorder {
 		// The oldest on the same way.
-		at := s.net.flying[i]
-		i = slices.IndexFunc(s.net.flying, func(m raft.Message) bool { return m.From == at.From && m.To == at.To })
+		at := s.net.at(i)
+		from, to := at.From, at.To
+		for i = 0; s.net.at(i).From != from || s.net.at(i).To != to; i++ {
+		}
 	}
 	switch {
 	case a == actDrop || n > maxFlying:
-		s.trace("drop %s", describeMessage(s.Take(i)))
+		s.note(Event{Kind: EventDrop, Message: s.net.at(i)})
+		s.net.take(i)
 	case a == actDouble:
-		s.trace("double %s", describeMessage(s.net.flying[i]))
-		s.net.flying = append(s.net.flying, s.net.flying[i])
+		s.note(Event{Kind: EventDouble, Message: s.net.at(i)})
+		s.net.put(s.net.at(i))
 	default:
-		if m := s.members[s.net.flying[i].To]; m != nil && m.paused {
+		if m := s.members[s.net.at(i).To]; m != nil && m.paused {
 			return false
 		}
 		s.Deliver(s.Take(i))
