@@ -69,6 +69,39 @@ func (d *disk) install(p *raft.Persist) {
 	d.durable.log.restart(p.Snapshot.Index, p.Snapshot.Term)
 }
 
+// tear makes a part of the writes that wait durable, as a host does that folds
+// them into one batch and writes a large batch in pieces, when it crashes after
+// a piece: term and vote are those of the last write, then come the first
+// entries, up to n of them; the commit index would come with the last piece.
+// Writes after one with a snapshot do not come into it.
+func (d *disk) tear(n int) error {
+	batch := d.durable.log.clone()
+	first := batch.LastIndex() + 1
+	hard := d.durable.hard
+	for _, p := range d.queue {
+		if p.Snapshot != nil {
+			break
+		}
+		if p.HardState != nil {
+			hard.Term, hard.Vote = p.HardState.Term, p.HardState.Vote
+		}
+		if len(p.Entries) == 0 {
+			continue
+		}
+		first = min(first, p.Entries[0].Index)
+		if err := batch.replace(p.Entries); err != nil {
+			return err
+		}
+	}
+	d.writes++
+	d.durable.hard = hard
+	es, err := batch.Entries(first, batch.LastIndex()+1, 1<<62)
+	if err != nil {
+		return err
+	}
+	return d.durable.log.replace(es[:min(n, len(es))])
+}
+
 // crash loses the queue. With half set, a first write that has a snapshot got
 // as far as installing it.
 func (d *disk) crash(half bool) {

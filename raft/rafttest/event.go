@@ -14,6 +14,7 @@ type EventKind uint8
 const (
 	EventStart EventKind = iota
 	EventCrash
+	EventTorn
 	EventWipe
 	EventPause
 	EventResume
@@ -28,7 +29,10 @@ const (
 	EventRead
 	EventReady
 	EventPersisted
+	EventReported
+	EventSent
 	EventApplied
+	EventSettled
 	EventFlush
 	EventCompact
 	EventCut
@@ -40,6 +44,8 @@ const (
 	EventDrop
 	EventDouble
 	EventHeal
+	EventDoom
+	EventClock
 	EventFailed
 )
 
@@ -158,6 +164,8 @@ func (e *Event) terse() string {
 			e.Applied, e.First, e.Index)
 	case EventCrash:
 		return fmt.Sprintf("crash %d: %d of %d writes kept", e.Member, e.Index, e.N)
+	case EventTorn:
+		return fmt.Sprintf("crash %d: in the middle of %d writes, %d entries kept", e.Member, e.N, e.Index)
 	case EventPause:
 		return fmt.Sprintf("pause %d", e.Member)
 	case EventResume:
@@ -177,7 +185,7 @@ func (e *Event) terse() string {
 		return fmt.Sprintf("cut %d -> %d: %v", e.Member, e.Peer, e.Kind == EventCut)
 	case EventDeliver, EventFetched, EventLost, EventLostFetched, EventDrop, EventDouble:
 		return e.terseMessage()
-	case EventReady, EventPersisted, EventApplied, EventFlush, EventCompact:
+	case EventReady, EventPersisted, EventReported, EventSent, EventApplied, EventSettled, EventFlush, EventCompact:
 		return e.terseHost()
 	}
 	return e.terseInput()
@@ -198,6 +206,12 @@ func (e *Event) terseHost() string {
 		return fmt.Sprintf("ready %d:%s", e.Member, describeReady(*e.Ready))
 	case EventPersisted:
 		return fmt.Sprintf("persisted %d: write %d", e.Member, e.N)
+	case EventReported:
+		return fmt.Sprintf("reported %d: write %d", e.Member, e.N)
+	case EventSent:
+		return fmt.Sprintf("sent %d: %d messages", e.Member, e.N)
+	case EventSettled:
+		return fmt.Sprintf("settled %d: up to %d", e.Member, e.Index)
 	case EventApplied:
 		return fmt.Sprintf("applied %d: up to %d", e.Member, e.Index)
 	case EventFlush:

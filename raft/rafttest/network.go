@@ -37,14 +37,6 @@ func (n *network) take(i int) raft.Message {
 	return n.slots[k]
 }
 
-// send puts messages on their way, after a look at what they promise.
-func (c *Cluster) send(m *member, msgs []raft.Message) {
-	for i := range msgs {
-		c.check.message(c, m, &msgs[i])
-		c.net.put(&msgs[i])
-	}
-}
-
 // Cut makes messages in one direction get lost, or arrive again.
 func (c *Cluster) Cut(from, to uint64, cut bool) {
 	if c.net.cut == nil {
@@ -85,7 +77,7 @@ func (c *Cluster) Deliver(msg raft.Message) {
 
 func (c *Cluster) deliver(msg *raft.Message) {
 	m := c.members[msg.To]
-	if m == nil || !m.up() || len(c.net.cut) > 0 && c.net.cut[[2]uint64{msg.From, msg.To}] {
+	if m == nil || !m.up() || c.refused(msg) || len(c.net.cut) > 0 && c.net.cut[[2]uint64{msg.From, msg.To}] {
 		c.note(Event{Kind: EventLost, Message: msg})
 		return
 	}
@@ -117,4 +109,11 @@ func (c *Cluster) snapshot(m *member, msg *raft.Message) bool {
 	c.note(Event{Kind: EventFetched, Message: msg})
 	c.net.put(msg)
 	return false
+}
+
+// refused reports whether one side of a message does not take the other for who
+// it was.
+func (c *Cluster) refused(msg *raft.Message) bool {
+	from := c.members[msg.From]
+	return from != nil && from.refusedByPeers || c.members[msg.To].refusedByPeers
 }

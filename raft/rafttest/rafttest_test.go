@@ -20,7 +20,7 @@ var (
 	minutes = flag.Float64("minutes", 0, "run new random schedules for so long, instead of a number of them")
 	base    = flag.Uint64("base", 0, "what the seeds of the new schedules are drawn from, 0 for anything")
 	seed    = flag.Uint64("seed", 0, "run the one schedule of this seed, with its trace")
-	steps   = flag.Int("steps", 2500, "random events of a schedule")
+	steps   = flag.Int("steps", 1000, "random events of a schedule")
 )
 
 // traceTail is how many lines of the trace a failure prints.
