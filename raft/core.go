@@ -374,7 +374,8 @@ func (c *Core) takePersist() *Persist {
 	c.seq++
 	p := &Persist{Seq: c.seq, Snapshot: snap, Messages: c.durable}
 	c.durable = nil
-	if hs != c.handed {
+	// A commit index alone is not worth a sync, unless a change waits for it.
+	if hs != c.handed && (changed || snap != nil || l.handed < l.last()) {
 		p.HardState = &hs
 		c.handed = hs
 	}
