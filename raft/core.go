@@ -374,8 +374,10 @@ func (c *Core) takePersist() *Persist {
 	c.seq++
 	p := &Persist{Seq: c.seq, Snapshot: snap, Messages: c.durable}
 	c.durable = nil
-	// A commit index alone is not worth a sync, unless a change waits for it.
-	if hs != c.handed && (changed || snap != nil || l.handed < l.last()) {
+	if !changed && snap == nil && l.handed == l.last() {
+		hs = c.handed // a commit index alone is not worth a sync, unless a change waits for it
+	}
+	if hs != c.handed {
 		p.HardState = &hs
 		c.handed = hs
 	}

@@ -43,6 +43,8 @@ const (
 	EventLostFetched
 	EventDrop
 	EventDouble
+	EventHold
+	EventRelease
 	EventHeal
 	EventDoom
 	EventClock
@@ -183,7 +185,7 @@ func (e *Event) terse() string {
 		return fmt.Sprintf("FAILED: %v", e.Err)
 	case EventCut, EventMend:
 		return fmt.Sprintf("cut %d -> %d: %v", e.Member, e.Peer, e.Kind == EventCut)
-	case EventDeliver, EventFetched, EventLost, EventLostFetched, EventDrop, EventDouble:
+	case EventDeliver, EventFetched, EventLost, EventLostFetched, EventDrop, EventDouble, EventHold, EventRelease:
 		return e.terseMessage()
 	case EventReady, EventPersisted, EventReported, EventSent, EventApplied, EventSettled, EventFlush, EventCompact:
 		return e.terseHost()
@@ -194,7 +196,7 @@ func (e *Event) terse() string {
 func (e *Event) terseMessage() string {
 	what := map[EventKind]string{
 		EventDeliver: "deliver", EventFetched: "fetched", EventLost: "lost", EventDrop: "drop",
-		EventDouble: "double", EventLostFetched: "lost with the receiver's crash:",
+		EventDouble: "double", EventHold: "hold", EventRelease: "release", EventLostFetched: "lost with the receiver's crash:",
 	}
 	return what[e.Kind] + " " + describeMessage(*e.Message)
 }

@@ -130,11 +130,26 @@ func (c *Cluster) viableEverywhere() bool {
 		}
 	}
 	for i := range c.net.flying {
-		for _, e := range c.net.at(i).Entries {
-			state := machine{Index: e.Index - 1, Conf: *conf}
-			if e.Index > uint64(len(c.check.ledger)) && !c.leadsToViable(&state, &e) {
-				return false
-			}
+		if !c.carriesViable(conf, c.net.at(i)) {
+			return false
+		}
+	}
+	for i := range c.net.stash {
+		if !c.carriesViable(conf, &c.net.stash[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// carriesViable reports whether every change in a message leads from the
+// committed configuration to a viable one.
+func (c *Cluster) carriesViable(conf *raft.ConfState, msg *raft.Message) bool {
+	for i := range msg.Entries {
+		e := &msg.Entries[i]
+		state := machine{Conf: *conf}
+		if e.Index > uint64(len(c.check.ledger)) && !c.leadsToViable(&state, e) {
+			return false
 		}
 	}
 	return true
@@ -223,4 +238,35 @@ func (s *Schedule) failSnapshot() bool {
 		}
 	}
 	return false
+}
+
+// maxStash bounds the messages held back.
+const maxStash = 40
+
+// hold takes a message out of the flow, so that it arrives when everyone has
+// forgotten it.
+func (s *Schedule) hold() bool {
+	n := len(s.net.flying)
+	if n == 0 || len(s.net.stash) == maxStash {
+		return false
+	}
+	i := s.rand.IntN(n)
+	s.note(Event{Kind: EventHold, Message: s.net.at(i)})
+	s.net.stash = append(s.net.stash, s.net.take(i))
+	return true
+}
+
+// release lets a message go that was held back.
+func (s *Schedule) release() bool {
+	n := len(s.net.stash)
+	if n == 0 {
+		return false
+	}
+	i := s.rand.IntN(n)
+	msg := &s.net.stash[i]
+	s.note(Event{Kind: EventRelease, Message: msg})
+	s.net.put(msg)
+	s.net.stash[i] = s.net.stash[n-1]
+	s.net.stash = s.net.stash[:n-1]
+	return true
 }

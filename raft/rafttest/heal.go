@@ -20,6 +20,8 @@ const calmTicks = 5
 // election.
 func (s *Schedule) heal() {
 	s.net.cut, s.outboxes = nil, false
+	for s.release() {
+	}
 	s.doom()
 	s.note(Event{Kind: EventHeal})
 	for _, m := range s.list {
@@ -46,7 +48,7 @@ func (s *Schedule) heal() {
 		}
 		s.pass()
 	}
-	s.breaks(progresses, "no progress after healing: %s", s.Describe())
+	s.breaks(progresses, "no progress after healing")
 }
 
 // doom chooses who stays down for good.
@@ -120,10 +122,12 @@ func (s *Schedule) pass() {
 	}
 }
 
-// watch demands that a healed cluster keeps its leader.
+// watch demands that a healed cluster keeps its leader, in some runs also when
+// one of the others hears nothing any more.
 func (s *Schedule) watch() {
 	lead := s.Leader()
 	term := s.members[lead].core.Term()
+	s.deafen(lead)
 	for range calmTicks * s.cfg.ElectionTicks {
 		s.pass()
 		s.Settle()
@@ -131,9 +135,25 @@ func (s *Schedule) watch() {
 			return
 		}
 		if now := s.Leader(); now != lead || s.members[lead].core.Term() != term {
-			s.breaks(stableLeader, "leader %d of term %d gave way without a fault:%s", lead, term, s.Describe())
+			s.breaks(stableLeader, "leader %d of term %d gave way without a fault", lead, term)
 			return
 		}
+	}
+}
+
+// deafen makes one member hear nothing, whom the others can do without. It asks
+// for votes, and nobody who hears from the leader may listen.
+func (s *Schedule) deafen(lead uint64) {
+	deaf := s.some((*member).runs)
+	if s.coin() || deaf == nil || deaf.id == lead {
+		return
+	}
+	conf := s.members[lead].seen.conf
+	if !majorities(&conf, func(id uint64) bool { return id != deaf.id && s.members[id].runs() && s.members[id].able() }) {
+		return
+	}
+	for _, id := range s.order {
+		s.Cut(id, deaf.id, true)
 	}
 }
 

@@ -55,6 +55,18 @@ func (c *Cluster) checkForward(m *member, s *raft.Status) {
 	}
 }
 
+// checkFollows: whoever hears from the leader of its term follows it (paper §5.2).
+func (c *Cluster) checkFollows(m *member, msg *raft.Message) {
+	switch msg.Type {
+	case raft.MsgAppend, raft.MsgHeartbeat, raft.MsgSnapshot:
+	default:
+		return
+	}
+	if msg.Term == m.core.Term() && (m.core.Role() != raft.Follower || m.core.Leader() != msg.From) && m.core.Err() == nil {
+		c.breaks(follows, "%d is %v of term %d after %s", m.id, m.core.Role(), msg.Term, describeMessage(*msg))
+	}
+}
+
 // majorities reports whether those who fit are a majority of the voters, and of
 // the outgoing ones of a joint configuration. It counts by hand, not by package
 // quorum, which is under test.

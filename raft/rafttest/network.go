@@ -9,6 +9,8 @@ type network struct {
 	flying []int
 	slots  []raft.Message
 	free   []int
+	// stash are messages that are held back, for as long as it takes.
+	stash []raft.Message
 	// cut are the directions in which nothing arrives.
 	cut map[[2]uint64]bool
 	// arriving is the message that is being delivered.
@@ -87,6 +89,7 @@ func (c *Cluster) deliver(msg *raft.Message) {
 	c.event(msg.To, func(m *member) {
 		c.note(Event{Kind: EventDeliver, Message: msg})
 		m.core.Step(*msg)
+		c.checkFollows(m, msg)
 	})
 }
 

@@ -31,6 +31,8 @@ const (
 	actDrop action = iota - 1
 	actDouble
 	actFailSnapshot
+	actHold
+	actRelease
 	actCut
 	actMend
 	actCrash
@@ -120,6 +122,9 @@ func (s *Schedule) weigh(p *plan) {
 	maybe(actDrop, 5, 50, 150)
 	maybe(actDouble, 5, 50, 150)
 	maybe(actFailSnapshot, 10, 40)
+	if p.reorder && s.coin() {
+		w[actHold], w[actRelease] = pick(5, 30), pick(1, 5)
+	}
 	maybe(actCut, 2, 8, 20)
 	maybe(actCrash, 1, 5, 12)
 	maybe(actPower, 1, 4)

@@ -38,10 +38,16 @@ const maxFlying = 300
 // NewSchedule makes the run of a seed. Trace, when set, is called with the lines
 // of its story; it may be nil.
 func NewSchedule(seed uint64, trace func(string, ...any)) *Schedule {
+	return NewScheduleOf(seed, nil, trace)
+}
+
+// NewScheduleOf is NewSchedule of a cluster whose members' engines, at each of
+// their starts, are those of Options.Engine.
+func NewScheduleOf(seed uint64, engine func(id uint64) raft.NewEngine, trace func(string, ...any)) *Schedule {
 	s := &Schedule{rand: rand.New(rand.NewPCG(seed, hashSeed)), maxIDs: 12}
 	s.plan = s.draw(seed)
 	o := Options{
-		Config: s.plan.config, EarlyReads: s.plan.early,
+		Config: s.plan.config, Engine: engine, EarlyReads: s.plan.early,
 		Jitter: func(_ uint64, n int) int { return s.rand.IntN(n) },
 	}
 	if trace != nil {
@@ -123,6 +129,10 @@ func (s *Schedule) step(a action) bool {
 		return s.stepNetwork(a)
 	case actFailSnapshot:
 		return s.failSnapshot()
+	case actHold:
+		return s.hold()
+	case actRelease:
+		return s.release()
 	case actCut:
 		s.cut()
 		return true
