@@ -108,6 +108,7 @@ func (c *Cluster) Start(id uint64) {
 		Kind: EventStart, Member: id, Term: core.Term(), Commit: core.Commit(), Applied: d.machine.Index,
 		First: d.log.FirstIndex(), Index: d.log.LastIndex(), N: m.life,
 	})
+	c.checkTermOfLog(m)
 	c.checkLedger(m)
 	c.observe(m)
 }

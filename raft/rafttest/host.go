@@ -32,6 +32,7 @@ func (c *Cluster) Ready(id uint64) (busy bool) {
 				c.breaks(soundWrites, "disk of %d: %w", id, err)
 			}
 		}
+		c.checkTermOfLog(m)
 		m.seen.lead.handed = true
 		m.applying = append(m.applying, rd.Committed...)
 		c.checkLedger(m)

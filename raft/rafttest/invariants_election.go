@@ -67,6 +67,14 @@ func (c *Cluster) checkFollows(m *member, msg *raft.Message) {
 	}
 }
 
+// checkTermOfLog: nobody is in an earlier term than an entry of its log (paper,
+// figure 2: currentTerm is the latest term the server has seen).
+func (c *Cluster) checkTermOfLog(m *member) {
+	if term, err := m.view.Term(m.view.LastIndex()); err != nil || term > m.core.Term() {
+		c.breaks(onlyForward, "%d is in term %d with a log of term %d (%v)", m.id, m.core.Term(), term, err)
+	}
+}
+
 // majorities reports whether those who fit are a majority of the voters, and of
 // the outgoing ones of a joint configuration. It counts by hand, not by package
 // quorum, which is under test.

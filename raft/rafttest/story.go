@@ -1,6 +1,7 @@
 package rafttest
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -29,7 +30,8 @@ func (s *story) event(e *Event) {
 
 // end tells which rule was broken, if any, and how every member is.
 func (s *story) end(run *Schedule) {
-	if v, ok := run.err.(*Violation); ok {
+	var v *Violation
+	if errors.As(run.err, &v) {
 		s.tell("BROKEN: %s", v.Rule.Name)
 		s.tell("   see: %s", v.Rule.Source)
 		s.tell("   how: %v", v.Detail)
