@@ -55,6 +55,8 @@ type plan struct {
 	compacted bool
 	// early lets cores read their queued writes.
 	early bool
+	// elected begins with an election; else the first one takes its time.
+	elected bool
 	// outboxes makes messages wait at their sender; late makes the completions
 	// of writes and of applying reach the core later than they happen.
 	outboxes, late bool
@@ -81,12 +83,12 @@ func (s *Schedule) draw(seed uint64) plan {
 	p := plan{
 		seed: seed,
 		config: raft.Config{
-			ElectionTicks: pick(3, 5, 10, 10), HeartbeatTicks: pick(1, 1, 2),
+			ElectionTicks: pick(3, 5, 5, 10), HeartbeatTicks: pick(1, 1, 2),
 			MaxMessageBytes: uint64(pick(1, 60, 200, 1<<20)), MaxInflight: pick(1, 2, 4, 64),
 			MaxInflightBytes: uint64(pick(1, 100, 1<<20)), MaxUncommittedBytes: uint64(pick(200, 1<<20)),
 			MaxApplyingBytes: uint64(pick(1, 100, 1<<20)), DiskStallTicks: pick(0, 0, 6),
 		},
-		voters: pick(1, 1, 2, 3, 3, 3, 4, 5), compacted: coin(), early: coin(),
+		voters: pick(1, 1, 2, 3, 3, 3, 4, 5), compacted: coin(), early: coin(), elected: pick(0, 1, 1) == 1,
 		outboxes: pick(0, 0, 1) == 1, late: coin(), reorder: coin(), half: coin(), torn: coin(),
 		drift: coin(), keeper: coin(), retire: coin(), doom: coin(),
 	}
@@ -104,22 +106,22 @@ func (s *Schedule) coin() bool { return s.rand.IntN(2) == 0 }
 // weigh chooses which kinds of events there are, and how often.
 func (s *Schedule) weigh(p *plan) {
 	w, pick := &p.weights, s.pick
-	w[actTick], w[actTickOne] = pick(5, 10, 25, 60), pick(0, 10, 60)
+	w[actTick], w[actTickOne] = pick(10, 25, 60), pick(0, 10, 60)
 	w[actReady], w[actDeliver], w[actPersist] = pick(300, 600), pick(200, 500, 800), pick(100, 300)
-	w[actApply], w[actPropose], w[actFlush] = pick(50, 200), pick(5, 40, 100), pick(2, 20)
+	w[actApply], w[actPropose], w[actFlush] = pick(100, 300), pick(10, 40, 100), pick(2, 20)
 	if p.outboxes {
 		w[actSend] = pick(300, 800)
 	}
 	if p.late {
 		w[actReport], w[actSettled] = pick(30, 100, 300), pick(30, 200)
 	}
-	w[actStart], w[actMend], w[actResume] = pick(5, 20), pick(10, 30), pick(5, 20)
+	w[actStart], w[actMend], w[actResume] = pick(10, 40), pick(15, 50), pick(10, 40)
 	maybe := func(a action, weights ...int) {
 		if s.coin() {
 			w[a] = pick(weights...)
 		}
 	}
-	maybe(actDrop, 5, 50, 150)
+	maybe(actDrop, 5, 50, 100)
 	maybe(actDouble, 5, 50, 150)
 	maybe(actFailSnapshot, 10, 40)
 	if p.reorder && s.coin() {
@@ -127,9 +129,9 @@ func (s *Schedule) weigh(p *plan) {
 	}
 	maybe(actCut, 2, 8, 20)
 	maybe(actCrash, 1, 5, 12)
-	maybe(actPower, 1, 4)
+	maybe(actPower, 1, 3)
 	maybe(actPause, 2, 8)
-	maybe(actConf, 5, 20, 60)
+	maybe(actConf, 20, 60, 120)
 	maybe(actTransfer, 2, 8)
 	maybe(actRead, 5, 40)
 	maybe(actCompact, 5, 20)

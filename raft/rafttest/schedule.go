@@ -68,6 +68,9 @@ func NewScheduleOf(seed uint64, engine func(id uint64) raft.NewEngine, trace fun
 	for _, m := range s.list {
 		s.drift(m)
 	}
+	if s.plan.elected {
+		s.Campaign(s.anyone())
+	}
 	s.nextID = uint64(s.plan.voters) + 1
 	return s
 }
