@@ -6,7 +6,7 @@ import "chainfire/raft"
 func (s *Schedule) stepFault(a action, m *member) bool {
 	switch a {
 	case actCrash:
-		s.crash(m)
+		s.crash(s.victim(m))
 	case actPause:
 		m.paused = true
 		s.note(Event{Kind: EventPause, Member: m.id})
@@ -22,6 +22,23 @@ func (s *Schedule) stepFault(a action, m *member) bool {
 	return true
 }
 
+// victim is who crashes: this one, or one that is in the middle of something.
+func (s *Schedule) victim(m *member) *member {
+	if s.coin() {
+		return m
+	}
+	if s.plan.half {
+		if v := s.some(func(m *member) bool { return m.up() && len(m.disk.queue) > 0 && m.disk.queue[0].Snapshot != nil }); v != nil {
+			return v
+		}
+	}
+	busy := func(m *member) bool { return m.up() && len(m.disk.queue)+len(m.outbox)+len(m.applying) > 0 }
+	if v := s.some(busy); v != nil {
+		return v
+	}
+	return m
+}
+
 // crash stops a member at any point of its work: any part of what is queued is
 // durable, whatever was sent, applied or reported of it.
 func (s *Schedule) crash(m *member) {
@@ -30,7 +47,11 @@ func (s *Schedule) crash(m *member) {
 		s.CrashTorn(m.id, s.rand.IntN(5))
 		return
 	}
-	s.Crash(m.id, s.rand.IntN(n+1), s.plan.half && s.coin())
+	half := s.plan.half && s.coin()
+	if half && n > 0 && m.disk.queue[0].Snapshot != nil {
+		n = 0 // of that one only the snapshot
+	}
+	s.Crash(m.id, s.rand.IntN(n+1), half)
 }
 
 // powerCut stops all members at once.

@@ -90,7 +90,7 @@ func (s *Schedule) draw(seed uint64) plan {
 		},
 		voters: pick(1, 1, 2, 3, 3, 3, 4, 5), compacted: coin(), early: coin(), elected: pick(0, 1, 1) == 1,
 		outboxes: pick(0, 0, 1) == 1, late: coin(), reorder: coin(), half: coin(), torn: coin(),
-		drift: coin(), keeper: coin(), retire: coin(), doom: coin(),
+		drift: coin(), keeper: coin(), retire: pick(0, 1, 1) == 1, doom: coin(),
 	}
 	s.weigh(&p)
 	for _, n := range p.weights {
@@ -131,7 +131,7 @@ func (s *Schedule) weigh(p *plan) {
 	maybe(actCrash, 1, 5, 12)
 	maybe(actPower, 1, 3)
 	maybe(actPause, 2, 8)
-	maybe(actConf, 20, 60, 120)
+	w[actConf] = pick(0, 20, 60, 120)
 	maybe(actTransfer, 2, 8)
 	maybe(actRead, 5, 40)
 	maybe(actCompact, 5, 20)
