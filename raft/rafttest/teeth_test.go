@@ -7,33 +7,73 @@ import (
 	"testing"
 
 	"chainfire/raft"
+	"chainfire/raft/confchange"
 )
 
-// liar is an engine that breaks the contract in one way.
+// liar is an engine that breaks the contract in one way: in what it puts out, or
+// in how it says that it stands.
 type liar struct {
 	raft.Engine
-	twist func(e *liar, rd *raft.Ready)
-	// kept is for what the twist remembers.
-	kept []raft.Entry
-	seq  uint64
+	ready  func(rd *raft.Ready)
+	status func(s *raft.Status)
 }
 
 func (l *liar) Ready() raft.Ready {
 	rd := l.Engine.Ready()
-	l.twist(l, &rd)
+	if l.ready != nil {
+		l.ready(&rd)
+	}
 	return rd
 }
 
-func (l *liar) Persisted(seq uint64) { l.Engine.Persisted(seq + l.seq) }
+func (l *liar) Status() raft.Status {
+	s := l.Engine.Status()
+	if l.status != nil {
+		l.status(&s)
+	}
+	return s
+}
+
+func (l *liar) Term() uint64    { return l.Status().Term }
+func (l *liar) Commit() uint64  { return l.Status().Commit }
+func (l *liar) Role() raft.Role { return l.Status().Role }
+
+// liars makes all members liars.
+func liars(ready func(*raft.Ready), status func(*raft.Status)) func(uint64) raft.NewEngine {
+	return func(uint64) raft.NewEngine {
+		return func(cfg raft.Config) (raft.Engine, error) {
+			core, err := raft.New(cfg)
+			return &liar{Engine: core, ready: ready, status: status}, err
+		}
+	}
+}
+
+// mustBreak demands that schedules of these engines break one of the rules, and
+// no other one first.
+func mustBreak(t *testing.T, engine func(uint64) raft.NewEngine, rules ...Rule) {
+	t.Helper()
+	for seed := uint64(1); seed <= 200; seed++ {
+		err := NewScheduleOf(seed, engine, nil).Run(300)
+		var broken *Violation
+		if err == nil {
+			continue
+		}
+		if !errors.As(err, &broken) || !slices.Contains(rules, broken.Rule) {
+			t.Fatalf("seed %d: broke %v, want one of %v", seed, err, rules)
+		}
+		return
+	}
+	t.Fatalf("no schedule breaks one of %v", rules)
+}
 
 // Every check finds the engine that breaks its rule, and calls the rule by name.
-func TestSchedulesFindWhoBreaksARule(t *testing.T) {
+func TestSchedulesFindWhoPutsOutWhatBreaksARule(t *testing.T) {
 	for name, c := range map[string]struct {
-		twist func(l *liar, rd *raft.Ready)
+		twist func(rd *raft.Ready)
 		rules []Rule
 	}{
 		"promises before they are durable": {
-			func(_ *liar, rd *raft.Ready) {
+			func(rd *raft.Ready) {
 				if rd.Persist != nil {
 					rd.Messages = append(rd.Messages, rd.Persist.Messages...)
 					rd.Persist.Messages = nil
@@ -42,7 +82,7 @@ func TestSchedulesFindWhoBreaksARule(t *testing.T) {
 			[]Rule{durableFirst},
 		},
 		"votes that are not written": {
-			func(_ *liar, rd *raft.Ready) {
+			func(rd *raft.Ready) {
 				if rd.Persist != nil && rd.Persist.HardState != nil {
 					rd.Persist.HardState.Vote = raft.None
 				}
@@ -50,7 +90,7 @@ func TestSchedulesFindWhoBreaksARule(t *testing.T) {
 			[]Rule{durableFirst, electionQuorum},
 		},
 		"terms that are not written": {
-			func(_ *liar, rd *raft.Ready) {
+			func(rd *raft.Ready) {
 				if rd.Persist != nil && rd.Persist.HardState != nil {
 					rd.Persist.HardState.Term = 1
 				}
@@ -58,7 +98,7 @@ func TestSchedulesFindWhoBreaksARule(t *testing.T) {
 			[]Rule{durableFirst, electionQuorum},
 		},
 		"votes for everyone": {
-			func(_ *liar, rd *raft.Ready) {
+			func(rd *raft.Ready) {
 				for i := range rd.Messages {
 					if m := &rd.Messages[i]; m.Type == raft.MsgVoteResp {
 						m.Reject = false
@@ -68,7 +108,7 @@ func TestSchedulesFindWhoBreaksARule(t *testing.T) {
 			[]Rule{durableFirst, oneVote},
 		},
 		"reads from before": {
-			func(_ *liar, rd *raft.Ready) {
+			func(rd *raft.Ready) {
 				for i := range rd.Reads {
 					rd.Reads[i].Index = min(rd.Reads[i].Index, 3)
 				}
@@ -76,11 +116,11 @@ func TestSchedulesFindWhoBreaksARule(t *testing.T) {
 			[]Rule{readFloor},
 		},
 		"answers given twice": {
-			func(_ *liar, rd *raft.Ready) { rd.Reads = append(rd.Reads, rd.Reads...) },
+			func(rd *raft.Ready) { rd.Reads = append(rd.Reads, rd.Reads...) },
 			[]Rule{readOnce},
 		},
 		"an entry left out": {
-			func(_ *liar, rd *raft.Ready) {
+			func(rd *raft.Ready) {
 				if len(rd.Committed) > 2 {
 					rd.Committed = slices.Delete(slices.Clone(rd.Committed), 1, 2)
 				}
@@ -88,7 +128,7 @@ func TestSchedulesFindWhoBreaksARule(t *testing.T) {
 			[]Rule{appliedInOrder},
 		},
 		"another entry in the place of the one committed": {
-			func(_ *liar, rd *raft.Ready) {
+			func(rd *raft.Ready) {
 				rd.Committed = slices.Clone(rd.Committed)
 				for i := range rd.Committed {
 					if e := &rd.Committed[i]; e.Type == raft.EntryNormal && len(e.Data) > 0 {
@@ -99,7 +139,7 @@ func TestSchedulesFindWhoBreaksARule(t *testing.T) {
 			[]Rule{stateSafety},
 		},
 		"entries of one's own in appends": {
-			func(_ *liar, rd *raft.Ready) {
+			func(rd *raft.Ready) {
 				for i := range rd.Messages {
 					m := &rd.Messages[i]
 					m.Entries = slices.Clone(m.Entries)
@@ -113,7 +153,7 @@ func TestSchedulesFindWhoBreaksARule(t *testing.T) {
 			[]Rule{logMatching},
 		},
 		"applied before it is written": {
-			func(l *liar, rd *raft.Ready) {
+			func(rd *raft.Ready) {
 				if rd.Persist != nil {
 					rd.Committed = append(rd.Committed, rd.Persist.Entries...)
 				}
@@ -121,7 +161,7 @@ func TestSchedulesFindWhoBreaksARule(t *testing.T) {
 			[]Rule{appliedDurable},
 		},
 		"writes with gaps in their numbers": {
-			func(l *liar, rd *raft.Ready) {
+			func(rd *raft.Ready) {
 				if rd.Persist != nil {
 					rd.Persist.Seq += 7
 				}
@@ -129,7 +169,7 @@ func TestSchedulesFindWhoBreaksARule(t *testing.T) {
 			[]Rule{soundWrites},
 		},
 		"heartbeats that promise too much": {
-			func(_ *liar, rd *raft.Ready) {
+			func(rd *raft.Ready) {
 				for i := range rd.Messages {
 					if m := &rd.Messages[i]; m.Type == raft.MsgHeartbeat {
 						m.Commit += 100
@@ -139,7 +179,7 @@ func TestSchedulesFindWhoBreaksARule(t *testing.T) {
 			[]Rule{matchTrue},
 		},
 		"messages to oneself": {
-			func(_ *liar, rd *raft.Ready) {
+			func(rd *raft.Ready) {
 				for i := range rd.Messages {
 					rd.Messages[i].To = rd.Messages[i].From
 				}
@@ -147,7 +187,7 @@ func TestSchedulesFindWhoBreaksARule(t *testing.T) {
 			[]Rule{soundMessages},
 		},
 		"nothing ever sent": {
-			func(_ *liar, rd *raft.Ready) {
+			func(rd *raft.Ready) {
 				rd.Messages = nil
 				if rd.Persist != nil {
 					rd.Persist.Messages = nil
@@ -156,26 +196,118 @@ func TestSchedulesFindWhoBreaksARule(t *testing.T) {
 			[]Rule{progresses},
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			engine := func(uint64) raft.NewEngine {
-				return func(cfg raft.Config) (raft.Engine, error) {
-					core, err := raft.New(cfg)
-					return &liar{Engine: core, twist: c.twist}, err
+		t.Run(name, func(t *testing.T) { mustBreak(t, liars(c.twist, nil), c.rules...) })
+	}
+}
+
+// The checks also find the engine that is not as its rules say.
+func TestSchedulesFindWhoIsNotAsTheRulesSay(t *testing.T) {
+	leading := func(s *raft.Status) bool { return s.Role == raft.Leader }
+	for name, c := range map[string]struct {
+		twist func(s *raft.Status)
+		rules []Rule
+	}{
+		"everyone leads": {
+			func(s *raft.Status) { s.Role = raft.Leader },
+			[]Rule{electionSafety, electionQuorum, complete},
+		},
+		"a candidate that leads": {
+			func(s *raft.Status) {
+				if s.Role == raft.Candidate {
+					s.Role = raft.Leader
 				}
-			}
-			for seed := uint64(1); seed <= 200; seed++ {
-				err := NewScheduleOf(seed, engine, nil).Run(300)
-				var broken *Violation
-				if err == nil || !errors.As(err, &broken) {
-					continue
+			},
+			[]Rule{electionQuorum},
+		},
+		"a term that goes back": {
+			func(s *raft.Status) { s.Term -= s.Last % 2 },
+			[]Rule{onlyForward, durableFirst},
+		},
+		"a commit index that goes back": {
+			func(s *raft.Status) { s.Commit -= s.Last % 2 },
+			[]Rule{onlyForward},
+		},
+		"a leader that cuts its log": {
+			func(s *raft.Status) {
+				if leading(s) {
+					s.Last -= s.Commit % 2
 				}
-				if !slices.Contains(c.rules, broken.Rule) {
-					t.Fatalf("seed %d: broke %v, want one of %v", seed, err, c.rules)
+			},
+			[]Rule{leaderAppendOnly},
+		},
+		"a leader that commits at once": {
+			func(s *raft.Status) {
+				if leading(s) {
+					s.Commit = s.Last
 				}
-				return
-			}
-			t.Fatal("not found")
-		})
+			},
+			[]Rule{commitQuorum, commitInTerm},
+		},
+		"a follower that commits at once": {
+			func(s *raft.Status) {
+				if !leading(s) {
+					s.Commit = s.Last
+				}
+			},
+			[]Rule{commitQuorum, committedStays},
+		},
+		"a match that goes back": {
+			func(s *raft.Status) {
+				for i := range s.Peers {
+					s.Peers[i].Match -= min(s.Peers[i].Match, s.Last%2)
+				}
+			},
+			[]Rule{matchGrows},
+		},
+		"a match that is not there": {
+			func(s *raft.Status) {
+				for i := range s.Peers {
+					s.Peers[i].Match = s.Last
+				}
+			},
+			[]Rule{matchTrue},
+		},
+		"a whole disk that is suspected": {
+			func(s *raft.Status) { s.Amnesia = true },
+			[]Rule{honestDisk},
+		},
+		"a voter left out of the configuration": {
+			func(s *raft.Status) {
+				if n := len(s.Conf.Voters); n > 1 {
+					s.Conf.Voters = s.Conf.Voters[:n-1]
+				}
+			},
+			[]Rule{confSequence},
+		},
+		"a candidate that does not follow": {
+			func(s *raft.Status) {
+				if s.Role == raft.Follower && s.Last > 5 {
+					s.Role = raft.Candidate
+				}
+			},
+			[]Rule{follows},
+		},
+	} {
+		t.Run(name, func(t *testing.T) { mustBreak(t, liars(nil, c.twist), c.rules...) })
+	}
+}
+
+// Who was removed does not come back under the same id.
+func TestIdentityIsNotUsedAgain(t *testing.T) {
+	c := New(Options{})
+	c.Bootstrap([]uint64{1, 2, 3}, false)
+	c.Campaign(1)
+	for _, kind := range []confchange.Kind{confchange.Remove, confchange.AddLearner} {
+		c.Settle()
+		change := confchange.Change{Steps: []confchange.Step{{Kind: kind, ID: 3}}}
+		if _, _, err := c.ProposeConf(1, change); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Settle()
+	var broken *Violation
+	if !errors.As(c.Err(), &broken) || broken.Rule != freshIdentity {
+		t.Fatalf("broke %v, want %v", c.Err(), freshIdentity)
 	}
 }
 
@@ -212,12 +344,8 @@ func TestSameSeedSameRun(t *testing.T) {
 // rule, where it stands, and every member.
 func TestStoryNamesTheBrokenRule(t *testing.T) {
 	var lines []string
-	s := NewScheduleOf(3, func(uint64) raft.NewEngine {
-		return func(cfg raft.Config) (raft.Engine, error) {
-			core, err := raft.New(cfg)
-			return &liar{Engine: core, twist: func(_ *liar, rd *raft.Ready) { rd.Messages = nil }}, err
-		}
-	}, func(_ string, args ...any) {
+	silent := liars(func(rd *raft.Ready) { rd.Messages = nil }, nil)
+	s := NewScheduleOf(3, silent, func(_ string, args ...any) {
 		for _, a := range args {
 			if line, ok := a.(string); ok {
 				lines = append(lines, line)
