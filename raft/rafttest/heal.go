@@ -123,7 +123,7 @@ func (s *Schedule) pass() {
 }
 
 // watch demands that a healed cluster keeps its leader, in some runs also when
-// one of the others hears nothing any more.
+// one of the others does not hear it any more.
 func (s *Schedule) watch() {
 	lead := s.Leader()
 	term := s.members[lead].core.Term()
@@ -141,19 +141,16 @@ func (s *Schedule) watch() {
 	}
 }
 
-// deafen makes one member hear nothing, whom the others can do without. It asks
-// for votes, and nobody who hears from the leader may listen.
+// deafen makes one member no longer hear the leader, whom the others can do
+// without. It asks them for votes, and nobody who hears the leader may listen.
 func (s *Schedule) deafen(lead uint64) {
 	deaf := s.some((*member).runs)
 	if s.coin() || deaf == nil || deaf.id == lead {
 		return
 	}
 	conf := s.members[lead].seen.conf
-	if !majorities(&conf, func(id uint64) bool { return id != deaf.id && s.members[id].runs() && s.members[id].able() }) {
-		return
-	}
-	for _, id := range s.order {
-		s.Cut(id, deaf.id, true)
+	if majorities(&conf, func(id uint64) bool { return id != deaf.id && s.members[id].runs() && s.members[id].able() }) {
+		s.Cut(lead, deaf.id, true)
 	}
 }
 

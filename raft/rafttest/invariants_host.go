@@ -36,10 +36,14 @@ func (c *Cluster) checkMessage(m *member, msg *raft.Message) {
 }
 
 // checkVote: a vote is durable before anyone hears of it (paper, figure 2), and
-// it is the only one in its term (§5.2).
+// it is the only one in its term (§5.2). A later term on the disk makes it as
+// durable: in the earlier one the member will never vote again.
 func (c *Cluster) checkVote(m *member, msg *raft.Message, candidate uint64) {
 	c.vote(m.id, msg.Term, candidate)
-	if hard := &m.disk.durable.hard; hard.Term < msg.Term || hard.Term == msg.Term && hard.Vote != candidate {
+	switch hard := &m.disk.durable.hard; {
+	case hard.Term > msg.Term:
+		c.check.term(c, msg.Term).ballot(m.id).durable = candidate
+	case hard.Term < msg.Term || hard.Vote != candidate:
 		c.breaks(durableFirst, "%d: %s leaves before its vote is durable", m.id, describeMessage(*msg))
 	}
 }
