@@ -167,17 +167,18 @@ func (n *Node) appendAll(log *wal.Log, b wal.Batch) error {
 		if len(rest) == 0 {
 			return nil
 		}
-		b = wal.Batch{HardState: full, Entries: rest}
+		b = wal.Batch{HardState: full, Entries: rest, Sync: b.Sync}
 	}
 }
 
 // fold makes one batch of several writes: a later one that overwrites cuts what
-// came before it.
+// came before it. A hard state must be durable also where only its commit index
+// is new: a membership change waits for it.
 func fold(jobs []*raft.Persist) wal.Batch {
 	var b wal.Batch
 	for _, p := range jobs {
 		if p.HardState != nil {
-			b.HardState = p.HardState
+			b.HardState, b.Sync = p.HardState, true
 		}
 		if len(p.Entries) == 0 {
 			continue

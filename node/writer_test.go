@@ -43,6 +43,17 @@ func TestFoldKeepsWhatTheLastWriteLeaves(t *testing.T) {
 	}
 }
 
+// A membership change waits for its commit index to be durable. The log syncs
+// for a commit index alone only when it is told to.
+func TestHardStateAloneIsSynced(t *testing.T) {
+	if b := fold([]*raft.Persist{{HardState: &raft.HardState{Term: 1, Commit: 3}}, {}}); !b.Sync {
+		t.Error("a commit index that was handed out alone is not synced")
+	}
+	if b := fold([]*raft.Persist{{}, {}}); b.Sync {
+		t.Error("messages alone cost a sync")
+	}
+}
+
 func TestSnapshotIsWrittenAlone(t *testing.T) {
 	s := &raft.Persist{Snapshot: &raft.SnapshotMeta{}}
 	e := &raft.Persist{Entries: entries(1, 1, 1, 1)}

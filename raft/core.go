@@ -378,6 +378,9 @@ func (c *Core) takePersist() *Persist {
 	c.seq++
 	p := &Persist{Seq: c.seq, Snapshot: snap, Messages: c.durable}
 	c.durable = nil
+	if !changed && snap == nil && l.handed == l.last() {
+		hs = c.handed // a commit index alone is not worth a sync, unless a change waits for it
+	}
 	if hs != c.handed {
 		p.HardState = &hs
 		c.handed = hs

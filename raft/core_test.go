@@ -329,6 +329,36 @@ func TestSnapshotOfEntriesInTheLogTakesNothingAway(t *testing.T) {
 
 // A second snapshot overtakes a first that is still being installed; the end of
 // the first write is not the end of the second.
+// A snapshot is fetched after it was offered, from a leader that may be in a
+// later term by then. Whoever takes it is in that term too: else the one voter
+// that it names would be elected in a term that had a leader already.
+func TestSnapshotOfALaterTermRaisesTheTerm(t *testing.T) {
+	s := newSolo(t, Config{ID: 5, HardState: HardState{Term: 2}}, &memStorage{})
+	meta := SnapshotMeta{Index: 13, Term: 3, Conf: ConfState{Voters: []uint64{5}}}
+	s.Step(Message{Type: MsgSnapshot, From: 1, To: 5, Term: 2, Snapshot: &meta})
+	if s.Term() != 3 || s.Leader() != None {
+		t.Fatalf("term %d, leader %d", s.Term(), s.Leader())
+	}
+	rd := s.Ready()
+	if rd.Persist == nil || rd.Persist.HardState == nil || rd.Persist.HardState.Term != 3 {
+		t.Fatalf("the term is not written with the snapshot: %+v", rd.Persist)
+	}
+	for _, m := range rd.Persist.Messages {
+		if m.Type == MsgAppendResp && m.Term != 3 {
+			t.Errorf("acknowledged in term %d", m.Term)
+		}
+	}
+	s.storage.base, s.storage.baseTerm, s.storage.entries = 13, 3, nil
+	s.Persisted(rd.Persist.Seq)
+	for range 100 {
+		s.Tick()
+		s.ready()
+	}
+	if s.Role() != Leader || s.Term() < 4 {
+		t.Fatalf("%v of term %d, which had a leader", s.Role(), s.Term())
+	}
+}
+
 func TestSnapshotReplacesOneThatIsBeingInstalled(t *testing.T) {
 	s := newSolo(t, Config{ID: 1}, &memStorage{})
 	snapshot := func(i uint64) *Persist {

@@ -162,6 +162,11 @@ func (c *Core) handleSnapshot(m Message) {
 		c.sendDurable(c.reply(m, MsgAppendResp, c.log.committed))
 		return
 	}
+	if s.Term > c.term {
+		// It was fetched later than it was offered. A log of a later term than
+		// the member's own would let it be elected in a term that had a leader.
+		c.becomeFollower(s.Term, None)
+	}
 	meta := *s
 	meta.Conf = s.Conf.Clone()
 	c.log.restore(&meta)

@@ -23,6 +23,9 @@ func (c *Core) check() {
 	case c.term < c.handed.Term:
 		c.fail("invariant: term %d < persisted term %d", c.term, c.handed.Term)
 	}
+	if term, err := l.term(l.last()); err != nil || term > c.term {
+		c.fail("invariant: term %d < term %d of the last entry (%v)", c.term, term, err)
+	}
 	if len(l.unstable) > 0 {
 		if err := contiguous(l.unstable, l.offset); err != nil {
 			c.fail("invariant: unstable: %w", err)

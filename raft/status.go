@@ -35,13 +35,27 @@ type Status struct {
 
 // Status describes the core. The lists are copies.
 func (c *Core) Status() Status {
-	s := Status{
+	var s Status
+	c.StatusTo(&s)
+	return s
+}
+
+// StatusTo is Status into a value that was used before: its lists are written
+// over, so that asking after every input costs no memory.
+func (c *Core) StatusTo(s *Status) {
+	conf, peers := s.Conf, s.Peers[:0]
+	conf.Voters = append(conf.Voters[:0], c.conf.Voters...)
+	conf.Outgoing = append(conf.Outgoing[:0], c.conf.Outgoing...)
+	conf.Learners = append(conf.Learners[:0], c.conf.Learners...)
+	conf.LearnersNext = append(conf.LearnersNext[:0], c.conf.LearnersNext...)
+	conf.AutoLeave = c.conf.AutoLeave
+	*s = Status{
 		ID: c.id, Term: c.term, Vote: c.vote, Leader: c.lead, Role: c.role,
 		First: c.log.first(), Last: c.log.last(), Stable: c.log.stable,
-		Commit: c.log.committed, Applied: c.log.applied, Conf: c.conf.Clone(), Amnesia: c.amnesia,
+		Commit: c.log.committed, Applied: c.log.applied, Conf: conf, Amnesia: c.amnesia, Peers: peers,
 	}
 	if c.role != Leader {
-		return s
+		return
 	}
 	s.Transferee = c.leader.transferee
 	s.ConfPending, s.CommittedInTerm = c.confBusy(), c.committedInTerm()
@@ -52,7 +66,6 @@ func (c *Core) Status() Status {
 			Active: p.SilentTicks < c.cfg.ElectionTicks, Acked: p.Acked, SilentTicks: p.SilentTicks,
 		})
 	}
-	return s
 }
 
 // Leader is the leader of the term, or None. Like Term and Role it is cheap

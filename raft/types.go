@@ -141,7 +141,8 @@ type Storage interface {
 
 // Persist is the work of the disk in a Ready. The host writes HardState and
 // Entries (the first entry replaces everything from its index on) in one
-// durable step, then sends Messages, then calls Core.Persisted(Seq). With a
+// durable step, also where only the commit index is new: a membership change
+// waits for it. Then it sends Messages, then calls Core.Persisted(Seq). With a
 // Snapshot it first makes the snapshot, which it already holds, its state, and
 // restarts its log after Snapshot.Index.
 type Persist struct {

@@ -20,13 +20,15 @@ type Batch struct {
 	Entries []raft.Entry
 	// Floor raises the floor; a lower value, so also 0, leaves it.
 	Floor uint64
+	// Sync makes the batch durable whatever is in it, and what came before it.
+	Sync bool
 }
 
 // Append writes a batch with one write and one sync, and returns when it is
-// durable. The sync is left out when the batch holds no entries and neither the
-// term nor the vote changes: what such a batch says (the commit index, the
-// floor) may be lost in a crash, back to a value that was true before, until
-// the next sync. A batch that changes nothing is not written.
+// durable. The sync is left out when the batch holds no entries, neither the term
+// nor the vote changes, and Sync is not set: what such a batch says (the commit
+// index, the floor) may be lost in a crash, back to a value that was true before,
+// until the next sync. A batch that changes nothing is not written.
 //
 // It returns ErrInvalid or ErrTooLarge with nothing written; any other error
 // poisons the log.
@@ -39,13 +41,16 @@ func (l *Log) Append(b Batch) error {
 		return err
 	}
 	if rec.seal() {
+		if b.Sync && l.durable < l.seq {
+			return l.sync()
+		}
 		return nil
 	}
 	size := rec.size()
 	if size > MaxBatchBytes {
 		return fmt.Errorf("append %d entries, %d bytes: %w", len(rec.entries), size, ErrTooLarge)
 	}
-	mustSync := len(rec.entries) > 0 ||
+	mustSync := b.Sync || len(rec.entries) > 0 ||
 		(rec.hs != nil && (rec.hs.Term != l.hs.Term || rec.hs.Vote != l.hs.Vote))
 	if l.cur.records > 0 && l.cur.end+recordHeaderBytes+size > l.opts.SegmentBytes {
 		err = l.roll(&rec)

@@ -18,10 +18,11 @@ func (c *Cluster) Bootstrap(ids []uint64, compacted bool) {
 		e := raft.Entry{Index: uint64(i + 1), Term: 1, Type: raft.EntryConf, Data: raft.EncodeChange(change)}
 		log.entries = append(log.entries, e)
 		if _, err := state.apply(&e); err != nil {
-			c.fail("bootstrap: %w", err)
+			c.breaks(simulation, "bootstrap: %w", err)
 			return
 		}
-		c.check.commit(e, e.Term)
+		c.check.match(&e, min(uint64(i), 1))
+		c.commit(e, e.Term)
 	}
 	for _, id := range ids {
 		c.add(id)
@@ -40,11 +41,12 @@ func (c *Cluster) Bootstrap(ids []uint64, compacted bool) {
 
 func (c *Cluster) add(id uint64) {
 	if c.members[id] != nil {
-		c.fail("id %d used twice", id)
+		c.breaks(freshIdentity, "id %d used twice", id)
 		return
 	}
-	c.members[id] = &member{id: id, disk: newDisk(c.early)}
-	c.order = append(c.order, id)
+	m := &member{id: id, disk: newDisk(c.early), rate: nominal}
+	c.members[id] = m
+	c.order, c.list = append(c.order, id), append(c.list, m)
 }
 
 // Add makes a member with an empty disk and starts it.

@@ -4,7 +4,6 @@
 package rafttest
 
 import (
-	"fmt"
 	"slices"
 
 	"chainfire/raft"
@@ -19,14 +18,26 @@ type Cluster struct {
 	early   bool
 	jitter  func(id uint64, n int) int
 	members map[uint64]*member
-	// order lists the members in the order in which they came.
+	// order and list are the members in the order in which they came.
 	order []uint64
+	list  []*member
 	net   network
 	check checker
 	// trace, when set, is called with each event.
-	trace func(format string, args ...any)
-	err   error
-	reads uint64
+	trace  func(format string, args ...any)
+	watch  func(*Event)
+	hash   hash
+	events int
+	err    error
+	reads  uint64
+	// outboxes makes messages wait at their sender until they are sent.
+	outboxes bool
+	// rounds counts the ticks that passed for everyone.
+	rounds int
+	// moved says that something was applied or crashed.
+	moved bool
+	// now is the status that the checks look at.
+	now raft.Status
 	// lazy makes Settle leave writes queued.
 	lazy bool
 }
@@ -44,13 +55,16 @@ type Options struct {
 	Jitter func(id uint64, n int) int
 	// Trace, when set, is called with a line for each event.
 	Trace func(format string, args ...any)
+	// Watch, when set, is called with each event, which it may keep; what the
+	// event points to is only good during the call.
+	Watch func(*Event)
 }
 
 // New makes a cluster without members.
 func New(o Options) *Cluster {
 	c := &Cluster{
 		cfg: o.Config, engine: o.Engine, early: o.EarlyReads, jitter: o.Jitter, trace: o.Trace,
-		members: map[uint64]*member{}, check: newChecker(),
+		watch: o.Watch, hash: newHash(), members: map[uint64]*member{}, check: newChecker(),
 	}
 	if c.engine == nil {
 		c.engine = func(uint64) raft.NewEngine { return raft.NewCore }
@@ -58,21 +72,8 @@ func New(o Options) *Cluster {
 	if c.jitter == nil {
 		c.jitter = func(id uint64, n int) int { return int(id) % n }
 	}
-	if c.trace == nil {
-		c.trace = func(string, ...any) {}
-	}
 	c.cfg.Checked = true
 	return c
-}
-
-// Err is the first broken promise, or nil.
-func (c *Cluster) Err() error { return c.err }
-
-func (c *Cluster) fail(format string, args ...any) {
-	if c.err == nil {
-		c.err = fmt.Errorf(format, args...)
-		c.trace("FAILED: %v", c.err)
-	}
 }
 
 // Start starts a member from its disk.
@@ -90,15 +91,25 @@ func (c *Cluster) Start(id uint64) {
 	cfg.Jitter = func(n int) int { return c.jitter(id, n) }
 	core, err := c.engine(id)(cfg)
 	if err != nil {
-		c.fail("start of %d: %w", id, err)
+		c.breaks(coreRuns, "start of %d: %w", id, err)
 		return
 	}
 	m.core, m.machine, m.applying = core, d.machine, nil
+	m.statusTo = nil
+	if s, ok := core.(interface{ StatusTo(s *raft.Status) }); ok {
+		m.statusTo = s.StatusTo
+	}
 	m.view, m.paused = d.log.clone(), false
-	m.seen = seen{term: core.Term(), commit: core.Commit(), conf: core.Status().Conf}
+	m.reached = max(m.reached, m.machine.Index)
+	m.phase, m.ticks = 0, 0
+	m.seen = seen{term: core.Term(), commit: core.Commit()}
 	m.fresh = true
-	c.trace("start %d: term %d commit %d applied %d log [%d, %d]", id, core.Term(), core.Commit(),
-		d.machine.Index, d.log.FirstIndex(), d.log.LastIndex())
+	c.note(Event{
+		Kind: EventStart, Member: id, Term: core.Term(), Commit: core.Commit(), Applied: d.machine.Index,
+		First: d.log.FirstIndex(), Index: d.log.LastIndex(), N: m.life,
+	})
+	c.checkTermOfLog(m)
+	c.checkLedger(m)
 	c.observe(m)
 }
 
@@ -109,23 +120,63 @@ func (c *Cluster) Crash(id uint64, n int, half bool) {
 	if c.err != nil || !m.up() {
 		return
 	}
-	c.trace("crash %d: %d of %d writes kept", id, n, len(m.disk.queue))
-	for range min(n, len(m.disk.queue)) {
+	n = min(n, len(m.disk.queue))
+	c.note(Event{Kind: EventCrash, Member: id, Index: uint64(n), N: uint64(len(m.disk.queue))})
+	for range n {
 		if _, err := m.disk.complete(); err != nil {
-			c.fail("disk of %d: %w", id, err)
+			c.breaks(soundWrites, "disk of %d: %w", id, err)
 			return
 		}
+		c.checkBallot(m)
 	}
+	c.down(m, half)
+}
+
+// CrashTorn stops a member while its host writes everything that is queued in
+// one batch: term and vote are durable, and the first n entries.
+func (c *Cluster) CrashTorn(id uint64, n int) {
+	m := c.members[id]
+	if c.err != nil || !m.up() {
+		return
+	}
+	c.note(Event{Kind: EventTorn, Member: id, Index: uint64(n), N: uint64(len(m.disk.queue))})
+	if err := m.disk.tear(n); err != nil {
+		c.breaks(soundWrites, "disk of %d: %w", id, err)
+		return
+	}
+	c.checkBallot(m)
+	c.down(m, false)
+}
+
+func (c *Cluster) down(m *member, half bool) {
+	c.moved = true
 	m.disk.crash(half)
-	m.core = nil
+	m.core, m.statusTo, m.outbox = nil, nil, nil
+	m.written, m.applied, m.refused = 0, 0, nil
 	c.check.forget(m)
 }
 
 // Wipe empties the disk of a member that is down.
 func (c *Cluster) Wipe(id uint64) {
 	m := c.members[id]
+	m.lost = append(m.lost, m.disk)
 	m.disk = newDisk(c.early)
 	c.check.wiped[id] = true
+	c.note(Event{Kind: EventWipe, Member: id})
+}
+
+// Refuse makes the others take no connection of a member any more, as they do
+// when its disk is not the one that they know. What is under way is lost.
+func (c *Cluster) Refuse(id uint64) {
+	c.members[id].refusedByPeers = true
+	for i := 0; i < len(c.net.flying); {
+		if msg := c.net.at(i); msg.From == id || msg.To == id {
+			c.note(Event{Kind: EventLost, Message: msg})
+			c.net.take(i)
+			continue
+		}
+		i++
+	}
 }
 
 // event runs an input of a core and checks the outcome.
@@ -143,17 +194,20 @@ func (c *Cluster) event(id uint64, input func(m *member)) {
 func (c *Cluster) Tick(id uint64) {
 	c.event(id, func(m *member) {
 		term, role := m.core.Term(), m.core.Role()
+		m.ticks++
 		m.core.Tick()
-		if m.core.Term() != term || m.core.Role() != role {
-			c.trace("tick %d: %v of term %d", id, m.core.Role(), m.core.Term())
+		e := Event{Kind: EventTick, Member: id, Role: m.core.Role(), Term: m.core.Term()}
+		if e.Term != term || e.Role != role {
+			e.N = 1
 		}
+		c.note(e)
 	})
 }
 
 // Campaign makes a member ask for votes now.
 func (c *Cluster) Campaign(id uint64) {
 	c.event(id, func(m *member) {
-		c.trace("campaign %d", id)
+		c.note(Event{Kind: EventCampaign, Member: id})
 		m.core.Campaign()
 	})
 }
@@ -161,7 +215,7 @@ func (c *Cluster) Campaign(id uint64) {
 // Unreachable tells a member that another cannot be reached.
 func (c *Cluster) Unreachable(id, peer uint64) {
 	c.event(id, func(m *member) {
-		c.trace("unreachable %d -> %d", id, peer)
+		c.note(Event{Kind: EventUnreachable, Member: id, Peer: peer})
 		m.core.Unreachable(peer)
 	})
 }
@@ -169,7 +223,7 @@ func (c *Cluster) Unreachable(id, peer uint64) {
 // LeaderGone tells a member that the leader's process is gone.
 func (c *Cluster) LeaderGone(id, leader uint64) {
 	c.event(id, func(m *member) {
-		c.trace("leader gone %d: %d", id, leader)
+		c.note(Event{Kind: EventLeaderGone, Member: id, Peer: leader})
 		m.core.LeaderGone(leader)
 	})
 }
@@ -178,7 +232,7 @@ func (c *Cluster) LeaderGone(id, leader uint64) {
 func (c *Cluster) Transfer(id, to uint64) (err error) {
 	c.event(id, func(m *member) {
 		err = m.core.TransferLeader(to)
-		c.trace("transfer %d -> %d: %v", id, to, err)
+		c.note(Event{Kind: EventTransfer, Member: id, Peer: to, Err: err})
 	})
 	return err
 }
@@ -187,7 +241,7 @@ func (c *Cluster) Transfer(id, to uint64) (err error) {
 func (c *Cluster) Propose(id uint64, data []byte) (index, term uint64, err error) {
 	c.event(id, func(m *member) {
 		index, term, err = m.core.Propose(data)
-		c.trace("propose %d %q: index %d term %d %v", id, data, index, term, err)
+		c.note(Event{Kind: EventPropose, Member: id, Data: data, Index: index, Term: term, Err: err})
 	})
 	return index, term, err
 }
@@ -196,7 +250,10 @@ func (c *Cluster) Propose(id uint64, data []byte) (index, term uint64, err error
 func (c *Cluster) ProposeConf(id uint64, change confchange.Change) (index, term uint64, err error) {
 	c.event(id, func(m *member) {
 		index, term, err = m.core.ProposeConf(change)
-		c.trace("conf %d %s: index %d term %d %v", id, describeChange(change), index, term, err)
+		c.note(Event{Kind: EventProposeConf, Member: id, Change: &change, Index: index, Term: term, Err: err})
+		if err == nil {
+			c.checkBegins(m, index)
+		}
 	})
 	return index, term, err
 }
@@ -206,119 +263,10 @@ func (c *Cluster) Read(id uint64) uint64 {
 	c.event(id, func(m *member) {
 		c.reads++
 		c.check.ask(m, c.reads)
-		c.trace("read %d: id %d", id, c.reads)
+		c.note(Event{Kind: EventRead, Member: id, N: c.reads})
 		m.core.ReadIndex(c.reads)
 	})
 	return c.reads
-}
-
-// Ready takes a member's Ready and sends, queues and hands on its parts.
-func (c *Cluster) Ready(id uint64) (busy bool) {
-	c.event(id, func(m *member) {
-		rd := m.core.Ready()
-		busy = len(rd.Messages)+len(rd.Committed)+len(rd.Reads) > 0 || rd.Persist != nil
-		if !busy {
-			return
-		}
-		c.trace("ready %d:%s", id, describeReady(rd))
-		c.send(m, rd.Messages)
-		if p := rd.Persist; p != nil {
-			c.check.persist(c, m, p)
-			if err := writeLog(&m.view, p); err != nil {
-				c.fail("view of %d: %w", id, err)
-			}
-			if err := m.disk.submit(p); err != nil {
-				c.fail("disk of %d: %w", id, err)
-			}
-		}
-		m.applying = append(m.applying, rd.Committed...)
-		c.check.committed(c, m)
-		c.check.handedOut(c, m, rd.Committed)
-		c.check.answers(c, m, rd.Reads)
-	})
-	if m := c.members[id]; m != nil {
-		m.fresh = false
-	}
-	return busy
-}
-
-// Persist makes up to n of a member's queued writes durable, sends what waited
-// for them and tells the core of the last.
-func (c *Cluster) Persist(id uint64, n int) (done int) {
-	c.event(id, func(m *member) {
-		var seq uint64
-		for done < n && len(m.disk.queue) > 0 {
-			p, err := m.disk.complete()
-			if err != nil {
-				c.fail("disk of %d: %w", id, err)
-				return
-			}
-			if p.Snapshot != nil {
-				m.machine = m.disk.durable.machine
-				m.applying = nil
-			}
-			seq = p.Seq
-			done++
-			c.trace("persisted %d: write %d", id, seq)
-			c.check.promises(c, m, p.Messages)
-			c.send(m, p.Messages)
-		}
-		if done > 0 {
-			m.core.Persisted(seq)
-		}
-	})
-	return done
-}
-
-// Apply applies up to n of the entries that were handed to a member's state
-// machine.
-func (c *Cluster) Apply(id uint64, n int) (done int) {
-	c.event(id, func(m *member) {
-		for done < n && len(m.applying) > 0 {
-			e := m.applying[0]
-			m.applying = slices.Delete(m.applying, 0, 1)
-			refused, err := m.machine.apply(&e)
-			if err != nil {
-				c.fail("state machine of %d: %w", id, err)
-				return
-			}
-			if refused {
-				m.core.RefuseConf(e.Index)
-			}
-			done++
-			c.check.applied(c, m, &e)
-		}
-		if done == 0 {
-			return
-		}
-		c.trace("applied %d: up to %d", id, m.machine.Index)
-		m.core.Applied(m.machine.Index)
-		// A snapshot that is being installed has brought its configuration.
-		s := m.core.Status()
-		if m.core.Err() == nil && s.First <= m.machine.Index+1 && !s.Conf.Equal(m.machine.Conf) {
-			c.fail("%d: core has %v at index %d, the state machine %v", id, s.Conf, m.machine.Index, m.machine.Conf)
-		}
-	})
-	return done
-}
-
-// Flush makes a member's state machine durable as it stands.
-func (c *Cluster) Flush(id uint64) {
-	c.event(id, func(m *member) {
-		if m.machine.Index >= m.disk.durable.machine.Index {
-			m.disk.durable.machine = m.machine
-			c.trace("flush %d: applied %d", id, m.machine.Index)
-		}
-	})
-}
-
-// Compact drops a member's log up to an index, as far as its state machine is
-// durable.
-func (c *Cluster) Compact(id, index uint64) {
-	c.event(id, func(m *member) {
-		m.disk.compact(index)
-		c.trace("compact %d: log [%d, %d]", id, m.disk.durable.log.FirstIndex(), m.disk.durable.log.LastIndex())
-	})
 }
 
 // Core is a member's engine, nil while it is down.
@@ -336,9 +284,9 @@ func (c *Cluster) Log(id uint64) []raft.Entry { return slices.Clone(c.members[id
 // Leader is the running leader of the highest term, or raft.None.
 func (c *Cluster) Leader() uint64 {
 	var lead, term uint64
-	for _, id := range c.order {
-		if m := c.members[id]; m.runs() && m.core.Role() == raft.Leader && m.core.Term() > term {
-			lead, term = id, m.core.Term()
+	for _, m := range c.list {
+		if m.leads() && m.core.Term() > term {
+			lead, term = m.id, m.core.Term()
 		}
 	}
 	return lead

@@ -128,12 +128,27 @@ func describeReady(rd raft.Ready) string {
 // Describe prints every member in one line each.
 func (c *Cluster) Describe() string {
 	var b strings.Builder
-	for _, id := range c.order {
-		if m := c.members[id]; !m.up() || m.core.Term() > 0 {
-			fmt.Fprintf(&b, "\n%s", m.describe())
+	for _, m := range c.list {
+		if !m.up() || m.core.Term() > 0 {
+			fmt.Fprintf(&b, "\n%s%s", m.describe(), m.fate())
 		}
 	}
 	return b.String()
+}
+
+// fate says what became of a member that is not simply up or down.
+func (m *member) fate() string {
+	switch {
+	case m.retired:
+		return " (removed and switched off)"
+	case m.doomed:
+		return " (down for good)"
+	case m.refusedByPeers:
+		return " (lost its disk and is refused)"
+	case m.paused:
+		return " (stands still)"
+	}
+	return ""
 }
 
 func (m *member) describe() string {

@@ -1,10 +1,6 @@
 package rafttest
 
-import (
-	"slices"
-
-	"chainfire/raft"
-)
+import "chainfire/raft"
 
 // image is what a member finds again after a crash.
 type image struct {
@@ -24,6 +20,8 @@ type disk struct {
 	early bool
 	// held are the snapshots that came in complete, by index.
 	held map[uint64]machine
+	// writes counts what became durable.
+	writes uint64
 }
 
 func newDisk(early bool) *disk { return &disk{early: early, held: map[uint64]machine{}} }
@@ -46,7 +44,8 @@ func writeLog(l *memLog, p *raft.Persist) error {
 // complete makes the oldest write durable.
 func (d *disk) complete() (*raft.Persist, error) {
 	p := d.queue[0]
-	d.queue = slices.Delete(d.queue, 0, 1)
+	d.writes++
+	d.queue[0], d.queue = nil, d.queue[1:]
 	d.install(p)
 	if err := d.durable.log.replace(p.Entries); err != nil {
 		return nil, err
@@ -68,6 +67,39 @@ func (d *disk) install(p *raft.Persist) {
 	}
 	d.durable.machine = d.held[p.Snapshot.Index]
 	d.durable.log.restart(p.Snapshot.Index, p.Snapshot.Term)
+}
+
+// tear makes a part of the writes that wait durable, as a host does that folds
+// them into one batch and writes a large batch in pieces, when it crashes after
+// a piece: term and vote are those of the last write, then come the first
+// entries, up to n of them; the commit index would come with the last piece.
+// Writes after one with a snapshot do not come into it.
+func (d *disk) tear(n int) error {
+	batch := d.durable.log.clone()
+	first := batch.LastIndex() + 1
+	hard := d.durable.hard
+	for _, p := range d.queue {
+		if p.Snapshot != nil {
+			break
+		}
+		if p.HardState != nil {
+			hard.Term, hard.Vote = p.HardState.Term, p.HardState.Vote
+		}
+		if len(p.Entries) == 0 {
+			continue
+		}
+		first = min(first, p.Entries[0].Index)
+		if err := batch.replace(p.Entries); err != nil {
+			return err
+		}
+	}
+	d.writes++
+	d.durable.hard = hard
+	es, err := batch.Entries(first, batch.LastIndex()+1, 1<<62)
+	if err != nil {
+		return err
+	}
+	return d.durable.log.replace(es[:min(n, len(es))])
 }
 
 // crash loses the queue. With half set, a first write that has a snapshot got

@@ -1,7 +1,7 @@
 package rafttest
 
 import (
-	"chainfire/raft"
+	"chainfire/raft/confchange"
 )
 
 // healTicks is how long a healed cluster may take to make progress, in election
@@ -12,28 +12,35 @@ const healTicks = 60
 // timeouts.
 const calmTicks = 5
 
-// heal ends all faults and demands, in bounded time: a leader, a new write
-// applied by every member of the configuration, no joint configuration, an
-// answer to every read, every acknowledged write in its place; and from then on
-// no further election.
+// heal ends all faults, but for up to a minority of the voters, who stay down for
+// good in some runs, and those whose disk was wiped, whom others replace. It
+// demands, in bounded time: a leader, a new write applied by every member of the
+// configuration that can take part, no joint configuration, an answer to every
+// read, every acknowledged write in its place; and from then on no further
+// election.
 func (s *Schedule) heal() {
-	s.trace("heal")
-	s.net.cut = nil
-	for _, id := range s.order {
-		if m := s.members[id]; !m.retired {
+	s.net.cut, s.outboxes = nil, false
+	for s.release() {
+	}
+	s.doom()
+	s.note(Event{Kind: EventHeal})
+	for _, m := range s.list {
+		m.rate = nominal
+		if !m.retired && !m.doomed {
 			m.paused = false
-			s.Start(id)
+			s.Start(m.id)
 		}
 	}
-	s.lazy = s.rand.IntN(2) == 0
+	s.lazy = s.coin()
 	write, written := proposal{}, false
 	for range s.patience() {
 		s.Settle()
 		switch lead := s.members[s.Leader()]; {
 		case s.err != nil:
 			return
+		case lead != nil && s.repair(lead):
 		case written && s.arrived(write):
-			s.checkAcked()
+			s.checkAcknowledged()
 			s.watch()
 			return
 		case lead != nil && (!written || s.lost(write)):
@@ -41,7 +48,50 @@ func (s *Schedule) heal() {
 		}
 		s.pass()
 	}
-	s.fail("no progress after healing: %s", s.Describe())
+	s.breaks(progresses, "no progress after healing")
+}
+
+// doom chooses who stays down for good.
+func (s *Schedule) doom() {
+	if !s.plan.doom {
+		return
+	}
+	for _, m := range s.list {
+		if m.up() && m.fresh {
+			s.Ready(m.id)
+		}
+	}
+	conf, _ := s.check.conf()
+	for _, id := range conf.IDs() {
+		if m := s.members[id]; m.able() && s.coin() && s.canSpare(m) {
+			s.note(Event{Kind: EventDoom, Member: id})
+			if m.up() {
+				s.crash(m)
+			}
+			m.doomed = true
+		}
+	}
+}
+
+// repair is the operator who takes out members whose disk was wiped, and puts new
+// ones in the place of those that voted. It reports whether it did anything.
+func (s *Schedule) repair(lead *member) bool {
+	st := s.status(lead)
+	if st.ConfPending || st.Conf.Joint() {
+		return false
+	}
+	conf := st.Conf.Clone()
+	for _, id := range conf.IDs() {
+		if !s.members[id].refusedByPeers {
+			continue
+		}
+		change := confchange.Change{Steps: []confchange.Step{{Kind: confchange.Remove, ID: id}}}
+		if conf.IsVoter(id) {
+			change.Steps = append(change.Steps, confchange.Step{Kind: confchange.AddVoter, ID: s.nextID})
+		}
+		return s.proposeChange(lead, &conf, change)
+	}
+	return false
 }
 
 // patience is how many ticks healing may take.
@@ -57,7 +107,7 @@ func (s *Schedule) patience() int {
 // longest is the last index of the longest log.
 func (c *Cluster) longest() int {
 	var last uint64
-	for _, m := range c.members {
+	for _, m := range c.list {
 		last = max(last, m.view.LastIndex())
 	}
 	return int(last)
@@ -65,19 +115,19 @@ func (c *Cluster) longest() int {
 
 // pass lets one tick pass for everyone.
 func (s *Schedule) pass() {
-	for _, id := range s.order {
-		s.Tick(id)
-	}
+	s.passUnevenly()
 	s.switchOff()
 	if s.ticks++; s.ticks%lazyTicks == 0 {
 		s.sync()
 	}
 }
 
-// watch demands that a healed cluster keeps its leader.
+// watch demands that a healed cluster keeps its leader, in some runs also when
+// one of the others does not hear it any more.
 func (s *Schedule) watch() {
 	lead := s.Leader()
 	term := s.members[lead].core.Term()
+	s.deafen(lead)
 	for range calmTicks * s.cfg.ElectionTicks {
 		s.pass()
 		s.Settle()
@@ -85,16 +135,29 @@ func (s *Schedule) watch() {
 			return
 		}
 		if now := s.Leader(); now != lead || s.members[lead].core.Term() != term {
-			s.fail("leader %d of term %d gave way without a fault:%s", lead, term, s.Describe())
+			s.breaks(stableLeader, "leader %d of term %d gave way without a fault", lead, term)
 			return
 		}
+	}
+}
+
+// deafen makes one member no longer hear the leader, whom the others can do
+// without. It asks them for votes, and nobody who hears the leader may listen.
+func (s *Schedule) deafen(lead uint64) {
+	deaf := s.some((*member).runs)
+	if s.coin() || deaf == nil || deaf.id == lead {
+		return
+	}
+	conf := s.members[lead].seen.conf
+	if majorities(&conf, func(id uint64) bool { return id != deaf.id && s.members[id].runs() && s.members[id].able() }) {
+		s.Cut(lead, deaf.id, true)
 	}
 }
 
 // lost reports whether a write can no longer be committed.
 func (s *Schedule) lost(p proposal) bool {
 	if p.index <= uint64(len(s.check.ledger)) {
-		return s.check.ledger[p.index-1].Term != p.term
+		return s.check.ledger[p.index-1].entry.Term != p.term
 	}
 	lead := s.members[s.Leader()]
 	return lead != nil && !lead.view.holds(p.index, p.term)
@@ -103,7 +166,7 @@ func (s *Schedule) lost(p proposal) bool {
 // arrived reports whether a write and all that healing asks for are there.
 func (s *Schedule) arrived(p proposal) bool {
 	lead := s.members[s.Leader()]
-	if lead == nil || p.index > uint64(len(s.check.ledger)) || s.check.ledger[p.index-1].Term != p.term {
+	if lead == nil || p.index > uint64(len(s.check.ledger)) || s.check.ledger[p.index-1].entry.Term != p.term {
 		return false
 	}
 	conf := lead.core.Status().Conf
@@ -112,7 +175,10 @@ func (s *Schedule) arrived(p proposal) bool {
 	}
 	for _, id := range conf.IDs() {
 		m := s.members[id]
-		if m.machine.Index < p.index || !m.core.Status().Conf.Equal(conf) {
+		if m.doomed {
+			continue
+		}
+		if m.refusedByPeers || m.machine.Index < p.index || !m.core.Status().Conf.Equal(conf) {
 			return false
 		}
 	}
@@ -123,12 +189,13 @@ func (s *Schedule) arrived(p proposal) bool {
 // out, as soon as an operator may: when a majority of those who vote now has
 // applied it.
 func (s *Schedule) switchOff() {
-	if !s.retire || s.check.confIndex == 0 {
+	if !s.plan.retire || len(s.check.removed) == 0 {
 		return
 	}
-	conf, knows := &s.check.conf, 0
+	conf, index := s.check.conf()
+	knows := 0
 	for _, id := range conf.Voters {
-		if s.members[id].machine.Index >= s.check.confIndex && s.members[id].up() {
+		if s.members[id].machine.Index >= index && s.members[id].up() {
 			knows++
 		}
 	}
@@ -138,18 +205,9 @@ func (s *Schedule) switchOff() {
 	for _, id := range s.order {
 		m := s.members[id]
 		if !m.retired && s.check.removed[id] && !s.Leads(id) {
-			s.trace("switch off %d", id)
+			s.note(Event{Kind: EventSwitchOff, Member: id})
 			s.Crash(id, 0, false)
 			m.retired = true
-		}
-	}
-}
-
-func (s *Schedule) checkAcked() {
-	s.acknowledge()
-	for index, data := range s.acked {
-		if got := string(s.check.ledger[index-1].Data); got != data {
-			s.fail("acknowledged write %q at %d is now %q", data, index, got)
 		}
 	}
 }
@@ -166,15 +224,10 @@ const settleRounds = 2000
 func (c *Cluster) Settle() {
 	for range settleRounds + 10*c.longest() {
 		busy := false
-		for _, id := range c.order {
-			if !c.members[id].runs() {
-				continue
+		for _, m := range c.list {
+			if m.runs() {
+				busy = c.work(m) || busy
 			}
-			busy = c.Ready(id) || busy
-			if !c.lazy {
-				busy = c.Persist(id, len(c.members[id].disk.queue)) > 0 || busy
-			}
-			busy = c.Apply(id, len(c.members[id].applying)) > 0 || busy
 		}
 		for range len(c.net.flying) {
 			c.Deliver(c.Take(0))
@@ -184,20 +237,40 @@ func (c *Cluster) Settle() {
 			return
 		}
 	}
-	c.fail("messages go on without end")
+	c.breaks(progresses, "messages go on without end")
+}
+
+// work does all that a member's host has to do, and reports whether there was
+// anything.
+func (c *Cluster) work(m *member) (busy bool) {
+	// Without an input a core has nothing new to put out.
+	busy = m.fresh && c.Ready(m.id)
+	if n := len(m.outbox); n > 0 {
+		c.Send(m.id, n)
+		busy = true
+	}
+	if n := len(m.disk.queue); n > 0 && !c.lazy {
+		busy = c.Persist(m.id, n) > 0 || busy
+	}
+	if m.written > 0 {
+		c.Report(m.id)
+		busy = true
+	}
+	if n := len(m.applying); n > 0 {
+		busy = c.Apply(m.id, n) > 0 || busy
+	}
+	if m.applied > 0 {
+		c.Settled(m.id)
+		busy = true
+	}
+	return busy
 }
 
 // sync makes every queued write durable.
 func (c *Cluster) sync() {
-	for _, id := range c.order {
-		if m := c.members[id]; m.runs() {
-			c.Persist(id, len(m.disk.queue))
+	for _, m := range c.list {
+		if m.runs() {
+			c.Persist(m.id, len(m.disk.queue))
 		}
 	}
-}
-
-// Leads reports whether a member is the leader.
-func (c *Cluster) Leads(id uint64) bool {
-	m := c.members[id]
-	return m.up() && m.core.Role() == raft.Leader
 }

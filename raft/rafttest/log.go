@@ -2,7 +2,6 @@ package rafttest
 
 import (
 	"fmt"
-	"slices"
 
 	"chainfire/raft"
 )
@@ -11,7 +10,9 @@ import (
 // replaced by a snapshot. It is the raft.Storage of simulated members.
 type memLog struct {
 	base, baseTerm uint64
-	entries        []raft.Entry
+	// entries is only ever appended to, or copied, so that parts of it may be
+	// handed out.
+	entries []raft.Entry
 }
 
 // FirstIndex is the index of the first entry held.
@@ -41,20 +42,19 @@ func (l *memLog) Entries(lo, hi, maxBytes uint64) ([]raft.Entry, error) {
 	if hi > l.LastIndex()+1 {
 		return nil, raft.ErrUnavailable
 	}
-	var out []raft.Entry
+	es := l.entries[lo-l.base-1 : hi-l.base-1]
 	var size uint64
-	for _, e := range l.entries[lo-l.base-1 : hi-l.base-1] {
-		size += e.Size()
-		if size > maxBytes && len(out) > 0 {
-			break
+	for i := range es {
+		size += es[i].Size()
+		if size > maxBytes && i > 0 {
+			return es[:i:i], nil
 		}
-		out = append(out, e)
 	}
-	return out, nil
+	return es[:len(es):len(es)], nil
 }
 
 // replace puts entries at their place; the first replaces everything from its
-// index on.
+// index on. What was read before stays as it was.
 func (l *memLog) replace(es []raft.Entry) error {
 	if len(es) == 0 {
 		return nil
@@ -63,7 +63,11 @@ func (l *memLog) replace(es []raft.Entry) error {
 	if from <= l.base || from > l.LastIndex()+1 {
 		return fmt.Errorf("write of entry %d into a log of [%d, %d]", from, l.FirstIndex(), l.LastIndex())
 	}
-	l.entries = append(slices.Clone(l.entries[:from-l.base-1]), es...)
+	if from <= l.LastIndex() {
+		n := from - l.base - 1
+		l.entries = l.entries[:n:n]
+	}
+	l.entries = append(l.entries, es...)
 	return nil
 }
 
@@ -78,13 +82,15 @@ func (l *memLog) compact(index uint64) {
 		return
 	}
 	term := l.entries[index-l.base-1].Term
-	l.entries = slices.Clone(l.entries[index-l.base:])
+	l.entries = l.entries[index-l.base:]
 	l.base, l.baseTerm = index, term
 }
 
+// clone is a log of its own; entries that are in both are shared, as nobody
+// changes them.
 func (l *memLog) clone() memLog {
 	c := *l
-	c.entries = slices.Clone(l.entries)
+	c.entries = l.entries[:len(l.entries):len(l.entries)]
 	return c
 }
 

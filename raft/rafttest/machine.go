@@ -2,7 +2,6 @@ package rafttest
 
 import (
 	"fmt"
-	"hash/fnv"
 
 	"chainfire/raft"
 	"chainfire/raft/confchange"
@@ -53,10 +52,10 @@ func chain(hash uint64, e *raft.Entry) uint64 { return hash*1099511628211 ^ entr
 
 // entrySum identifies an entry's content.
 func entrySum(e *raft.Entry) uint64 {
-	h := fnv.New64a()
-	for _, v := range []uint64{e.Index, e.Term, uint64(e.Type)} {
-		h.Write([]byte{byte(v), byte(v >> 8), byte(v >> 16), byte(v >> 24)})
-	}
-	h.Write(e.Data)
-	return h.Sum64()
+	h := newHash()
+	h.add(e.Index)
+	h.add(e.Term)
+	h.add(uint64(e.Type))
+	h.addBytes(e.Data)
+	return uint64(h)
 }

@@ -4,81 +4,197 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
+	"runtime/debug"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"chainfire/raft/rafttest"
 )
 
 var (
-	seeds = flag.Int("seeds", 200, "number of new random schedules")
-	seed  = flag.Uint64("seed", 0, "run the one schedule of this seed, with its trace")
-	steps = flag.Int("steps", 2500, "random events of a schedule")
+	seeds   = flag.Int("seeds", 1000, "number of new random schedules")
+	minutes = flag.Float64("minutes", 0, "run new random schedules for so long, instead of a number of them")
+	base    = flag.Uint64("base", 0, "what the seeds of the new schedules are drawn from, 0 for anything")
+	seed    = flag.Uint64("seed", 0, "run the one schedule of this seed, and tell its story")
+	steps   = flag.Int("steps", 1000, "random events of a schedule")
 )
 
-// traceTail is how many lines of the trace a failure prints.
-const traceTail = 3000
+// A story is printed from its beginning, which says what the seed chose, and
+// from its end.
+const (
+	storyHead = 30
+	storyTail = 3000
+)
 
 // fixedSeeds are schedules that find a bug when its rule is taken out of the
-// core, and some that never did.
+// core.
 var fixedSeeds = []uint64{
-	1, 2, 3, 4, 5, 6, 7, 8, 9, 10,
-	// A rejection overtaken by the acknowledgement of what it lacked.
-	13105793478998764407,
-	// A full window whose only append was lost, and then the question about it.
-	10509508280343937730,
-	// Writes after the change that removed the leader, and one that left office
-	// before anyone could follow.
-	17746740426796791949, 3060612179151188185,
-	// A campaign in a configuration that a committed change had ended; members
-	// that do not know of it and cannot be elected without those it took out; a
-	// change forgotten in a crash.
-	670019096204601537, 2679859113718677147, 12819483478777383701, 13607212474530622160,
-	7497487556258197108,
-	// A snapshot that was not installed yet.
-	7537255076967090919,
-	// Two changes under way at once.
-	15354620284166672022,
-	// Reads: an old round, and a leader that did not know what is committed.
-	13287537864674463939, 3050063322203262033,
-	// Votes: by term and index apart, and before they were durable.
-	11175615009730336791, 13441583541319108454,
+	1, 2, 3,
 }
 
-// trace runs a schedule again and returns the end of its trace.
-func trace(seed uint64) (string, error) {
+// tell runs a schedule and returns its story.
+func tell(seed uint64) (string, error) {
 	var lines []string
 	err := rafttest.NewSchedule(seed, func(format string, args ...any) {
 		lines = append(lines, fmt.Sprintf(format, args...))
 	}).Run(*steps)
-	if n := len(lines); n > traceTail {
-		lines = append([]string{fmt.Sprintf("(%d events before)", n-traceTail)}, lines[n-traceTail:]...)
+	if n := len(lines) - storyHead - storyTail; n > 0 {
+		lines = slices.Concat(lines[:storyHead], []string{fmt.Sprintf("... %d events ...", n)}, lines[storyHead+n:])
 	}
 	return strings.Join(lines, "\n"), err
 }
 
-func runSeed(t *testing.T, seed uint64) {
-	t.Helper()
-	if err := rafttest.NewSchedule(seed, nil).Run(*steps); err != nil {
-		tail, again := trace(seed)
-		t.Fatalf("%s\nseed %d: %v\n(again: %v)\nreplay: go test ./raft/rafttest -run TestRandomSchedules -seed %d -steps %d",
-			tail, seed, err, again, seed, *steps)
+// stream runs schedules on all cores and counts them.
+type stream struct {
+	base  uint64
+	steps int
+	// twice runs every schedule again and compares.
+	twice  bool
+	next   atomic.Uint64
+	done   atomic.Uint64
+	events atomic.Uint64
+	// failed is the seed of a schedule that broke a rule, and broken why.
+	once   sync.Once
+	failed uint64
+	broken error
+	stop   atomic.Bool
+}
+
+// fixed runs seeds that are known.
+func (s *stream) fixed(seeds []uint64) {
+	s.twice = true
+	s.run(func(n uint64) bool { return n < uint64(len(seeds)) }, func(n uint64) uint64 { return seeds[n] })
+}
+
+// seedOf is the seed of the n-th schedule: the base fixes the whole stream.
+func (s *stream) seedOf(n uint64) uint64 {
+	return rand.New(rand.NewPCG(s.base, n)).Uint64()
+}
+
+// run runs schedules until more says that there are enough, or one fails.
+func (s *stream) run(more func(n uint64) bool, seedOf func(n uint64) uint64) {
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for !s.stop.Load() {
+				n := s.next.Add(1) - 1
+				if !more(n) {
+					return
+				}
+				s.schedule(seedOf(n))
+			}
+		})
+	}
+	workers.Wait()
+}
+
+func (s *stream) schedule(seed uint64) {
+	run := rafttest.NewSchedule(seed, nil)
+	err := run.Run(s.steps)
+	if s.twice {
+		again := rafttest.NewSchedule(seed, nil)
+		if e := again.Run(s.steps); (e == nil) != (err == nil) || again.Hash() != run.Hash() {
+			err = fmt.Errorf("the seed gives two runs: %d events with hash %x (%w), %d events with hash %x (%w)",
+				run.Events(), run.Hash(), err, again.Events(), again.Hash(), e)
+		}
+	}
+	s.done.Add(1)
+	s.events.Add(uint64(run.Events()))
+	if err != nil {
+		s.stop.Store(true)
+		s.once.Do(func() { s.failed, s.broken = seed, err })
 	}
 }
 
+// report fails the test with the story of the schedule that broke a rule.
+func (s *stream) report(t *testing.T) {
+	t.Helper()
+	if s.broken == nil {
+		return
+	}
+	told, again := tell(s.failed)
+	t.Fatalf("%s\n\nseed %d: %v\n(again: %v)\nreplay: go test ./raft/rafttest -run TestRandomSchedules -v -seed=%d -steps=%d",
+		told, s.failed, s.broken, again, s.failed, *steps)
+}
+
+// collectSeldom lets garbage pile up: a schedule leaves much and keeps little.
+func collectSeldom(t *testing.T) {
+	before := debug.SetGCPercent(1000)
+	t.Cleanup(func() { debug.SetGCPercent(before) })
+}
+
+// The schedules that once found something still run, and find nothing.
+func TestFixedSchedules(t *testing.T) {
+	collectSeldom(t)
+	s := stream{steps: *steps}
+	s.fixed(fixedSeeds)
+	s.report(t)
+}
+
+// New schedules in each run, on all cores. Each runs twice and must be the same
+// to the last number; the base that is printed gives all of them again.
 func TestRandomSchedules(t *testing.T) {
+	collectSeldom(t)
 	if *seed != 0 {
-		tail, err := trace(*seed)
-		t.Logf("%s\nseed %d: %v", tail, *seed, err)
+		told, err := tell(*seed)
+		t.Logf("\n%s", told)
 		if err != nil {
-			t.Fail()
+			t.Fatalf("seed %d: %v", *seed, err)
 		}
 		return
 	}
-	for _, s := range fixedSeeds {
-		runSeed(t, s)
+	s := stream{base: *base, steps: *steps, twice: *minutes == 0}
+	if s.base == 0 {
+		s.base = rand.Uint64()
 	}
-	for range *seeds {
-		runSeed(t, rand.Uint64())
+	began := time.Now()
+	if *minutes > 0 {
+		fmt.Printf("base %d: the same schedules again with -base=%d\n", s.base, s.base)
+		s.runFor(time.Duration(*minutes * float64(time.Minute)))
+	} else {
+		t.Logf("base %d: the same schedules again with -base=%d", s.base, s.base)
+		n := uint64(*seeds)
+		if testing.Short() {
+			n /= 10
+		}
+		s.run(func(i uint64) bool { return i < n }, s.seedOf)
+		t.Log(s.progress(time.Since(began)))
 	}
+	s.report(t)
+}
+
+// runFor runs schedules for some time and prints how far it is.
+func (s *stream) runFor(d time.Duration) {
+	began := time.Now()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.run(func(uint64) bool { return time.Since(began) < d }, s.seedOf)
+	}()
+	every := time.NewTicker(10 * time.Second)
+	defer every.Stop()
+	for {
+		select {
+		case <-ended:
+			fmt.Println(s.progress(time.Since(began)))
+			return
+		case <-every.C:
+			fmt.Println(s.progress(time.Since(began)))
+		}
+	}
+}
+
+func (s *stream) progress(spent time.Duration) string {
+	violations := 0
+	if s.stop.Load() {
+		violations = 1
+	}
+	done, events := s.done.Load(), s.events.Load()
+	return fmt.Sprintf("%6.1fs: %d schedules, %d events, %d violations, %.0f schedules a minute",
+		spent.Seconds(), done, events, violations, float64(done)/spent.Minutes())
 }

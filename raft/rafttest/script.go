@@ -138,7 +138,7 @@ func (s *script) command(cmd string, a arguments) error {
 	case "settle":
 		s.c.Settle()
 	case "flying":
-		for _, m := range s.c.net.flying {
+		for _, m := range s.c.Flying() {
 			s.trace("%s", describeMessage(m))
 		}
 	case "deliver", "drop", "double":
@@ -264,17 +264,15 @@ func (s *script) network(cmd string, a arguments) {
 			(!a.has("type") || messageNames[m.Type] == a.text("type"))
 	}
 	var chosen []raft.Message
-	keep := s.c.net.flying[:0:0]
-	for _, m := range s.c.net.flying {
-		if fits(m) && uint64(len(chosen)) < a.number("n", all) {
+	for i := 0; i < len(s.c.net.flying); i++ {
+		if m := *s.c.net.at(i); fits(m) && uint64(len(chosen)) < a.number("n", all) {
 			chosen = append(chosen, m)
 			if cmd != "double" {
-				continue
+				s.c.Take(i)
+				i--
 			}
 		}
-		keep = append(keep, m)
 	}
-	s.c.net.flying = keep
 	if a.has("newest-first") {
 		slices.Reverse(chosen)
 	}
@@ -283,10 +281,10 @@ func (s *script) network(cmd string, a arguments) {
 		case "deliver":
 			s.c.Deliver(m)
 		case "drop":
-			s.trace("drop %s", describeMessage(m))
+			s.c.note(Event{Kind: EventDrop, Message: &m})
 		default:
-			s.trace("double %s", describeMessage(m))
-			s.c.net.flying = append(s.c.net.flying, m)
+			s.c.note(Event{Kind: EventDouble, Message: &m})
+			s.c.net.put(&m)
 		}
 	}
 }
