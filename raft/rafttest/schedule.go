@@ -70,6 +70,11 @@ const maxFlying = 300
 
 // NewSchedule makes the run of a seed. Trace may be nil.
 func NewSchedule(seed uint64, trace func(string, ...any)) *Schedule {
+	return NewScheduleOf(seed, nil, trace)
+}
+
+// NewScheduleOf is NewSchedule with the engines of Options.Engine.
+func NewScheduleOf(seed uint64, engine func(id uint64) raft.NewEngine, trace func(string, ...any)) *Schedule {
 	r := rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15))
 	s := &Schedule{rand: r, acked: map[uint64]string{}, maxIDs: 12}
 	pick := func(v ...int) int { return v[r.IntN(len(v))] }
@@ -80,6 +85,7 @@ func NewSchedule(seed uint64, trace func(string, ...any)) *Schedule {
 			MaxInflightBytes: uint64(pick(1, 100, 1<<20)), MaxUncommittedBytes: uint64(pick(200, 1<<20)),
 			MaxApplyingBytes: uint64(pick(1, 100, 1<<20)), DiskStallTicks: pick(0, 0, 6),
 		},
+		Engine:     engine,
 		EarlyReads: r.IntN(2) == 0,
 		Jitter:     func(_ uint64, n int) int { return r.IntN(n) },
 		Trace:      trace,
