@@ -75,6 +75,7 @@ func (a *app) serve(ctx context.Context, o *serveOptions) (err error) {
 	}
 	opts.Logger = log
 	opts.Report = func(e join.Event) { show.show(newProgressEvent(e)) }
+	log.Info("starting", "raft-engine", o.raftEngine)
 	n, err := node.Start(ctx, opts)
 	if err != nil {
 		return errors.Join(fmt.Errorf("start the member: %w", err), lis.Close())
