@@ -86,6 +86,9 @@ func (e *engine) message(r *pb.Message) raft.Message {
 		e.stamp(&m)
 	case raft.MsgHeartbeat:
 		m.Round = fromContext(r.GetContext())
+		if e.leader != nil {
+			e.leader.round = max(e.leader.round, m.Round)
+		}
 	case raft.MsgHeartbeatResp:
 		m.Index = e.now.commit
 		e.stamp(&m)

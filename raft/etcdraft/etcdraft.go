@@ -20,6 +20,8 @@
 //     committed an entry of its term, and reads at a leader that is removed when
 //     one voter is left, without asking that voter. Here the former wait and the
 //     latter are refused.
+//   - Votes and their answers tell what is committed, and that is taken in while no
+//     leader is known.
 //   - A snapshot is asked for again when nothing comes of it, and a read that
 //     stays unanswered is given up.
 //
@@ -38,8 +40,6 @@
 //     amnesia.
 //   - A voter that decides alone stays leader while its disk stalls: nobody else
 //     could lead.
-//   - Commit indexes in votes. It tells its own, so that a Core learns from it;
-//     it takes in those of others only while it knows no leader.
 //
 // A panic of the reference stops the engine with the panic as the reason.
 package etcdraft
@@ -96,8 +96,10 @@ type engine struct {
 	own     []*pb.Message
 	// local are what the reference is told without waiting for the disk.
 	local []*pb.Message
-	// echo is the leader's message that is being answered.
+	// echo is the leader's message that is being answered; the answer is dropped
+	// when deaf is set.
 	echo *raft.Message
+	deaf bool
 }
 
 // state is what of the reference's state matters at every step.

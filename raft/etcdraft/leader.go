@@ -22,6 +22,8 @@ type leadership struct {
 	// log; while it is not applied no other may follow.
 	lastConf    uint64
 	uncommitted uint64
+	// round is the last read round that heartbeats carried.
+	round uint64
 	// leaving says that a change in the log takes this leader out of the voters.
 	leaving bool
 }
@@ -194,10 +196,8 @@ func (e *engine) tickLeader() {
 	e.tickSnapshots()
 	if e.conf.Joint() && e.conf.AutoLeave && e.now.transferee == raft.None && !e.confBusy() {
 		// The reference tries once, when the joint configuration is applied, and
-		// again only when more is.
-		if err := e.node.ProposeConfChange(nil); err != nil {
-			e.fail("leave joint configuration: %w", err)
-		}
+		// again only when more is. One that it drops follows at the next tick.
+		_ = e.node.ProposeConfChange(nil)
 	}
 }
 
@@ -238,6 +238,8 @@ func (e *engine) fromFollower(m raft.Message) {
 			e.fail("%d acknowledged index %d but this leader's log ends at %d", m.From, m.Index, e.log.last())
 			return
 		}
+		// No round was opened that is later than this.
+		m.Round = min(m.Round, e.leader.round)
 		if p := e.leader.peers[m.From]; p != nil {
 			p.silentTicks = 0
 			p.applied = max(p.applied, m.Applied)

@@ -3,6 +3,7 @@ package etcdraft
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	etcd "go.etcd.io/raft/v3"
 	pb "go.etcd.io/raft/v3/raftpb"
@@ -95,8 +96,8 @@ func (l *view) append(es []raft.Entry) {
 	if from <= l.offset {
 		l.unstable, l.offset = es, from
 	} else {
-		keep := l.unstable[:from-l.offset]
-		l.unstable = append(keep[:len(keep):len(keep)], es...)
+		// Persists hold the old array.
+		l.unstable = slices.Concat(l.unstable[:from-l.offset], es)
 	}
 	l.handed = min(l.handed, from-1)
 	l.stable = min(l.stable, from-1)

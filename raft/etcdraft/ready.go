@@ -67,6 +67,9 @@ func (e *engine) takeAppend(m *pb.Message) {
 			continue
 		}
 		msg := e.message(r)
+		if e.deaf && msg.Type == raft.MsgAppendResp {
+			continue
+		}
 		if msg.Type == raft.MsgVoteResp && !msg.Reject {
 			e.elapsed = 0
 		}

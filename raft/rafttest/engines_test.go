@@ -62,3 +62,19 @@ func TestRandomSchedulesOfEngines(t *testing.T) {
 		})
 	}
 }
+
+// TestSameSeedGivesTheSameRunWhateverTheEngine compares whole traces: chance that
+// is not the seed's would show.
+func TestSameSeedGivesTheSameRunWhateverTheEngine(t *testing.T) {
+	for cast := range casts {
+		for _, s := range fixedSeeds {
+			one, err := traceCast(cast, s)
+			if err != nil {
+				t.Fatalf("%s, seed %d: %v", cast, s, err)
+			}
+			if other, err := traceCast(cast, s); err != nil || one != other {
+				t.Fatalf("%s: seed %d gave two runs (%v)", cast, s, err)
+			}
+		}
+	}
+}
