@@ -65,6 +65,9 @@ type Options struct {
 	// ReserveTTL is how long the place of a newcomer that is not heard of is
 	// kept. Default 30 s.
 	ReserveTTL time.Duration
+	// Engine makes the consensus engine; members of one cluster may differ in it.
+	// Default is raft.NewCore.
+	Engine raft.NewEngine
 	// NoPromote keeps learners what they are.
 	NoPromote bool
 	// Logger is required.

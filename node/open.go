@@ -162,7 +162,7 @@ func (n *Node) open(ctx context.Context) (replica.Config, error) {
 		n.log.Info("log restarted after snapshot", "index", index, "term", term)
 	}
 	n.floor = state.Floor
-	cfg.Raft = n.raftConfig()
+	cfg.Raft, cfg.Engine = n.raftConfig(), n.opts.Engine
 	cfg.Raft.HardState, cfg.Raft.Applied, cfg.Raft.Conf = hs, index, n.machine.Conf()
 	n.log.Info("member opened", "member", n.id, "applied", index, "last", log.LastIndex(), "term", hs.Term,
 		"conf", cfg.Raft.Conf.String())

@@ -49,7 +49,7 @@ type Config struct {
 	Checked bool
 }
 
-func (c *Config) fill() error {
+func (c *Config) fillLimits() error {
 	if c.ID == None || c.Storage == nil || c.Jitter == nil {
 		return errors.New("raft config needs ID, Storage and Jitter")
 	}
@@ -128,18 +128,10 @@ type handout struct{ last, bytes uint64 }
 
 // New makes a core as its member was last durable.
 func New(cfg Config) (*Core, error) {
-	if err := cfg.fill(); err != nil {
+	if err := cfg.Fill(); err != nil {
 		return nil, err
 	}
-	first, last := cfg.Storage.FirstIndex(), cfg.Storage.LastIndex()
-	switch {
-	case cfg.Applied > last:
-		return nil, fmt.Errorf("state machine has applied index %d but the log ends at %d", cfg.Applied, last)
-	case cfg.Applied+1 < first:
-		return nil, fmt.Errorf("state machine has applied index %d but the log begins at %d", cfg.Applied, first)
-	case cfg.HardState.Commit > last:
-		return nil, fmt.Errorf("index %d was committed but the log ends at %d", cfg.HardState.Commit, last)
-	}
+	last := cfg.Storage.LastIndex()
 	c := &Core{
 		cfg: cfg, id: cfg.ID, conf: cfg.Conf.Clone(),
 		term: cfg.HardState.Term, vote: cfg.HardState.Vote, handed: cfg.HardState,

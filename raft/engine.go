@@ -1,6 +1,10 @@
 package raft
 
-import "chainfire/raft/confchange"
+import (
+	"fmt"
+
+	"chainfire/raft/confchange"
+)
 
 // Engine is consensus as its host drives it. Core is ours; raft/etcdraft puts
 // another implementation behind the same contract, as the reference that Core is
@@ -47,4 +51,22 @@ func NewCore(cfg Config) (Engine, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// Fill puts the defaults into a configuration and checks it, also against what
+// its storage holds. Every engine begins with it.
+func (c *Config) Fill() error {
+	if err := c.fillLimits(); err != nil {
+		return err
+	}
+	first, last := c.Storage.FirstIndex(), c.Storage.LastIndex()
+	switch {
+	case c.Applied > last:
+		return fmt.Errorf("state machine has applied index %d but the log ends at %d", c.Applied, last)
+	case c.Applied+1 < first:
+		return fmt.Errorf("state machine has applied index %d but the log begins at %d", c.Applied, first)
+	case c.HardState.Commit > last:
+		return fmt.Errorf("index %d was committed but the log ends at %d", c.HardState.Commit, last)
+	}
+	return nil
 }

@@ -69,6 +69,8 @@ func (p *ports) take() (string, error) {
 // lab is what all tests of a run share.
 type lab struct {
 	binary string
+	// engine is that of members for which a test says nothing.
+	engine engine
 	ports  ports
 }
 
@@ -81,8 +83,11 @@ type member struct {
 	client, peer string
 	// args come after the arguments that every member has.
 	args   []string
-	stderr string
-	proc   *process
+	engine engine
+	// launches counts the processes that ran.
+	launches int
+	stderr   string
+	proc     *process
 
 	mu  sync.Mutex
 	api *clientv3.Client
@@ -94,7 +99,7 @@ func (l *lab) newMember(t *testing.T, name string, args ...string) *member {
 	t.Helper()
 	dir := t.TempDir()
 	m := &member{
-		t: t, lab: l, name: name, args: args,
+		t: t, lab: l, name: name, args: args, engine: l.engine,
 		dir: filepath.Join(dir, name), stderr: filepath.Join(dir, name+".log"),
 	}
 	m.client, m.peer = l.port(t), l.port(t)
@@ -131,7 +136,9 @@ func (m *member) launch(join ...string) *process {
 	args := []string{
 		"serve", "--progress", "json", "--name", m.name, "--data-dir", m.dir,
 		"--listen-client", m.client, "--listen-peer", m.peer,
+		"--raft-engine", m.engine.of(m.name, m.launches),
 	}
+	m.launches++
 	if len(join) > 0 {
 		args = append(args, "--join", strings.Join(join, ","))
 	}

@@ -15,6 +15,9 @@ import (
 	"chainfire/internal/invariant"
 )
 
+var engineFlag = flag.String("engine", string(engineOwn),
+	"consensus engine of all members: chainfire, etcd, or mixed, where they differ and change at each start")
+
 // here is set once, before any test runs.
 var here *lab
 
@@ -57,7 +60,10 @@ func runTests(m *testing.M) (code int) {
 // build makes the binary that all tests run. It checks its invariants when the
 // tests are built to do so.
 func build(dir string) (*lab, error) {
-	l := &lab{binary: filepath.Join(dir, "chainfire")}
+	l := &lab{binary: filepath.Join(dir, "chainfire"), engine: engine(*engineFlag)}
+	if err := l.engine.check(); err != nil {
+		return nil, err
+	}
 	args := []string{"build", "-o", l.binary}
 	if invariant.Enabled {
 		args = append(args, "-tags", "invariants")

@@ -79,6 +79,7 @@ func (a *app) serve(ctx context.Context, o *serveOptions) (err error) {
 		early.tell(e)
 		show.show(newProgressEvent(e))
 	}
+	log.Info("starting", "raft-engine", o.raftEngine)
 	n, err := node.Start(ctx, opts)
 	if herr := early.handOn(); herr != nil && err == nil {
 		err = errors.Join(fmt.Errorf("take the client port over: %w", herr), stopNode(n))

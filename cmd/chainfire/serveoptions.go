@@ -13,6 +13,8 @@ import (
 
 	"chainfire/join"
 	"chainfire/node"
+	"chainfire/raft"
+	"chainfire/raft/etcdraft"
 )
 
 // serveOptions are the flags of serve.
@@ -27,6 +29,7 @@ type serveOptions struct {
 	maxRequestBytes, seedRate size
 	insecureListenRemote      bool
 	progress                  string
+	raftEngine                string
 }
 
 func (o *serveOptions) flags(f *pflag.FlagSet) {
@@ -44,7 +47,25 @@ func (o *serveOptions) flags(f *pflag.FlagSet) {
 	f.Var(&o.seedRate, "seed-rate", "bytes a second that this member sends at most to seed others; 0 is no bound")
 	f.DurationVar(&o.reserveTTL, "reserve-ttl", defaultReserveTTL, "how long the place of a newcomer that fell silent is kept")
 	f.BoolVar(&o.insecureListenRemote, "insecure-listen-remote", false, "allow addresses that other machines can reach, though there is no TLS yet")
+	f.StringVar(&o.raftEngine, "raft-engine", engineOwn, "the consensus engine: chainfire, or etcd for etcd's; members may differ, and change at a restart")
 	f.StringVar(&o.progress, "progress", progressAuto, "how to show a join: auto, bar, plain or json")
+}
+
+// The consensus engines.
+const (
+	engineOwn  = "chainfire"
+	engineEtcd = "etcd"
+)
+
+// engine is the consensus engine that the flag names.
+func (o *serveOptions) engine() (raft.NewEngine, error) {
+	switch o.raftEngine {
+	case engineOwn:
+		return raft.NewCore, nil
+	case engineEtcd:
+		return etcdraft.New, nil
+	}
+	return nil, fmt.Errorf("--raft-engine %q: give %s or %s", o.raftEngine, engineOwn, engineEtcd)
 }
 
 // Raft's times. A tick is half a heartbeat, so that chance can spread elections.
@@ -153,6 +174,9 @@ func (o *serveOptions) check() error {
 	if _, _, _, err := o.ticks(); err != nil {
 		return err
 	}
+	if _, err := o.engine(); err != nil {
+		return err
+	}
 	if o.reserveTTL < minReserveTTL {
 		return fmt.Errorf("--reserve-ttl %v: give at least %v; a newcomer is heard of about once a second", o.reserveTTL, minReserveTTL)
 	}
@@ -181,10 +205,14 @@ func (o *serveOptions) nodeOptions(clientAddr string) (node.Options, error) {
 	if err != nil {
 		return node.Options{}, err
 	}
+	engine, err := o.engine()
+	if err != nil {
+		return node.Options{}, err
+	}
 	out := node.Options{
 		Dir: o.dataDir, Name: o.name, ListenPeer: o.listenPeer, Join: o.join, Version: productVersion(),
 		TickInterval: tick, HeartbeatTicks: heartbeat, ElectionTicks: election, SeedRate: int64(o.seedRate),
-		ReserveTTL: o.reserveTTL,
+		ReserveTTL: o.reserveTTL, Engine: engine,
 	}
 	if len(o.advertiseClient) == 0 {
 		o.advertiseClient = []string{""}

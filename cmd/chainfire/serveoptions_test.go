@@ -43,6 +43,8 @@ func TestServeRefusesFlagsThatCannotBeMeant(t *testing.T) {
 		{"--seed-rate=fast", "give bytes"},
 		{"--progress=loud", "auto, bar, plain or json"},
 		{"--data-dir=", "name a folder"},
+		{"--raft-engine=paxos", "give chainfire or etcd"},
+		{"--raft-engine=", "give chainfire or etcd"},
 	} {
 		_, err := parseServe(t, c.args)
 		if c.want == "" {
@@ -64,6 +66,8 @@ func TestServeTakesLoopbackAndWhatIsAllowedByName(t *testing.T) {
 		{"--listen-client=127.8.0.1:0", "--listen-peer=127.8.0.1:0"},
 		{"--listen-client=0.0.0.0:1", "--listen-peer=10.0.0.1:2", "--insecure-listen-remote"},
 		{"--join=10.0.0.1,[::1]:2380,http://h:1"},
+		{"--raft-engine=etcd"},
+		{"--raft-engine=chainfire"},
 	} {
 		if _, err := parseServe(t, args...); err != nil {
 			t.Errorf("%v: %v", args, err)

@@ -23,7 +23,7 @@ raft/quorum:          raft/confchange internal/invariant
 raft/progress:        raft/confchange raft/quorum internal/invariant
 raft:                 raft/confchange raft/quorum raft/progress internal/invariant
 raft/rafttest:        raft raft/confchange raft/quorum raft/progress internal/invariant
-raft/etcdraft:        raft raft/confchange internal/invariant
+raft/etcdraft:        raft raft/confchange raft/progress internal/invariant
 
 internal/disk:        internal/invariant
 wal:                  raft raft/confchange internal/disk internal/invariant

@@ -43,10 +43,15 @@ func tell(seed uint64) (string, error) {
 	err := rafttest.NewSchedule(seed, func(format string, args ...any) {
 		lines = append(lines, fmt.Sprintf(format, args...))
 	}).Run(*steps)
+	return shorten(lines), err
+}
+
+// shorten leaves the middle of a long story out.
+func shorten(lines []string) string {
 	if n := len(lines) - storyHead - storyTail; n > 0 {
 		lines = slices.Concat(lines[:storyHead], []string{fmt.Sprintf("... %d events ...", n)}, lines[storyHead+n:])
 	}
-	return strings.Join(lines, "\n"), err
+	return strings.Join(lines, "\n")
 }
 
 // stream runs schedules on all cores and counts them.
