@@ -197,6 +197,11 @@ func (c *Cluster) Flush(id uint64) {
 func (c *Cluster) Compact(id, index uint64) {
 	m := c.members[id]
 	if c.err == nil && m.up() {
+		if _, ours := m.core.(*raft.Core); !ours {
+			// Members keep what their engine does not know applied. Core does without
+			// it too; the reference reads from there when it is to campaign.
+			index = min(index, m.core.Status().Applied)
+		}
 		m.disk.compact(index)
 		l := &m.disk.durable.log
 		c.note(Event{Kind: EventCompact, Member: id, First: l.FirstIndex(), Index: l.LastIndex()})
