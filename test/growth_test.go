@@ -36,7 +36,7 @@ func (m *member) awaitPhase(name string, phases ...chainfire.MemberPhase) {
 // TestGrowthFromOneToThree adds a second and a third member by real joins, under
 // writes, with the timings that others' replication to a fresh learner fell over:
 // no client sees an error but where the leader itself is killed, no write is lost,
-// and in the end three vote.
+// and in the end three vote, of which the first may die.
 func TestGrowthFromOneToThree(t *testing.T) {
 	type growing struct{ a, b, d *member }
 	for name, grow := range shortened(map[string]func(g growing, l *load){
@@ -113,6 +113,10 @@ func TestGrowthFromOneToThree(t *testing.T) {
 			if name != "the first dies while both learn" {
 				l.mustHaveNoErrors()
 			}
+			// The three decide without the one that began.
+			g.a.kill()
+			put(t, g.b, "after", "the death of the first")
+			put(t, g.d, "after", "the death of the first")
 		})
 	}
 }
