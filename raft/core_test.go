@@ -2,6 +2,7 @@ package raft
 
 import (
 	"errors"
+	"math"
 	"strings"
 	"testing"
 
@@ -194,6 +195,8 @@ func TestCoreStopsWhenSafetyIsBroken(t *testing.T) {
 		{"also leads", leader, Message{Type: MsgAppend, From: 2, To: 1, Term: 2}},
 		{"acknowledged index", leader, Message{Type: MsgAppendResp, From: 2, To: 1, Term: 2, Index: 99, Session: 1}},
 		{"in the place of", follower, Message{Type: MsgAppend, From: 2, To: 1, Term: 2, Index: 2, LogTerm: 2, Entries: entriesOf(9, 2)}},
+		{"an entry of term 3 in", follower, Message{Type: MsgAppend, From: 2, To: 1, Term: 2, Index: 2, LogTerm: 2, Entries: entriesOf(3, 3)}},
+		{"after which there is no", follower, Message{Type: MsgSnapshot, From: 2, To: 1, Term: 2, Snapshot: &SnapshotMeta{Index: math.MaxUint64, Term: 2}}},
 		{"not available", follower, Message{Type: MsgAppend, From: 2, To: 1, Term: 2, Index: 2, LogTerm: 2, Entries: entriesOf(3, 1)}},
 	} {
 		s := c.make(t)

@@ -1,5 +1,10 @@
 package raft
 
+import (
+	"fmt"
+	"math"
+)
+
 // becomeFollower enters a term, or leaves a role within it.
 func (c *Core) becomeFollower(term, lead uint64) {
 	if term > c.term {
@@ -133,6 +138,9 @@ func contiguousAfter(m Message) error {
 	if m.Entries[0].Term < m.LogTerm {
 		return ErrUnavailable
 	}
+	if last := m.Entries[len(m.Entries)-1].Term; last > m.Term {
+		return fmt.Errorf("an entry of term %d in a message of term %d", last, m.Term)
+	}
 	return contiguous(m.Entries, m.Index+1)
 }
 
@@ -160,6 +168,10 @@ func (c *Core) handleSnapshot(m Message) {
 	if c.log.matches(s.Index, s.Term) {
 		c.log.commitTo(s.Index)
 		c.sendDurable(c.reply(m, MsgAppendResp, c.log.committed))
+		return
+	}
+	if s.Index == math.MaxUint64 {
+		c.fail("snapshot from %d at index %d, after which there is no other", m.From, s.Index)
 		return
 	}
 	if s.Term > c.term {

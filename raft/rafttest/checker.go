@@ -99,14 +99,18 @@ func (c *Cluster) observe(m *member) {
 	c.check.known = max(c.check.known, s.Commit)
 	m.seen.term, m.seen.role, m.seen.commit, m.seen.applied, m.seen.first = s.Term, s.Role, s.Commit, s.Applied, s.First
 	if !m.seen.conf.Equal(s.Conf) {
-		m.seen.conf = s.Conf.Clone()
+		m.seen.conf, m.seen.lead.since = s.Conf.Clone(), m.ticks
 	}
 }
 
 func (c *Cluster) observeLeader(m *member, s *raft.Status) {
 	if m.seen.role != raft.Leader || m.seen.term != s.Term {
 		m.seen.peers = m.seen.peers[:0]
-		m.seen.lead = leadership{term: s.Term, last: s.Last, change: lastChange(&m.view)}
+		m.seen.lead = leadership{
+			term: s.Term, last: s.Last, change: lastChange(&m.view),
+			since: m.ticks, heard: m.seen.lead.heard[:0],
+		}
+		m.stall = 0
 		c.checkElectionSafety(m, s)
 		c.checkElectionQuorum(m, s)
 		c.checkComplete(m, s)

@@ -101,7 +101,7 @@ func (c *Cluster) Start(id uint64) {
 	}
 	m.view, m.paused = d.log.clone(), false
 	m.reached = max(m.reached, m.machine.Index)
-	m.phase, m.ticks = 0, 0
+	m.phase, m.ticks, m.stall = 0, 0, 0
 	m.seen = seen{term: core.Term(), commit: core.Commit()}
 	m.fresh = true
 	c.note(Event{
@@ -195,12 +195,18 @@ func (c *Cluster) Tick(id uint64) {
 	c.event(id, func(m *member) {
 		term, role := m.core.Term(), m.core.Role()
 		m.ticks++
+		if m.writing() {
+			m.stall++
+		}
 		m.core.Tick()
 		e := Event{Kind: EventTick, Member: id, Role: m.core.Role(), Term: m.core.Term()}
 		if e.Term != term || e.Role != role {
 			e.N = 1
 		}
 		c.note(e)
+		if e.Role == raft.Leader && role == raft.Leader && m.core.Err() == nil {
+			c.checkOffice(m, c.status(m))
+		}
 	})
 }
 

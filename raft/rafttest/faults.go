@@ -265,13 +265,22 @@ func (s *Schedule) failSnapshot() bool {
 const maxStash = 40
 
 // hold takes a message out of the flow, so that it arrives when everyone has
-// forgotten it.
+// forgotten it: any one, or half the time an acknowledgement, which then speaks
+// of another leadership.
 func (s *Schedule) hold() bool {
 	n := len(s.net.flying)
 	if n == 0 || len(s.net.stash) == maxStash {
 		return false
 	}
 	i := s.rand.IntN(n)
+	if s.coin() {
+		for k := range n {
+			if m := s.net.at((i + k) % n); m.Type == raft.MsgAppendResp && !m.Reject {
+				i = (i + k) % n
+				break
+			}
+		}
+	}
 	s.note(Event{Kind: EventHold, Message: s.net.at(i)})
 	s.net.stash = append(s.net.stash, s.net.take(i))
 	return true

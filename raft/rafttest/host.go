@@ -28,6 +28,9 @@ func (c *Cluster) Ready(id uint64) (busy bool) {
 			if err := writeLog(&m.view, p); err != nil {
 				c.breaks(soundWrites, "view of %d: %w", id, err)
 			}
+			if !m.writing() {
+				m.stall = 0
+			}
 			if err := m.disk.submit(p); err != nil {
 				c.breaks(soundWrites, "disk of %d: %w", id, err)
 			}
@@ -82,7 +85,7 @@ func (c *Cluster) Report(id uint64) {
 		}
 		c.note(Event{Kind: EventReported, Member: id, N: m.written})
 		seq := m.written
-		m.written = 0
+		m.written, m.stall = 0, 0
 		m.core.Persisted(seq)
 	})
 }
@@ -95,7 +98,7 @@ func (c *Cluster) Persist(id uint64, n int) (done int) {
 	}
 	c.event(id, func(m *member) {
 		seq := m.written
-		m.written = 0
+		m.written, m.stall = 0, 0
 		m.core.Persisted(seq)
 	})
 	return done

@@ -28,6 +28,8 @@ func (c *Cluster) checkMessage(m *member, msg *raft.Message) {
 		if !msg.Reject {
 			c.checkAcknowledgement(m, msg)
 		}
+	case raft.MsgTimeoutNow:
+		c.checkTakeOver(m, msg)
 	case raft.MsgAppend:
 		c.checkAppend(m, msg)
 	case raft.MsgHeartbeat:

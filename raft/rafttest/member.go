@@ -45,7 +45,10 @@ type member struct {
 	// rate is how fast its clock runs, in quarters; phase is what is left of a
 	// tick, ticks are those of this life.
 	rate, phase, ticks int
-	keeper             keeper
+	// stall are the ticks since its core waits for its disk, or since a write was
+	// last reported to it.
+	stall  int
+	keeper keeper
 
 	seen seen
 }
@@ -76,6 +79,16 @@ type leadership struct {
 	handed bool
 	// change is the last membership change in its log.
 	change uint64
+	// since is the tick at which it, or its configuration, began; heard is when
+	// it heard from whom.
+	since int
+	heard []sign
+}
+
+// sign is a sign of life at a tick.
+type sign struct {
+	id   uint64
+	tick int
 }
 
 // seenPeer is what a leader last said of a follower, and how many writes that one

@@ -88,6 +88,7 @@ func (c *Cluster) deliver(msg *raft.Message) {
 	}
 	c.event(msg.To, func(m *member) {
 		c.note(Event{Kind: EventDeliver, Message: msg})
+		m.heard(msg)
 		m.core.Step(*msg)
 		c.checkFollows(m, msg)
 	})

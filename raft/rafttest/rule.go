@@ -13,6 +13,9 @@ var (
 	oneVote          = Rule{"one vote in a term, over crashes too", "paper §5.2, figure 2"}
 	electionQuorum   = Rule{"a quorum of durable votes behind every election", "paper §5.2, thesis §4.3"}
 	follows          = Rule{"who hears from the leader of its term follows it", "paper §5.2"}
+	hearsQuorum      = Rule{"a leader that hears from no quorum gives up", "thesis §6.2"}
+	diskStall        = Rule{"a leader whose disk stands still gives up", "raft.Config, DiskStallTicks"}
+	takeOver         = Rule{"leadership goes to who has the whole log", "thesis §3.10"}
 	onlyForward      = Rule{"terms and commit indexes only grow", "paper §5.1, figure 2"}
 	leaderAppendOnly = Rule{"leader append-only", "paper §5.3"}
 	logMatching      = Rule{"log matching", "paper §5.3"}
