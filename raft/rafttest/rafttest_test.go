@@ -38,10 +38,10 @@ var fixedSeeds = []uint64{
 	12526390343846752605,
 	// A vote that only a later term on the disk makes durable.
 	6781208815926451729,
-	// Votes: a log compared by its length, in the same term; a pre-vote of an older
-	// term that nobody answers; a learner that campaigns; a member that disturbs a
-	// leader; one half of a joint configuration.
-	11121259634958061521, 9548944441472738624, 12847718811672424211, 7316158455828861274,
+	// Votes: a log compared by its length in the same term, or by term and index
+	// apart; a pre-vote of an older term that nobody answers; a learner that
+	// campaigns; a member that disturbs a leader; one half of a joint configuration.
+	11121259634958061521, 286469416771971184, 9548944441472738624, 12847718811672424211, 7316158455828861274,
 	15549461479054694038,
 	// Campaigns in a configuration that a committed change had ended, by a timeout
 	// and by a transfer; elections that do not tell what is committed, or tell it
@@ -54,6 +54,8 @@ var fixedSeeds = []uint64{
 	// that was overtaken; probes and appends that were lost; a window kept open.
 	17477791663140169137, 9808923076671166411, 17148084142081977370, 12523721461337461113,
 	4833926581205880802, 12985276953071715388,
+	// An answer to an earlier leadership of the same leader.
+	1687606460321186022,
 	// A transfer that never ends.
 	14437478343599406687,
 	// What a start forgets; a snapshot of what the log holds already.
