@@ -161,6 +161,10 @@ func (c *Core) handleSnapshot(m Message) {
 	if s == nil {
 		return
 	}
+	if s.Index == math.MaxUint64 {
+		c.fail("snapshot from %d at index %d, after which there is no other", m.From, s.Index)
+		return
+	}
 	if s.Index <= c.log.committed {
 		c.sendDurable(c.reply(m, MsgAppendResp, c.log.committed))
 		return
@@ -170,17 +174,13 @@ func (c *Core) handleSnapshot(m Message) {
 		c.sendDurable(c.reply(m, MsgAppendResp, c.log.committed))
 		return
 	}
-	if s.Index == math.MaxUint64 {
-		c.fail("snapshot from %d at index %d, after which there is no other", m.From, s.Index)
-		return
-	}
+	meta := *s
+	meta.Conf = s.Conf.Clone()
 	if s.Term > c.term {
 		// It was fetched later than it was offered. A log of a later term than
 		// the member's own would let it be elected in a term that had a leader.
 		c.becomeFollower(s.Term, None)
 	}
-	meta := *s
-	meta.Conf = s.Conf.Clone()
 	c.log.restore(&meta)
 	c.confs, c.handouts = nil, nil
 	c.conf = meta.Conf.Clone()

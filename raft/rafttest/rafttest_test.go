@@ -31,10 +31,35 @@ const (
 	storyTail = 3000
 )
 
-// fixedSeeds are schedules that find a bug when its rule is taken out of the
-// core.
+// fixedSeeds are schedules that found a bug, or find one when its rule is taken
+// out of the core.
 var fixedSeeds = []uint64{
-	1, 2, 3,
+	// A snapshot fetched from a later term than it was offered in.
+	12526390343846752605,
+	// A vote that only a later term on the disk makes durable.
+	6781208815926451729,
+	// Votes: a log compared by its length in the same term, or by term and index
+	// apart; a pre-vote of an older term that nobody answers; a learner that
+	// campaigns; a member that disturbs a leader; one half of a joint configuration.
+	11121259634958061521, 286469416771971184, 9548944441472738624, 12847718811672424211, 7316158455828861274,
+	15549461479054694038,
+	// Campaigns in a configuration that a committed change had ended, by a timeout
+	// and by a transfer; elections that do not tell what is committed, or tell it
+	// to logs that do not hold it.
+	14188208158146338857, 17935528189373182470, 13415075490469252460, 13412043756507193509,
+	// Commits by one half of a joint configuration, and a term begun without an
+	// entry of its own.
+	15852911538174043857, 10945868875927473824,
+	// Appends without a check, or refused below the commit index; a rejection
+	// that was overtaken; probes and appends that were lost; a window kept open.
+	17477791663140169137, 9808923076671166411, 17148084142081977370, 12523721461337461113,
+	4833926581205880802, 12985276953071715388,
+	// An answer to an earlier leadership of the same leader.
+	1687606460321186022,
+	// A transfer that never ends.
+	14437478343599406687,
+	// What a start forgets; a snapshot of what the log holds already.
+	9266959513798895718, 7050926007806611603,
 }
 
 // tell runs a schedule and returns its story.
