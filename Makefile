@@ -50,6 +50,31 @@ fmt: $(BIN)/gofumpt ## format all Go files
 demo: build ## grow a cluster from one member to three on this machine, and kill its leader
 	$(BIN)/chainfire demo $(DEMO_FLAGS)
 
+# How long, and how much. Each prints its seeds; a failure prints how to replay it.
+MINUTES ?= 10
+ROUNDS  ?= 50
+
+.PHONY: schedules
+schedules: ## random schedules of bare cores for MINUTES
+	$(GO) test ./raft/rafttest -run 'TestRandomSchedules$$' -v -minutes=$(MINUTES) -timeout 0
+
+.PHONY: differential
+differential: ## the same workload and faults on our core, the reference engine, and mixed clusters
+	$(GO) test ./raft/rafttest -run 'TestDifferential|TestRandomSchedulesOfEngines' -v -plans=3000 -seeds=10000 -timeout 60m
+
+.PHONY: kill-loop
+kill-loop: $(BIN)/etcdctl ## kill -9 of random members of real clusters, ROUNDS times on each engine and on both
+	for engine in chainfire etcd mixed; do \
+		$(GO) test ./test -run 'TestKillLoop$$' -engine=$$engine -rounds=$(ROUNDS) -v -timeout 60m || exit 1; \
+	done
+
+.PHONY: coverage
+coverage: ## statement coverage of raft/ by its scripts, tests and schedules
+	@mkdir -p .cache
+	$(GO) test -coverprofile .cache/raft.cover -coverpkg ./raft,./raft/confchange,./raft/progress,./raft/quorum \
+		./raft ./raft/confchange ./raft/progress ./raft/quorum ./raft/rafttest
+	$(GO) tool cover -func .cache/raft.cover | tail -n 1
+
 .PHONY: bench
 bench: bench-tools ## compare with etcd in a few minutes
 	@mkdir -p $(BENCH_DIR)
