@@ -23,6 +23,7 @@ func (s *Schedule) heal() {
 	for s.release() {
 	}
 	s.doom()
+	s.plan.drift = false // also of members that come now
 	s.note(Event{Kind: EventHeal})
 	for _, m := range s.list {
 		m.rate = nominal
