@@ -25,13 +25,18 @@ type failure struct {
 	mu    sync.Mutex
 	err   error
 	fatal func(error)
+	spawn func(func())
 	log   *slog.Logger
 	// failed is closed with the first error.
 	failed chan struct{}
 }
 
 func newFailure(opts *Options) *failure {
-	return &failure{fatal: opts.Fatal, log: opts.Logger, failed: make(chan struct{})}
+	f := &failure{fatal: opts.Fatal, spawn: opts.Spawn, log: opts.Logger, failed: make(chan struct{})}
+	if f.spawn == nil {
+		f.spawn = func(g func()) { go g() }
+	}
+	return f
 }
 
 // set records an error that the member must not go on after. The callback runs
@@ -46,7 +51,7 @@ func (f *failure) set(err error) error {
 	close(f.failed)
 	f.log.Error("store failed", "err", err)
 	if f.fatal != nil {
-		go f.fatal(err)
+		f.spawn(func() { f.fatal(err) })
 	}
 	return err
 }

@@ -43,6 +43,8 @@ type Options struct {
 	// failed write or sync, or a corrupt file. It is called once at most, on a
 	// goroutine of its own. From then on every call returns that error.
 	Fatal func(error)
+	// Spawn starts that goroutine; nil is a go statement. It must not wait.
+	Spawn func(func())
 	// Flushed is told each time the flushed index has grown, one call at a time,
 	// on a goroutine of the store or of a caller of Flush. It must not block,
 	// nor call the store.

@@ -91,6 +91,9 @@ type Bounds struct {
 	Raft raft.Config
 	// LearnTTL is that of join.KeeperOptions.
 	LearnTTL time.Duration
+	// Opened, if set, is shown the store before it is used. The store stays the
+	// member's, unless its tasks were ended from outside.
+	Opened func(*machine.Machine)
 }
 
 func (o *Options) fill() error {

@@ -39,7 +39,7 @@ func (n *Node) machineOptions() machine.Options {
 	return machine.Options{
 		FS: n.opts.FS, Dir: n.path(storeDir), Logger: n.log,
 		CacheBytes: n.opts.Bounds.StoreCacheBytes, Still: n.opts.Bounds.Still,
-		Fatal: func(err error) { n.fatal("the store failed", err) },
+		Fatal: func(err error) { n.fatal("the store failed", err) }, Spawn: n.sched.Go,
 	}
 }
 
@@ -146,6 +146,9 @@ func (n *Node) open(ctx context.Context) (replica.Config, error) {
 	}
 	if err := n.openStore(ctx, max(state.Floor, state.First-1)); err != nil {
 		return cfg, err
+	}
+	if n.opts.Bounds.Opened != nil {
+		n.opts.Bounds.Opened(n.machine)
 	}
 	if n.machine.Removed(n.id) {
 		return cfg, fmt.Errorf("member %d was removed from the cluster: %w", n.id, errRemoved)
