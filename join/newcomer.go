@@ -190,6 +190,9 @@ func (c *Newcomer) ask(ctx context.Context, doing string, call func(context.Cont
 				"no answer yet (%s); trying for another %v", strings.Join(tried, "; "), (c.opts.Timeout - since).Round(time.Second))})
 		}
 		if !sched.Sleep(ctx, c.opts.Sched, wait, nil) {
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return fmt.Errorf("%s: %w (%s)", doing, ctx.Err(), strings.Join(tried, "; "))
+			}
 			return fmt.Errorf("%s: no member answered within %v (%s); check the addresses given to --join and that a member runs there",
 				doing, c.opts.Timeout, strings.Join(tried, "; "))
 		}

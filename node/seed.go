@@ -221,7 +221,13 @@ func (n *Node) enter(ctx context.Context) error {
 		Seed: raft.SnapshotMeta{Index: j.SeedIndex, Term: j.SeedTerm},
 	})
 	if !n.machine.Conf().Contains(n.id) {
-		if err := c.Learn(ctx); err != nil {
+		ctx, cancel := n.untilStop(ctx)
+		err := c.Learn(ctx)
+		cancel()
+		if err == nil {
+			err = n.Err()
+		}
+		if err != nil {
 			c.Close()
 			return err
 		}
@@ -230,15 +236,21 @@ func (n *Node) enter(ctx context.Context) error {
 	return nil
 }
 
-func (n *Node) reportJoin(c *join.Newcomer) {
-	defer c.Close()
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
+// untilStop is a context that also ends when the node stops.
+func (n *Node) untilStop(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
 	n.tasks.Go(func() {
 		if n.sched.Wait(n.stop, ctx.Done()) == 0 {
 			cancel()
 		}
 	})
+	return ctx, cancel
+}
+
+func (n *Node) reportJoin(c *join.Newcomer) {
+	defer c.Close()
+	ctx, cancel := n.untilStop(context.Background())
+	defer cancel()
 	for ctx.Err() == nil {
 		err := c.Watch(ctx)
 		var refused *join.RefusedError

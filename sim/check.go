@@ -58,7 +58,7 @@ func (c *cluster) heal() {
 	clear(c.net.cut)
 	c.net.loss, c.net.damage = 0, 0
 	for _, h := range c.hosts {
-		h.slow, h.crashIn = 0, 0
+		h.slow, h.crashIn, h.full = 0, 0, false
 		h.disk.Heal()
 		if !h.up() {
 			h.start()
@@ -82,7 +82,7 @@ func (c *cluster) converge() {
 		for !written {
 			h := c.anyHost()
 			c.finals++
-			last = &op{client: 99, kind: opPut, key: "k0", value: fmt.Sprintf("final-%d", c.finals)}
+			last = &op{client: 99, kind: opPut, end: open, key: "k0", value: fmt.Sprintf("final-%d", c.finals)}
 			c.ops = append(c.ops, last)
 			last.call = c.moment()
 			err := c.do(h, last, 3*time.Second)
@@ -210,7 +210,7 @@ func (c *cluster) readAll() {
 			left++
 			c.w.outside.Go(func() {
 				defer func() { left-- }()
-				o := &op{client: 100 + i, kind: opGet, key: fmt.Sprintf("k%d", k)}
+				o := &op{client: 100 + i, end: open, kind: opGet, key: fmt.Sprintf("k%d", k)}
 				o.call = c.moment()
 				err := c.do(h, o, 10*time.Second)
 				o.answer = c.moment()

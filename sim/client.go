@@ -121,7 +121,7 @@ func (c *cluster) startClient(id int) {
 // choose makes the next operation.
 func (cl *client) choose() *op {
 	w := cl.c.w
-	o := &op{client: cl.id, key: fmt.Sprintf("k%d", w.rng.IntN(cl.c.keys))}
+	o := &op{client: cl.id, end: open, key: fmt.Sprintf("k%d", w.rng.IntN(cl.c.keys))}
 	switch n := w.rng.IntN(100); {
 	case n < 30:
 		o.kind = opGet

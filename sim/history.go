@@ -124,13 +124,15 @@ func (wt *watcher) take(e *chainfire.Event) {
 func (c *cluster) account() {
 	byValue := map[string]*op{}
 	deletes := map[int64]*op{}
-	loose := map[string]int{} // deletes without an answer, by key
+	// Deletes without an answer, by key, in the order of the calls: which of them
+	// made a change does not show, and the one that began first fits best.
+	loose := map[string][]*op{}
 	for _, o := range c.ops {
 		switch {
 		case o.kind == opPut || o.kind == opSwap:
 			byValue[o.value] = o
 		case o.kind == opDelete && o.end == open:
-			loose[o.key]++
+			loose[o.key] = append(loose[o.key], o)
 		case o.kind == opDelete && o.wrote:
 			deletes[o.revision] = o
 		}
@@ -140,8 +142,10 @@ func (c *cluster) account() {
 			switch o := deletes[h.revision]; {
 			case o != nil && o.key == h.key:
 				o.found = true
-			case loose[h.key] > 0:
-				loose[h.key]--
+			case len(loose[h.key]) > 0:
+				o := loose[h.key][0]
+				loose[h.key] = loose[h.key][1:]
+				o.found, o.revision = true, h.revision
 			default:
 				c.w.violate("revision %d deletes %s, which no client asked for", h.revision, h.key)
 			}
@@ -189,8 +193,7 @@ func follow(s register, o *op) (bool, register) {
 	case o.end == answered:
 		return o.seen == s.keyState && (o.kind != opSwap || s.mod != o.expect) && (o.kind != opDelete || s.mod == 0), s
 	case o.kind == opDelete:
-		// Nothing tells whether it happened: where it is put, it did.
-		return true, register{changed: s.changed}
+		return o.revision > s.changed && s.mod != 0, register{changed: o.revision}
 	}
 	return o.revision > s.changed && (o.kind != opSwap || s.mod == o.expect), after()
 }
@@ -209,7 +212,7 @@ func (c *cluster) linearizable() {
 	for _, o := range c.ops {
 		end := o.answer
 		if o.end != answered {
-			if o.end == refused || o.kind == opGet || o.kind != opDelete && !o.found {
+			if !o.found {
 				continue // it tells nothing, or it never happened
 			}
 			end = math.MaxInt64

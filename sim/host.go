@@ -61,6 +61,8 @@ type host struct {
 	why     error
 	// rotten says that its disk was damaged in a way that it may not survive.
 	rotten bool
+	// full says that there is no space on the disk for now.
+	full bool
 	// slow is added to every sync.
 	slow time.Duration
 	// crashIn counts the operations on its disk until it loses power; 0 is off.
@@ -133,7 +135,9 @@ func (h *host) ended(p *proc, err error) {
 	}
 	h.say("ends: %v", err)
 	h.why = err
+	image := h.disk.Crash(disk.CrashOptions{Names: disk.NamesAll, Tear: disk.TearKeepAll})
 	h.finish(false)
+	h.replace(image)
 }
 
 // finish clears away what is left of a life. The disk stays as it is.
@@ -150,6 +154,15 @@ func (h *host) finish(quietly bool) {
 	if at != nil {
 		h.net.hangUp(h, quietly)
 		h.net.drop(at, quietly)
+	}
+}
+
+// replace gives the host the disk as its process left it.
+func (h *host) replace(image *disk.FaultFS) {
+	h.disk.Heal()
+	h.disk = image
+	if h.full {
+		h.disk.LimitSpace(0)
 	}
 }
 
@@ -174,7 +187,7 @@ func (h *host) kill() {
 	image := h.disk.Crash(disk.CrashOptions{Names: disk.NamesAll, Tear: disk.TearKeepAll})
 	h.life.void = true
 	h.finish(false)
-	h.disk = image
+	h.replace(image)
 }
 
 // powerCut ends the process and loses what was not synced, as far as the seed
@@ -199,7 +212,7 @@ func (h *host) crashImage() *disk.FaultFS {
 func (h *host) crash(image *disk.FaultFS) {
 	h.life.void = true
 	h.finish(true)
-	h.disk = image
+	h.replace(image)
 	h.dark = true
 }
 

@@ -128,11 +128,27 @@ func (s *streams) SetPeer(id uint64, addrs []string, incarnation uint64) {
 	s.connectIn(l, connectDelay)
 }
 
-// RemovePeer implements node.Streams.
+// RemovePeer implements node.Streams. Both directions end.
 func (s *streams) RemovePeer(id uint64) {
-	if l := s.peers[id]; l != nil {
-		l.gone = true
-		delete(s.peers, id)
+	l := s.peers[id]
+	if l == nil {
+		return
+	}
+	l.gone = true
+	delete(s.peers, id)
+	if s.p.void {
+		return
+	}
+	other := s.net.hosts[l.addr]
+	if other == nil || other.port == nil || other.port.streams == nil || other.port.streams.o.LocalID != id {
+		return
+	}
+	if in := other.port.streams.peers[s.o.LocalID]; in != nil && in.connected && in.life == s.p {
+		d := streamIdle
+		if s.net.open(s.host.name, other.name) {
+			d = s.net.delay()
+		}
+		other.port.streams.breakIn(in, d, errors.New("closed by the peer"))
 	}
 }
 

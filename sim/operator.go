@@ -184,7 +184,12 @@ func (c *cluster) tend(h *host) {
 			c.w.violate("%s stops as one that was removed, which nobody asked for: %v", h.name, why)
 		}
 		c.retire(h)
-	case damaged(why):
+	case strings.Contains(text, "no place in the cluster any more"):
+		// It came too late; the person starts over on another disk.
+		c.retire(h)
+	case h.full && c.w.chance(0.9):
+		h.why = why // once there is space
+	case damaged(why) && (len(h.via) == 0 || c.established(h)):
 		c.refusedStart(h, why)
 	case len(h.via) > 0 && !c.established(h) && (strings.Contains(text, "join") || strings.Contains(text, "learn") || strings.Contains(text, "seed")):
 		// The person who started it gives up, or tries again.
@@ -204,7 +209,7 @@ func damaged(err error) bool {
 	if errors.Is(err, chainfire.ErrCorrupt) || errors.Is(err, node.ErrStoreDamaged) {
 		return true
 	}
-	for _, s := range []string{"is damaged", "corrupt", "restore the", "invalid character", "it is not clear which member"} {
+	for _, s := range []string{"is damaged", "restore the", "invalid character", "it is not clear which member"} {
 		if strings.Contains(err.Error(), s) {
 			return true
 		}
@@ -223,7 +228,7 @@ func (c *cluster) refusedStart(h *host, why error) {
 		c.w.after(c.w.between(100*time.Millisecond, time.Second), h.start)
 		return
 	}
-	if c.surgery {
+	if c.surgery || c.furthest() == nil {
 		h.why = why // later
 		return
 	}

@@ -219,9 +219,11 @@ func (c *cluster) fillDisk() {
 	}
 	room := c.w.rng.Int64N(20_000)
 	h.say("has %d bytes left on its disk", room)
+	h.full = true
 	h.disk.LimitSpace(room)
 	c.w.after(c.w.between(300*time.Millisecond, 3*time.Second), func() {
 		h.say("has space again")
+		h.full = false
 		h.disk.Heal()
 	})
 }
