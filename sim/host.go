@@ -138,6 +138,9 @@ func (h *host) ended(p *proc, err error) {
 	image := h.disk.Crash(disk.CrashOptions{Names: disk.NamesAll, Tear: disk.TearKeepAll})
 	h.finish(false)
 	h.replace(image)
+	if err == nil {
+		h.w.after(h.w.between(0, time.Second), h.start)
+	}
 }
 
 // finish clears away what is left of a life. The disk stays as it is.

@@ -10,6 +10,7 @@ import (
 	"chainfire"
 	"chainfire/internal/disk"
 	"chainfire/node"
+	"chainfire/wal"
 )
 
 type ctxt = context.Context
@@ -206,7 +207,8 @@ func (c *cluster) tend(h *host) {
 
 // damaged reports whether a start was refused over damage that does not pass.
 func damaged(err error) bool {
-	if errors.Is(err, chainfire.ErrCorrupt) || errors.Is(err, node.ErrStoreDamaged) {
+	var log *wal.CorruptError
+	if errors.Is(err, chainfire.ErrCorrupt) || errors.Is(err, node.ErrStoreDamaged) || errors.As(err, &log) {
 		return true
 	}
 	for _, s := range []string{"is damaged", "restore the", "invalid character", "it is not clear which member"} {

@@ -133,6 +133,7 @@ func makeImages(members int) ([]*disk.FaultFS, error) {
 	}
 	for _, h := range c.hosts {
 		h.stop()
+		h.retired = true
 	}
 	c.w.run(c.w.now + 20*time.Second)
 	var out []*disk.FaultFS

@@ -38,7 +38,7 @@ node:                 root api/... raft raft/confchange raft/quorum raft/progres
 
 etcdapi:              root internal/sniff
 client:               root api/...
-sim:                  root api/... raft machine mvcc snapshot replica transport join node internal/disk internal/sched internal/invariant
+sim:                  root api/... raft wal mvcc machine snapshot replica transport join node internal/disk internal/sched internal/invariant
 cmd/chainfire:        all
 test:                 all
 `
