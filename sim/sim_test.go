@@ -20,6 +20,7 @@ var (
 	base     = flag.Uint64("base", 0, "the first seed; 0 takes one from the clock")
 	minutes  = flag.Int("minutes", 0, "run seeds for so long")
 	messages = flag.Bool("messages", false, "with -seed: tell of every message")
+	stopAt   = flag.Bool("stop", false, "stop at the first seed that fails")
 	workers  = flag.Int("workers", 0, "seeds at the same time; 0 is one for each processor")
 )
 
@@ -94,6 +95,9 @@ func (c *campaign) run() {
 
 func (c *campaign) work() {
 	for {
+		if *stopAt && c.failed() {
+			return
+		}
 		i := c.next.Add(1) - 1
 		if c.limit > 0 && i >= int64(c.limit) || !c.until.IsZero() && time.Now().After(c.until) {
 			return
@@ -107,6 +111,12 @@ func (c *campaign) work() {
 		}
 		c.add(res)
 	}
+}
+
+func (c *campaign) failed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.bad > 0
 }
 
 func (c *campaign) add(res sim.Result) {
