@@ -34,19 +34,23 @@ type Options struct {
 	FS     FS
 	Dir    string
 	Logger *slog.Logger
-	// Fatal is told the first error that the member must not go on after.
+	// Fatal is told the first error that the member must not go on after, on a
+	// goroutine that Spawn starts.
 	Fatal func(error)
+	Spawn func(func())
 	// Flushed is told each time FlushedIndex has grown.
 	Flushed func(index uint64)
 	// Floor is the applied index that Open must find.
 	Floor                                uint64
 	CacheBytes, MemTableBytes, RingBytes int64
+	// Still leaves out all work in the background.
+	Still bool
 }
 
 func (o Options) store() mvcc.Options {
 	return mvcc.Options{
-		FS: o.FS, Dir: o.Dir, Logger: o.Logger, Fatal: o.Fatal, Flushed: o.Flushed, Floor: o.Floor,
-		CacheBytes: o.CacheBytes, MemTableBytes: o.MemTableBytes, RingBytes: o.RingBytes,
+		FS: o.FS, Dir: o.Dir, Logger: o.Logger, Fatal: o.Fatal, Spawn: o.Spawn, Flushed: o.Flushed, Floor: o.Floor,
+		CacheBytes: o.CacheBytes, MemTableBytes: o.MemTableBytes, RingBytes: o.RingBytes, Still: o.Still,
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -25,13 +26,18 @@ type failure struct {
 	mu    sync.Mutex
 	err   error
 	fatal func(error)
+	spawn func(func())
 	log   *slog.Logger
 	// failed is closed with the first error.
 	failed chan struct{}
 }
 
 func newFailure(opts *Options) *failure {
-	return &failure{fatal: opts.Fatal, log: opts.Logger, failed: make(chan struct{})}
+	f := &failure{fatal: opts.Fatal, spawn: opts.Spawn, log: opts.Logger, failed: make(chan struct{})}
+	if f.spawn == nil {
+		f.spawn = func(g func()) { go g() }
+	}
+	return f
 }
 
 // set records an error that the member must not go on after. The callback runs
@@ -46,7 +52,7 @@ func (f *failure) set(err error) error {
 	close(f.failed)
 	f.log.Error("store failed", "err", err)
 	if f.fatal != nil {
-		go f.fatal(err)
+		f.spawn(func() { f.fatal(err) })
 	}
 	return err
 }
@@ -129,9 +135,11 @@ func engineOptions(opts *Options, fail *failure, cache *pebble.Cache) *pebble.Op
 		MemTableSize:                uint64(opts.MemTableBytes),
 		MemTableStopWritesThreshold: memTables,
 		L0CompactionThreshold:       2,
-		L0StopWritesThreshold:       32,
+		L0StopWritesThreshold:       stopWrites(opts),
 		LBaseMaxBytes:               64 << 20,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
+		DisableAutomaticCompactions: opts.Still,
+		DisableTableStats:           opts.Still,
 	}
 	for i := range o.Levels {
 		o.Levels[i].BlockSize = 8 << 10
@@ -143,6 +151,15 @@ func engineOptions(opts *Options, fail *failure, cache *pebble.Cache) *pebble.Op
 		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.FastestCompression }
 	}
 	return o
+}
+
+// stopWrites is how many files of flushes hold writes up until they are
+// compacted.
+func stopWrites(opts *Options) int {
+	if opts.Still {
+		return math.MaxInt32
+	}
+	return 32
 }
 
 // engineMode is what an engine is opened for.
@@ -163,13 +180,25 @@ func openEngine(opts *Options, fail *failure, cache *pebble.Cache, dir string, m
 		flushes: make(chan struct{}, 1),
 		stop:    make(chan struct{}),
 	}
+	broken := make(chan error, 1)
+	var left atomic.Bool
 	o := engineOptions(opts, fail, cache)
 	o.ErrorIfExists = mode == engineCreate
 	o.ErrorIfNotExists = mode != engineCreate
 	o.ReadOnly = mode == engineLook
 	o.EventListener = &pebble.EventListener{
 		BackgroundError: func(err error) {
-			_ = fail.set(fmt.Errorf("storage engine: background work in %s: %w", dir, err)) // kept as the first error
+			first := fail.set(fmt.Errorf("storage engine: background work in %s: %w", dir, err))
+			if pebble.IsCorruptionError(err) {
+				return // this it does not try again
+			}
+			select {
+			case broken <- first:
+			default: // told already
+			}
+			if left.Load() {
+				select {} // it would try for ever
+			}
 		},
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
 			_ = fail.set(fmt.Errorf("%w: %s: %w", errCorruptRow, info.Path, info.Details)) // kept as the first error
@@ -181,12 +210,41 @@ func openEngine(opts *Options, fail *failure, cache *pebble.Cache, dir string, m
 			}
 		},
 	}
-	db, err := openPebble(dir, o)
+	db, err := openOrLeave(dir, o, broken, &left)
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", dir, err)
 	}
 	e.db = db
 	return e, nil
+}
+
+// openOrLeave opens Pebble, unless work of the opening itself fails, as on a full
+// disk: Pebble tries that again without end. It is left behind then.
+func openOrLeave(dir string, o *pebble.Options, broken <-chan error, left *atomic.Bool) (*pebble.DB, error) {
+	type result struct {
+		db  *pebble.DB
+		err error
+	}
+	opened := make(chan result)
+	gone := make(chan struct{})
+	go func() {
+		db, err := openPebble(dir, o)
+		select {
+		case opened <- result{db, err}:
+		case <-gone:
+			if err == nil {
+				_ = db.Close() // nobody waits for it any more
+			}
+		}
+	}()
+	select {
+	case r := <-opened:
+		return r.db, r.err
+	case err := <-broken:
+		left.Store(true)
+		close(gone)
+		return nil, err
+	}
 }
 
 // openPebble opens Pebble, turning a panic over a damaged file into an error.

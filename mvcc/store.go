@@ -43,6 +43,8 @@ type Options struct {
 	// failed write or sync, or a corrupt file. It is called once at most, on a
 	// goroutine of its own. From then on every call returns that error.
 	Fatal func(error)
+	// Spawn starts that goroutine; nil is a go statement. It must not wait.
+	Spawn func(func())
 	// Flushed is told each time the flushed index has grown, one call at a time,
 	// on a goroutine of the store or of a caller of Flush. It must not block,
 	// nor call the store.
@@ -57,6 +59,10 @@ type Options struct {
 	MemTableBytes int64
 	// RingBytes bounds the recent events kept in memory for watches.
 	RingBytes int64
+	// Still leaves out all work in the background, for simulation: the engine
+	// flushes only for Flush, Checkpoint and Close, and compacts nothing by
+	// itself; superseded versions go in the call that compacts.
+	Still bool
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -210,8 +216,10 @@ func Open(opts Options) (*Store, error) {
 	}
 	s.hub = newHub(s, s.state)
 	s.watchFlushes(s.eng)
-	s.background.Add(1)
-	go s.compactor()
+	if !opts.Still {
+		s.background.Add(1)
+		go s.compactor()
+	}
 	s.wakeCompactor()
 	return s, nil
 }

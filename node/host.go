@@ -34,6 +34,17 @@ func (h host) Peer(id uint64) (api.PeerClient, error) {
 		}
 		return h.n.peerClient(m.PeerURLs)
 	}
+	// A leader that came in while this member was away, too far behind to know:
+	// it said itself where it is (admit).
+	for _, p := range h.n.streams.Peers() {
+		if p.ID == id && p.Addr != "" {
+			conn, err := h.n.conns.get(p.Addr)
+			if err != nil {
+				return nil, err
+			}
+			return api.NewPeerClient(conn), nil
+		}
+	}
 	return nil, fmt.Errorf("member %d: %w", id, chainfire.ErrMemberNotFound)
 }
 

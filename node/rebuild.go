@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io/fs"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"chainfire"
+	"chainfire/internal/sched"
 	"chainfire/machine"
 )
 
@@ -31,10 +33,14 @@ func (n *Node) openStore(ctx context.Context, floor uint64) error {
 	}
 	var err error
 	if found.Reason != "" && len(peers) > 0 {
-		err = fmt.Errorf("%w: %s: %s", ErrStoreDamaged, n.path(storeDir), found.Reason)
+		err = errors.New(found.Reason)
 	} else if err = n.openWhole(floor); err == nil {
 		return nil
 	}
+	if obstructed(err) {
+		return fmt.Errorf("open the store: %w", err)
+	}
+	err = fmt.Errorf("%w: %s: %w", ErrStoreDamaged, n.path(storeDir), err)
 	if perr != nil {
 		return errors.Join(err, perr)
 	}
@@ -73,7 +79,21 @@ func (n *Node) openWhole(floor uint64) error {
 		}
 		err = errors.Join(err, m.Close())
 	}
-	return fmt.Errorf("%w: %s: %w", ErrStoreDamaged, n.path(storeDir), err)
+	return err
+}
+
+// obstructed reports whether an error says nothing against what is stored: the
+// same start succeeds once there is space, or permission.
+func obstructed(err error) bool {
+	for _, e := range []error{
+		syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EACCES, syscall.EPERM,
+		syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // damage is what a running member found wrong with its store. Rot inside a file
@@ -103,7 +123,7 @@ func (n *Node) rebuild(ctx context.Context, peers []peerAddress, floor uint64) e
 	if err := n.wipe(seedDir); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, rebuildTimeout)
+	ctx, cancel := sched.WithTimeout(ctx, n.sched, rebuildTimeout, nil)
 	defer cancel()
 	var err error
 	for ctx.Err() == nil {

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -46,7 +47,17 @@ type recovery struct {
 	// own base is, until the end, where its oldest segment begins.
 	released Position
 	torn     *TornTail
-	scratch  []raft.Entry
+	// open are the last records, of which none that follows says that they are
+	// durable.
+	open    []openRecord
+	scratch []raft.Entry
+}
+
+// openRecord is a valid record that may not be durable.
+type openRecord struct {
+	body  []byte
+	off   int64
+	chain uint32
 }
 
 func (r *recovery) run() error {
@@ -181,7 +192,12 @@ func (r *recovery) replay(s *segment, next *segmentHeader, keep bool) error {
 		if err != nil {
 			return err
 		}
-		if err := r.admit(s, p, off, chain, keep); err != nil {
+		if next != nil {
+			err = r.admit(s, p, off, chain, keep)
+		} else {
+			err = r.hold(s, openRecord{p, off, chain}, sc.durable, keep)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -189,19 +205,112 @@ func (r *recovery) replay(s *segment, next *segmentHeader, keep bool) error {
 	if next != nil {
 		return r.joins(s, next)
 	}
+	if len(r.open) > 0 {
+		s.end, l.chain = r.open[0].off, r.open[0].chain
+	}
 	return nil
+}
+
+// hold keeps a record of the last segment back, and takes over those that are
+// durable.
+func (r *recovery) hold(s *segment, rec openRecord, durable uint64, keep bool) error {
+	for len(r.open) > 0 && r.l.seq+1 <= durable {
+		o := r.open[0]
+		r.open = r.open[1:]
+		if err := r.admit(s, o.body, o.off, o.chain, keep); err != nil {
+			return err
+		}
+	}
+	if !keep {
+		rec.body = bytes.Clone(rec.body)
+	}
+	r.open = append(r.open, rec)
+	return nil
+}
+
+// rescued is what the open records say, as one.
+func (r *recovery) rescued() (body, error) {
+	var out body
+	for _, o := range r.open {
+		b, err := decodeBody(o.body, nil)
+		if err != nil {
+			return out, &CorruptError{File: r.l.cur.path, Offset: o.off, Reason: err.Error()}
+		}
+		if b.hs != nil {
+			out.hs = b.hs
+		}
+		if b.hasFloor {
+			out.hasFloor, out.floor = true, b.floor
+		}
+		switch {
+		case len(b.entries) == 0:
+		case len(out.entries) == 0 || b.entries[0].Index <= out.entries[0].Index:
+			out.entries, out.prevTerm = b.entries, b.prevTerm
+		default:
+			n := min(b.entries[0].Index-out.entries[0].Index, uint64(len(out.entries)))
+			out.entries = append(out.entries[:n:n], b.entries...)
+		}
+	}
+	return out, nil
+}
+
+// rescue writes the open records anew, into a new segment. Perhaps they are
+// seen in memory only: a disk that failed a sync shows, until the power goes,
+// what it never wrote, and no sync will write it any more.
+func (r *recovery) rescue() error {
+	l := r.l
+	rec, err := r.rescued()
+	if err != nil {
+		return err
+	}
+	if rec.seal() {
+		if r.torn != nil {
+			return l.roll(nil)
+		}
+		return nil // what comes next is written over the seal
+	}
+	h := segmentHeader{
+		id: l.cur.id + 1, prevEnd: l.cur.end, prevChain: l.chain,
+		base: l.base, last: Position{l.last, l.terms.term(l.last)}, hs: l.hs, floor: l.floor,
+	}
+	if len(rec.entries) > 0 && rec.entries[0].Index <= h.base.Index {
+		h.base = Position{rec.entries[0].Index - 1, rec.prevTerm}
+	}
+	s, err := l.openSegment(h, &rec)
+	if err != nil {
+		return l.poison(err)
+	}
+	l.segments = append(l.segments, s)
+	s.end += recordHeaderBytes + rec.size()
+	return r.join(s, &rec, segmentHeaderBytes, s.seed, true)
 }
 
 // admit takes over one record.
 func (r *recovery) admit(s *segment, p []byte, off int64, chain uint32, keep bool) error {
-	l := r.l
-	fail := func(reason string) error { return &CorruptError{File: s.path, Offset: off, Reason: reason} }
 	b, err := decodeBody(p, r.scratch[:0])
 	if err != nil {
-		return fail(err.Error())
+		return &CorruptError{File: s.path, Offset: off, Reason: err.Error()}
 	}
 	if len(b.entries) > 0 {
 		r.scratch = b.entries
+	}
+	if err := r.join(s, &b, off, chain, keep); err != nil {
+		return err
+	}
+	if keep {
+		// The cache copied the entries, not their data.
+		clear(r.scratch)
+	}
+	r.l.seq++
+	s.records, s.sealed = s.records+1, b.seal()
+	return nil
+}
+
+// join adds what a record says to the log.
+func (r *recovery) join(s *segment, b *body, off int64, chain uint32, keep bool) error {
+	l := r.l
+	fail := func(reason string) error { return &CorruptError{File: s.path, Offset: off, Reason: reason} }
+	if len(b.entries) > 0 {
 		prev := Position{b.entries[0].Index - 1, b.prevTerm}
 		switch {
 		case prev.Index > l.last || prev.Index < r.released.Index:
@@ -215,13 +324,7 @@ func (r *recovery) admit(s *segment, p []byte, off int64, chain uint32, keep boo
 				prev.Index, l.terms.term(prev.Index), prev.Term))
 		}
 	}
-	l.admit(s, &b, off, chain, keep)
-	if keep {
-		// The cache copied the entries, not their data.
-		clear(r.scratch)
-	}
-	l.seq++
-	s.records, s.sealed = s.records+1, b.seal()
+	l.admit(s, b, off, chain, keep)
 	return nil
 }
 
@@ -238,7 +341,7 @@ func (r *recovery) joins(s *segment, next *segmentHeader) error {
 // tail decides what a record means that is bad in the last segment: io.EOF if
 // nothing valid can follow, the error if it was durable once.
 func (r *recovery) tail(s *segment, sc *scanner, bad *CorruptError) error {
-	seq := r.l.seq + 1
+	seq := sc.seq
 	found, err := s.search(sc.off, s.end, seq)
 	if err != nil {
 		return err
@@ -270,7 +373,6 @@ func (r *recovery) adopt(rest []string) error {
 	if err := old.Close(); err != nil {
 		return fmt.Errorf("close segment %s: %w", last.path, err)
 	}
-	// A process that was killed may have left records in the page cache only.
 	l.syncs.Add(1)
 	if err := file.Sync(); err != nil {
 		return fmt.Errorf("sync segment %s: %w", last.path, err)
@@ -282,10 +384,9 @@ func (r *recovery) adopt(rest []string) error {
 		return err
 	}
 	l.cur, l.durable = last, l.seq
-	if r.torn == nil {
-		return nil
+	if r.torn != nil {
+		l.opts.Logger.Warn("unfinished write at the end of the log is cut off",
+			"file", r.torn.File, "offset", r.torn.Offset, "bytes", r.torn.Bytes)
 	}
-	l.opts.Logger.Warn("unfinished write at the end of the log is cut off",
-		"file", r.torn.File, "offset", r.torn.Offset, "bytes", r.torn.Bytes)
-	return l.roll(nil)
+	return r.rescue()
 }

@@ -23,7 +23,9 @@ type scanner struct {
 	chain      uint32
 	// seq is the sequence that the next record must have; 0 is any.
 	seq uint64
-	buf []byte
+	// durable is the highest sequence that a record read said to be durable.
+	durable uint64
+	buf     []byte
 }
 
 func newScanner(s *segment, off, limit int64, chain uint32) *scanner {
@@ -69,6 +71,7 @@ func (c *scanner) next(fresh bool) ([]byte, error) {
 		return nil, c.bad("record fails its checksum")
 	}
 	c.chain, c.seq = chain, h.seq+1
+	c.durable = max(c.durable, h.durable)
 	c.off += recordHeaderBytes + int64(h.length)
 	return p, nil
 }
