@@ -20,11 +20,11 @@ type FS = vfs.FS
 // File is an open file or directory of an FS.
 type File = vfs.File
 
-// WriteCategory and OpenOption are parts of the interface of an FS.
-type (
-	WriteCategory = vfs.DiskWriteCategory
-	OpenOption    = vfs.OpenOption
-)
+// WriteCategory says what a file is written for.
+type WriteCategory = vfs.DiskWriteCategory
+
+// OpenOption is a hint for opening a file.
+type OpenOption = vfs.OpenOption
 
 // Category is given to every file opened for writing; the real file system
 // ignores it.
