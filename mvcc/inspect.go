@@ -46,7 +46,7 @@ type Fault struct {
 type InspectedFile struct {
 	Path  string
 	Bytes int64
-	// Kind is pointer, manifest, table, marker, options, lock or other.
+	// Kind is pointer, manifest, table, marker, options, log, lock or other.
 	Kind string
 	// Live is set for a file that the store consists of. Others are left-overs,
 	// which are not read and which the next start removes.
@@ -131,6 +131,9 @@ type inspector struct {
 	out *Inspection
 	// holes are the stretches of rows that cannot be read.
 	holes []hole
+	// cut is the end of the manifest, if that does not check. What it is shows
+	// when the store is read without it.
+	cut *Fault
 	rowState
 }
 
@@ -168,10 +171,28 @@ func (n *inspector) run() error {
 	}
 	if db == nil {
 		// Which tables count, only the engine could tell.
-		return n.checkTables(nil)
+		err = n.checkTables(nil)
+	} else {
+		n.out.Opened = true
+		err = errors.Join(n.read(db), db.Close())
 	}
-	n.out.Opened = true
-	return errors.Join(n.read(db), db.Close())
+	if err != nil {
+		return err
+	}
+	return n.tellCut()
+}
+
+// tellCut tells of the end of the manifest. A write that a crash cut short leaves
+// a store that is whole without it; a record that was whole once is missed.
+func (n *inspector) tellCut() error {
+	if n.cut == nil {
+		return nil
+	}
+	if !n.out.Opened || !n.out.HasState || n.out.State.Applied < n.o.Floor {
+		n.cut.Kind = FaultRotten
+		n.cut.Reason = "the last record is cut short or fails its checksum, and the store is not whole without it"
+	}
+	return n.tell(*n.cut)
 }
 
 // read checks the tables of an open engine and then reads its rows.
@@ -313,6 +334,8 @@ func (n *inspector) list() error {
 			kind = "table"
 		case name == lockName:
 			kind = "lock"
+		case path.Ext(name) == ".log":
+			kind = "log" // the engine makes one, and writes nothing to it
 		}
 		if err := n.addFile(n.o.FS.PathJoin(n.out.Dir, name), kind, kind != "table" && kind != "manifest" && kind != "other"); err != nil {
 			return err
@@ -355,6 +378,9 @@ func (n *inspector) manifest() (err error) {
 		fault.Kind = FaultRotten
 		fault.Reason = "record fails its checksum; what follows is the store as of the records before it"
 	case bad < 0:
+		return nil
+	default:
+		n.cut = &fault
 		return nil
 	}
 	return n.tell(fault)

@@ -310,6 +310,23 @@ func TestInspectionFindsAStoreThatIsBehind(t *testing.T) {
 			t.Errorf("floor %d: %+v, %v", floor, s.faults, err)
 		}
 	}
+	// Without the last record of the manifest, the store is what it was before.
+	manifest := manifestOf(t, fs)
+	last := lastRecord(t, fs, manifest)
+	b, err := disk.ReadFile(fs, manifest, 1<<20)
+	must0(t, err)
+	must0(t, disk.WriteFileAtomic(fs, manifest, b[:last+9]))
+	for floor, want := range map[uint64][]FaultKind{0: {FaultTorn}, applied: {FaultBehind, FaultRotten}} {
+		s, err := inspectStore(t, fs, "data", floor)
+		must0(t, err)
+		var kinds []FaultKind
+		for _, f := range s.faults {
+			kinds = append(kinds, f.Kind)
+		}
+		if end := s.faults[len(s.faults)-1]; !slices.Equal(kinds, want) || end.File != manifest || end.Offset != last || end.Bytes != 9 {
+			t.Errorf("without the last record, floor %d: %+v", floor, s.faults)
+		}
+	}
 }
 
 func TestInspectionOfRowsThatWereNotWrittenSo(t *testing.T) {

@@ -13,8 +13,10 @@ type DataDir struct {
 	// Cluster, Member and Name are those of member.json; Member is 0 without it.
 	Cluster, Member uint64
 	Name            string
-	// Identity says what is wrong with member.json, nil if nothing is.
-	Identity error
+	// Identity says what is wrong with member.json, which is IdentityFile, nil if
+	// nothing is. A member does not start without it.
+	Identity     error
+	IdentityFile string
 	// Peers is whether another member is known that a damaged store can be
 	// rebuilt from; the member does that by itself at its next start.
 	Peers bool
@@ -58,6 +60,7 @@ func LookAt(fsys disk.FS, dir string) (d DataDir, found bool, err error) {
 		return DataDir{}, false, nil
 	}
 	id, _, err := loadIdentity(fsys, dir)
+	d.IdentityFile = fsys.PathJoin(dir, identityFile)
 	d.Cluster, d.Member, d.Name, d.Identity = id.Cluster, id.Member, id.Name, err
 	var peers []peerAddress
 	if _, err := readSealed(fsys, fsys.PathJoin(dir, peersFile), &peers); err == nil {

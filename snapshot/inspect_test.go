@@ -78,6 +78,10 @@ func TestInspectionNamesEveryDamage(t *testing.T) {
 			t.Helper()
 			put(t, f, "d/"+table, state()[table][:BlockSize])
 		}, table, FileRotten, []BadBytes{{BlockSize, 3*BlockSize + 17, early}}, 1},
+		"short inside a block": {func(t *testing.T, f *disk.FaultFS) {
+			t.Helper()
+			put(t, f, "d/"+table, state()[table][:BlockSize+9])
+		}, table, FileRotten, []BadBytes{{BlockSize, 3*BlockSize + 17, early}}, 1},
 		"long": {func(t *testing.T, f *disk.FaultFS) {
 			t.Helper()
 			put(t, f, "d/"+table, append(state()[table], "more"...))
