@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -309,6 +310,20 @@ func (s *streamTable) flush() error {
 	}
 	err := s.a.printTable(append([][]string{s.head}, s.rows...))
 	s.rows = s.rows[:0]
+	return err
+}
+
+// buffered gives a command that prints many lines an output that is written in
+// large pieces.
+func (a *app) buffered(do func() error) error {
+	out := a.out
+	w := bufio.NewWriterSize(out, 1<<16)
+	a.out = w
+	defer func() { a.out = out }()
+	err := do()
+	if ferr := w.Flush(); ferr != nil {
+		return errors.Join(err, fmt.Errorf("write the answer: %w", ferr))
+	}
 	return err
 }
 

@@ -409,3 +409,15 @@ func TestDebugRefusesWhatItCannotRead(t *testing.T) {
 		}
 	}
 }
+
+func TestDebugEndsWhenItIsInterrupted(t *testing.T) {
+	dir := debugDir(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, args := range [][]string{{"wal", dir}, {"store", dir}, {"snapshot", filepath.Join(dir, "saved")}, {"snapshot", filepath.Join(dir, "saved.tar")}} {
+		code, out, errOut := runCommandIn(ctx, nil, strings.NewReader(""), append([]string{"debug"}, args...)...)
+		if code != 1 || !strings.Contains(errOut, "interrupted") {
+			t.Errorf("%v: exit code %d, %q, %q", args, code, out, errOut)
+		}
+	}
+}

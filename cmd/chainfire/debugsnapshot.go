@@ -31,7 +31,9 @@ there of it is checked. 'chainfire debug store' reads the rows of a folder.
 
 With -w json: a line for each fault and file, and a summary for each snapshot.`,
 		Args: needArgs(1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error { return d.run(cmd.Context(), args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.buffered(func() error { return d.run(cmd.Context(), args[0]) })
+		},
 	}
 }
 

@@ -35,7 +35,9 @@ log knows to have been durable in it is damaged, too.
 With -w json: a line for each fault and file, and a summary at the end; with --rows
 a line for each row before that, decoded.`,
 		Args: needArgs(1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error { return d.run(cmd.Context(), args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.buffered(func() error { return d.run(cmd.Context(), args[0]) })
+		},
 	}
 	cmd.Flags().BoolVar(&d.rows, "rows", false, "print every row, decoded; with -w json only")
 	return cmd

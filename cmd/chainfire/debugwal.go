@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -41,7 +42,7 @@ the end. Entries have every field; keys and values that are not UTF-8 are in bas
 		Args: needArgs(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			d.limited = cmd.Flags().Changed("limit")
-			return d.run(args[0])
+			return a.buffered(func() error { return d.run(cmd.Context(), args[0]) })
 		},
 	}
 	f := cmd.Flags()
@@ -60,6 +61,9 @@ type debugWAL struct {
 	limited         bool
 	keys, records   bool
 
+	// interrupted is the error that ends the command when its user does.
+	interrupted func() error
+
 	target   *debugTarget
 	log      wal.InspectOptions
 	report   *debugReport
@@ -76,7 +80,8 @@ type debugWAL struct {
 	dropped int
 }
 
-func (d *debugWAL) run(path string) (err error) {
+func (d *debugWAL) run(ctx context.Context, path string) (err error) {
+	d.interrupted = func() error { return context.Cause(ctx) }
 	if d.to > 0 && d.to < d.from {
 		return fmt.Errorf("--to %d is before --from %d", d.to, d.from)
 	}
@@ -119,6 +124,7 @@ func (d *debugWAL) check(path string) error {
 		d.segments = append(d.segments, *s)
 		return nil
 	}
+	o.Record = func(*wal.InspectedRecord) error { return d.interrupted() }
 	var err error
 	d.found, err = wal.Inspect(o)
 	switch {
@@ -174,7 +180,12 @@ func (d *debugWAL) meaning(kind string) string {
 // each reads the log again, record by record. What is wrong was told before.
 func (d *debugWAL) each(record func(*wal.InspectedRecord) error) error {
 	o := d.log
-	o.Record = record
+	o.Record = func(r *wal.InspectedRecord) error {
+		if err := d.interrupted(); err != nil {
+			return err
+		}
+		return record(r)
+	}
 	_, err := wal.Inspect(o)
 	return err
 }
