@@ -224,28 +224,35 @@ func loadCluster(rows []mvcc.MetaRow) (*cluster, error) {
 	c := &cluster{removed: map[uint64]struct{}{}}
 	haveConf := false
 	for _, row := range rows {
-		var err error
-		switch {
-		case row.Name == rowCluster && len(row.Value) == 8:
-			c.id = binary.BigEndian.Uint64(row.Value)
-		case row.Name == rowConf:
-			haveConf = true
-			c.conf, err = decodeConf(row.Value)
-		case len(row.Name) == len(rowMember)+8 && row.Name[:len(rowMember)] == rowMember:
-			err = c.loadMember(row)
-		case len(row.Name) == len(rowRemoved)+8 && row.Name[:len(rowRemoved)] == rowRemoved:
-			c.removed[binary.BigEndian.Uint64([]byte(row.Name[len(rowRemoved):]))] = struct{}{}
-		default:
-			err = fmt.Errorf("%w: unknown row", ErrNewer)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("read row %q: %w", row.Name, err)
+		haveConf = haveConf || row.Name == rowConf
+		if err := c.load(row); err != nil {
+			return nil, err
 		}
 	}
 	if c.id == 0 || !haveConf {
 		return nil, fmt.Errorf("%w: no cluster id or configuration in the store", chainfire.ErrCorrupt)
 	}
 	return c, nil
+}
+
+// load takes over what one row says.
+func (c *cluster) load(row mvcc.MetaRow) (err error) {
+	switch {
+	case row.Name == rowCluster && len(row.Value) == 8:
+		c.id = binary.BigEndian.Uint64(row.Value)
+	case row.Name == rowConf:
+		c.conf, err = decodeConf(row.Value)
+	case len(row.Name) == len(rowMember)+8 && row.Name[:len(rowMember)] == rowMember:
+		err = c.loadMember(row)
+	case len(row.Name) == len(rowRemoved)+8 && row.Name[:len(rowRemoved)] == rowRemoved:
+		c.removed[binary.BigEndian.Uint64([]byte(row.Name[len(rowRemoved):]))] = struct{}{}
+	default:
+		err = fmt.Errorf("%w: unknown row", ErrNewer)
+	}
+	if err != nil {
+		return fmt.Errorf("read row %q: %w", row.Name, err)
+	}
+	return nil
 }
 
 func (c *cluster) loadMember(row mvcc.MetaRow) error {

@@ -62,7 +62,7 @@ func ReadCheckpoint(fsys FS, dir string) (st State, rows []MetaRow, err error) {
 	}
 	err = errors.Join(err, e.close(), fail.get())
 	// The lock file is no part of what is sent to another member.
-	if rerr := opts.FS.Remove(opts.FS.PathJoin(dir, lockName)); rerr != nil {
+	if rerr := opts.FS.Remove(opts.FS.PathJoin(dir, lockName)); rerr != nil && !errors.Is(rerr, disk.ErrReadOnly) {
 		err = errors.Join(err, fmt.Errorf("remove lock of checkpoint %s: %w", dir, rerr))
 	}
 	return st, rows, err

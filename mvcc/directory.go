@@ -50,6 +50,13 @@ func readPointer(fsys FS, dir string) (uint64, error) {
 	return n, nil
 }
 
+// Current is the path of the engine directory in force: a checkpoint, for those
+// who only read. It returns ErrNotExist when there is no store.
+func Current(fsys FS, dir string) (string, error) {
+	n, err := readPointer(fsys, dir)
+	return fsys.PathJoin(dir, engineName(n)), err
+}
+
 func writePointer(fsys FS, dir string, n uint64) error {
 	return disk.WriteFileAtomic(fsys, fsys.PathJoin(dir, pointerName), pointerLine(engineName(n)))
 }

@@ -19,7 +19,12 @@ func dump(t *testing.T, s *Store) []string {
 		t.Fatal(err)
 	}
 	defer s.release(e)
-	it, err := e.db.NewIter(&pebble.IterOptions{})
+	return dumpRows(t, e.db)
+}
+
+func dumpRows(t *testing.T, r pebble.Reader) []string {
+	t.Helper()
+	it, err := r.NewIter(&pebble.IterOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

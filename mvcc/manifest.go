@@ -57,19 +57,31 @@ func checkManifest(fsys FS, dir string) (err error) {
 // rottenChunk returns the offset of the first chunk that does not check although
 // a record begins after it, or -1.
 func rottenChunk(r io.Reader) (int64, error) {
+	bad, rotten, err := badChunk(r)
+	if !rotten || err != nil {
+		return -1, err
+	}
+	return bad, nil
+}
+
+// badChunk returns the offset of the first chunk that does not check, or -1, and
+// whether a record begins after it. Zeros at the end are no chunk.
+func badChunk(r io.Reader) (bad int64, rotten bool, err error) {
 	block := make([]byte, manifestBlock)
-	bad := int64(-1)
+	bad = -1
+	written := false
 	for base := int64(0); ; base += manifestBlock {
 		n, err := io.ReadFull(r, block)
 		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-			return -1, err
+			return -1, false, err
 		}
 		b := block[:n]
-		for at := 0; at+manifestHeader <= n; {
+		at := 0
+		for at+manifestHeader <= n {
 			size, begins := chunk(b[at:])
 			switch {
 			case size > 0 && begins && bad >= 0:
-				return bad, nil
+				return bad, true, nil
 			case size > 0:
 				at += size
 				continue
@@ -77,11 +89,21 @@ func rottenChunk(r io.Reader) (int64, error) {
 				bad = base + int64(at)
 			}
 			// Where the next chunk begins is not known any more.
+			written = written || b[at] != 0
 			at++
 		}
-		if err != nil {
-			return -1, nil
+		if err == nil {
+			continue // what is left of a block is not used
 		}
+		for ; at < n; at++ {
+			if written = written || b[at] != 0; bad < 0 {
+				bad = base + int64(at)
+			}
+		}
+		if !written {
+			bad = -1
+		}
+		return bad, false, nil
 	}
 }
 
@@ -93,10 +115,15 @@ func chunk(b []byte) (size int, begins bool) {
 	if kind < chunkFull || kind > chunkLast || size > len(b) {
 		return 0, false
 	}
-	sum := crc32.Checksum(b[6:size], crc32.MakeTable(crc32.Castagnoli))
-	// The mask of LevelDB's log format.
-	if sum = sum>>15 | sum<<17; sum+0xa282ead8 != binary.LittleEndian.Uint32(b) {
+	if maskedSum(b[6:size]) != binary.LittleEndian.Uint32(b) {
 		return 0, false
 	}
 	return size, kind == chunkFull || kind == chunkFirst
+}
+
+// maskedSum is the checksum of chunks and of the blocks of tables: CRC-32C under
+// the mask of LevelDB's log format.
+func maskedSum(b []byte) uint32 {
+	sum := crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli))
+	return (sum>>15 | sum<<17) + 0xa282ead8
 }

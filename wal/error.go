@@ -12,6 +12,8 @@ var (
 	ErrNotExist = fmt.Errorf("no log: %w", fs.ErrNotExist)
 	// ErrExist says that the directory already holds a log.
 	ErrExist = fmt.Errorf("a log is there already: %w", fs.ErrExist)
+	// ErrNotSegment says that a file is no segment of a log.
+	ErrNotSegment = errors.New("not a segment of a log")
 	// ErrClosed says that the log was closed.
 	ErrClosed = errors.New("log is closed")
 	// ErrPoisoned is in every error of a writing call after a write or a sync

@@ -74,3 +74,73 @@ func reseal(b []byte) {
 		off += recordHeaderBytes + int(n)
 	}
 }
+
+// FuzzInspect inspects a log whose middle segment, or the one behind it, holds
+// any bytes at all. It must answer, agree with Open about whether the log is
+// sound and what it then holds, and never hold more in memory than a few records.
+func FuzzInspect(f *testing.F) {
+	d := disk.NewFaultFS()
+	o := small(d)
+	l, err := Create(o, 3, 1, raft.HardState{Term: 1})
+	must(f, err)
+	for i := uint64(4); i < 40; i++ {
+		must(f, l.Append(Batch{Entries: run(i, i, 1, 40), Floor: i - 3, HardState: &raft.HardState{Term: 1, Commit: i - 1}}))
+	}
+	must(f, l.Append(Batch{Entries: run(30, 34, 2, 5), HardState: &raft.HardState{Term: 2, Vote: 1, Commit: 29}}))
+	must(f, l.Close())
+	if len(l.segments) < 3 {
+		f.Fatalf("%d segments are too few", len(l.segments))
+	}
+	for k, s := range l.segments {
+		seg, err := disk.ReadFile(d, s.path, 1<<20)
+		must(f, err)
+		f.Add(uint8(k), seg, false)
+		f.Add(uint8(k), seg[:len(seg)/2], true)
+		seg[200] ^= 4
+		f.Add(uint8(k), seg, true)
+	}
+	f.Add(uint8(1), []byte{}, false)
+	f.Fuzz(func(t *testing.T, which uint8, data []byte, again bool) {
+		if again {
+			reseal(data)
+		}
+		image := d.Crash(disk.CrashOptions{})
+		file := l.segments[int(which)%len(l.segments)].path
+		must(t, disk.WriteFileAtomic(image, file, data))
+		var held, told uint64
+		faults := 0
+		n, err := Inspect(InspectOptions{
+			FS: image, Dir: "wal",
+			Record: func(r *InspectedRecord) error {
+				held = max(held, uint64(len(r.Entries)))
+				for _, e := range r.Entries {
+					told += e.Size()
+				}
+				return nil
+			},
+			Fault: func(x *Fault) error {
+				if faults++; x.Offset < 0 || x.Bytes < 0 || x.File == "" || x.Reason == "" {
+					t.Fatalf("fault %+v", x)
+				}
+				return nil
+			},
+		})
+		must(t, err)
+		if limit := uint64(len(data)) + 1<<14; held > limit/entryHeadBytes || told > limit*4 {
+			t.Fatalf("%d bytes of entries, %d at once, from %d bytes", told, held, len(data))
+		}
+		r, st, err := Open(small(image))
+		var bad *CorruptError
+		if errors.As(err, &bad) {
+			if n.Damage == 0 || faults == 0 {
+				t.Fatalf("open says %v, the inspection nothing", err)
+			}
+			return
+		}
+		must(t, err)
+		if n.Damage > 0 || n.HardState != st.HardState || n.Base != st.Base || n.Last != st.Last || n.Floor != st.Floor || (n.Torn == nil) != (st.Torn == nil) {
+			t.Fatalf("open says %+v, the inspection %+v", st, n)
+		}
+		must(t, r.Close())
+	})
+}

@@ -104,22 +104,39 @@ type remains struct {
 }
 
 // search looks through a segment from off on for headers of records from seq on.
-// Only headers of this very segment are found: its id is never used again, its
-// seed depends on a salt no client knows, and a header names its own offset.
 func (s *segment) search(off, limit int64, seq uint64) (remains, error) {
 	var r remains
+	nonzero, err := s.eachHeader(off, limit, func(at int64, h recordHeader) bool {
+		if h.seq < seq {
+			return true
+		}
+		r.end = max(r.end, min(limit, at+recordHeaderBytes+int64(h.length)))
+		if h.durable >= seq && r.proof == 0 {
+			r.proof = at
+		}
+		return true
+	})
+	r.nonzero = nonzero
+	return r, err
+}
+
+// eachHeader calls fn for every record header from off on, as long as it returns
+// true, and returns the end of the last byte seen that is not zero. Only headers
+// of this very segment are found: its id is never used again, its seed depends
+// on a salt no client knows, and a header names its own offset.
+func (s *segment) eachHeader(off, limit int64, fn func(at int64, h recordHeader) bool) (nonzero int64, err error) {
 	var id [8]byte
 	le.PutUint64(id[:], s.id)
-	buf := make([]byte, min(searchBytes+recordHeaderBytes-1, limit-off))
+	buf := make([]byte, max(0, min(searchBytes+recordHeaderBytes-1, limit-off)))
 	for start := off; start < limit; start += searchBytes {
 		b := buf[:min(int64(len(buf)), limit-start)]
 		n, err := s.file.ReadAt(b, start)
 		if err != nil && !errors.Is(err, io.EOF) {
-			return r, fmt.Errorf("read %s at %d: %w", s.path, start, err)
+			return nonzero, fmt.Errorf("read %s at %d: %w", s.path, start, err)
 		}
 		b = b[:n]
 		if k := len(bytes.TrimRight(b, "\x00")); k > 0 {
-			r.nonzero = start + int64(k)
+			nonzero = start + int64(k)
 		}
 		for at := 0; at+recordHeaderBytes <= len(b); at++ {
 			k := bytes.Index(b[at+8:], id[:])
@@ -127,15 +144,10 @@ func (s *segment) search(off, limit int64, seq uint64) (remains, error) {
 				break
 			}
 			h, ok := decodeRecordHeader(b[at:], s.seed, s.id, start+int64(at))
-			if !ok || h.seq < seq {
-				continue
-			}
-			end := start + int64(at) + recordHeaderBytes
-			r.end = max(r.end, min(limit, end+int64(h.length)))
-			if h.durable >= seq && r.proof == 0 {
-				r.proof = start + int64(at)
+			if ok && !fn(start+int64(at), h) {
+				return nonzero, nil
 			}
 		}
 	}
-	return r, nil
+	return nonzero, nil
 }

@@ -137,12 +137,18 @@ func (l *Log) list() (ids []uint64, rest []string, err error) {
 			rest = append(rest, l.fs.PathJoin(l.opts.Dir, name))
 			continue
 		}
-		hex, ok := strings.CutSuffix(name, segmentSuffix)
-		if id, perr := strconv.ParseUint(hex, 16, 64); ok && perr == nil && len(hex) == 16 && id > 0 {
+		if id, ok := segmentID(name); ok {
 			ids = append(ids, id)
 		}
 	}
 	return ids, rest, nil
+}
+
+// segmentID is the id in the name of a segment's file.
+func segmentID(name string) (id uint64, ok bool) {
+	hex, ok := strings.CutSuffix(name, segmentSuffix)
+	id, err := strconv.ParseUint(hex, 16, 64)
+	return id, ok && err == nil && len(hex) == 16 && id > 0
 }
 
 // removeAll removes files and makes that durable.

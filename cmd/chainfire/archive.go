@@ -60,7 +60,7 @@ func packFiles(ctx context.Context, out io.Writer, dir string, m *snapshot.Manif
 	w := tar.NewWriter(out)
 	mark := m.Encode()
 	// The manifest comes first, so that a reader knows what follows.
-	if err := w.WriteHeader(&tar.Header{Name: snapshot.MarkName, Mode: 0o600, Size: int64(len(mark))}); err != nil {
+	if err := w.WriteHeader(archiveHeader(snapshot.MarkName, int64(len(mark)))); err != nil {
 		return fmt.Errorf("write the snapshot file: %w", err)
 	}
 	if _, err := w.Write(mark); err != nil {
@@ -80,8 +80,13 @@ func packFiles(ctx context.Context, out io.Writer, dir string, m *snapshot.Manif
 	return nil
 }
 
+// archiveHeader is what stands before a file in an archive.
+func archiveHeader(name string, size int64) *tar.Header {
+	return &tar.Header{Name: name, Mode: 0o600, Size: size}
+}
+
 func packFile(w *tar.Writer, dir string, f *snapshot.File) (err error) {
-	if err := w.WriteHeader(&tar.Header{Name: f.Name, Mode: 0o600, Size: f.Size}); err != nil {
+	if err := w.WriteHeader(archiveHeader(f.Name, f.Size)); err != nil {
 		return err
 	}
 	in, err := os.Open(filepath.Join(dir, filepath.FromSlash(f.Name)))

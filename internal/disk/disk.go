@@ -20,6 +20,12 @@ type FS = vfs.FS
 // File is an open file or directory of an FS.
 type File = vfs.File
 
+// WriteCategory says what a file is written for.
+type WriteCategory = vfs.DiskWriteCategory
+
+// OpenOption is a hint for opening a file.
+type OpenOption = vfs.OpenOption
+
 // Category is given to every file opened for writing; the real file system
 // ignores it.
 const Category = vfs.WriteCategoryUnspecified

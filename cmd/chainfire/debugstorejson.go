@@ -1,0 +1,154 @@
+package main
+
+import (
+	"fmt"
+
+	"chainfire/mvcc"
+)
+
+// jsonRow is one row of a store. Keys and values are as everywhere; the rows of
+// the machine are in base64.
+type jsonRow struct {
+	Kind string `json:"kind"`
+	Row  string `json:"row"`
+	*jsonKey
+	Revision       int64  `json:"revision,omitempty"`
+	Sub            uint32 `json:"sub,omitempty"`
+	Deleted        bool   `json:"deleted,omitempty"`
+	CreateRevision int64  `json:"create_revision,omitempty"`
+	Version        int64  `json:"version,omitempty"`
+	Lease          int64  `json:"lease,omitempty"`
+	*jsonValue
+	// ReplacedRevision and ReplacedSub are the version that a change replaced.
+	ReplacedRevision int64   `json:"replaced_revision,omitempty"`
+	ReplacedSub      uint32  `json:"replaced_sub,omitempty"`
+	Name             *string `json:"name,omitempty"`
+	NameBase64       []byte  `json:"name_base64,omitempty"`
+	Content          []byte  `json:"content_base64,omitempty"`
+}
+
+func newJSONRow(r *mvcc.InspectedRow) *jsonRow {
+	out := &jsonRow{Kind: "row", Row: string(r.Kind)}
+	if r.Kind == mvcc.RowMeta {
+		out.Name, out.NameBase64 = jsonBytes(r.Name)
+		out.Content = r.Content
+		return out
+	}
+	key := newJSONKey(r.Key)
+	out.jsonKey = &key
+	out.Revision, out.Sub, out.Deleted = r.Revision.Main, r.Revision.Sub, r.Deleted
+	if r.Kind == mvcc.RowChange {
+		out.ReplacedRevision, out.ReplacedSub = r.Replaced.Main, r.Replaced.Sub
+		return out
+	}
+	if !r.Deleted {
+		value := newJSONValue(r.Value)
+		out.jsonValue = &value
+		out.CreateRevision, out.Version, out.Lease = r.Create, r.Version, r.Lease
+	}
+	return out
+}
+
+type jsonStoreFile struct {
+	Kind   string `json:"kind"`
+	File   string `json:"file"`
+	What   string `json:"what"`
+	Bytes  int64  `json:"bytes"`
+	Live   bool   `json:"live"`
+	Level  int    `json:"level"`
+	Blocks int    `json:"blocks"`
+	Faults int    `json:"faults"`
+}
+
+type jsonStoreSummary struct {
+	Kind          string           `json:"kind"`
+	Verdict       string           `json:"verdict"`
+	Faults        int              `json:"faults"`
+	Path          string           `json:"path"`
+	ClusterID     string           `json:"cluster_id,omitempty"`
+	MemberID      string           `json:"member_id,omitempty"`
+	MemberName    string           `json:"member_name,omitempty"`
+	Opened        bool             `json:"opened"`
+	State         *jsonStoreState  `json:"state,omitempty"`
+	LogFloor      uint64           `json:"log_floor,omitempty"`
+	LogNote       string           `json:"log_note,omitempty"`
+	Noted         string           `json:"damage_noted,omitempty"`
+	Rows          jsonRowCounts    `json:"rows"`
+	Hash          *jsonStoreHash   `json:"hash,omitempty"`
+	Configuration *jsonConf        `json:"configuration,omitempty"`
+	Members       []*jsonLogMember `json:"members"`
+	Removed       []string         `json:"removed"`
+}
+
+type jsonStoreState struct {
+	AppliedIndex uint64 `json:"applied_index"`
+	AppliedTerm  uint64 `json:"applied_term"`
+	Revision     int64  `json:"revision"`
+	Compacted    int64  `json:"compacted_revision"`
+	Reclaimed    int64  `json:"reclaimed_revision"`
+}
+
+type jsonRowCounts struct {
+	LiveKeys  int64 `json:"live_keys"`
+	Keys      int64 `json:"keys"`
+	Versions  int64 `json:"versions"`
+	Deletions int64 `json:"deletions"`
+	Changes   int64 `json:"changes"`
+	Meta      int64 `json:"meta"`
+}
+
+// jsonStoreHash has the sum in hexadecimal, as it is printed.
+type jsonStoreHash struct {
+	Sum       string `json:"sum"`
+	Revision  int64  `json:"revision"`
+	Compacted int64  `json:"compacted_revision"`
+}
+
+// json prints the files and the summary. Faults and rows were printed.
+func (d *debugStore) json() error {
+	n := d.found
+	for i := range n.Files {
+		f := &n.Files[i]
+		if err := d.a.printJSON(jsonStoreFile{
+			Kind: "file", File: f.Path, What: f.Kind, Bytes: f.Bytes, Live: f.Live, Level: f.Level, Blocks: f.Blocks, Faults: f.Faults,
+		}); err != nil {
+			return err
+		}
+	}
+	out := jsonStoreSummary{
+		Kind: "summary", Verdict: d.report.verdict(), Faults: d.report.damage, Path: n.Dir, Opened: n.Opened,
+		LogFloor: d.floor, LogNote: d.floorNote, Rows: jsonRowCounts{
+			LiveKeys: n.Rows.Live, Keys: n.Rows.Keys, Versions: n.Rows.Versions, Deletions: n.Rows.Deletions,
+			Changes: n.Rows.Changes, Meta: n.Rows.Meta,
+		},
+		Members: []*jsonLogMember{}, Removed: []string{},
+	}
+	if m := &d.target.member; m.Member != 0 {
+		out.MemberID, out.MemberName = memberID(m.Member), m.Name
+	}
+	if d.isMembersStore() {
+		out.Noted = d.target.member.Damage
+	}
+	if n.HasState {
+		out.State = &jsonStoreState{
+			AppliedIndex: n.State.Applied, AppliedTerm: n.State.Term, Revision: n.State.Revision,
+			Compacted: n.State.Compacted, Reclaimed: n.Reclaimed,
+		}
+	}
+	if n.HasHash {
+		out.Hash = &jsonStoreHash{Sum: fmt.Sprintf("%016x", n.Hash.Sum), Revision: n.Hash.Revision, Compacted: n.Hash.Compacted}
+	}
+	if n.ClusterID != 0 {
+		out.ClusterID, out.Configuration = clusterID(n.ClusterID), newJSONConf(&n.Conf)
+	}
+	for i := range n.Members {
+		out.Members = append(out.Members, newJSONMember(&n.Members[i]))
+	}
+	for _, id := range n.Removed {
+		out.Removed = append(out.Removed, memberID(id))
+	}
+	if err := d.a.printJSON(out); err != nil {
+		return err
+	}
+	return d.report.end()
+}
