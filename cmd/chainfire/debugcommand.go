@@ -7,7 +7,8 @@ import (
 	"chainfire/raft/confchange"
 )
 
-// jsonBytesPair is the two fields of which one is set, as in jsonKV.
+// jsonKey is the two fields of which one is set, as in jsonKV; so are jsonRangeEnd
+// and jsonValue.
 type jsonKey struct {
 	Key       *string `json:"key,omitempty"`
 	KeyBase64 []byte  `json:"key_base64,omitempty"`

@@ -129,8 +129,8 @@ func (d *debugStore) isMembersStore() bool {
 func (d *debugStore) meaning(kind string) string {
 	heal := "no other member is known to this one: it does not start, or stops when it reads it; restore the data directory from a backup"
 	if d.target.member.Peers {
-		heal = "the member finds it when it starts, or when it reads it, and stops; at the start after that it sets this store aside " +
-			"and rebuilds it from another member by itself"
+		heal = "found at a start, the member sets this store aside and rebuilds it from another member by itself; " +
+			"found while it runs, it stops, and does so at its next start"
 	}
 	switch mvcc.FaultKind(kind) {
 	case mvcc.FaultTorn:
