@@ -103,13 +103,16 @@ func TestInspectionOfASoundLogSaysWhatOpenSays(t *testing.T) {
 				if g.State != SegmentLive {
 					continue
 				}
-				if own := l.segments[live]; g.ID != own.id || g.End != own.end || g.Records != own.records || !g.Header {
+				// Open writes what may be seen in memory only anew, after the last.
+				own, last := l.segments[live], live == s.Segments-1
+				if g.ID != own.id || !g.Header || !last && (g.End != own.end || g.Records != own.records) ||
+					g.End < own.end || g.Records < own.records {
 					t.Errorf("segment %d is reported as %+v", own.id, g)
 				}
 				live++
 			}
-			if live != len(l.segments) || live != s.Segments {
-				t.Errorf("%d segments are live, %d counted, %d opened", live, s.Segments, len(l.segments))
+			if opened := len(l.segments); live != s.Segments || opened != live && opened != live+1 {
+				t.Errorf("%d segments are live, %d counted, %d opened", live, s.Segments, opened)
 			}
 		})
 	}
