@@ -32,7 +32,7 @@ machine:              root raft raft/confchange mvcc internal/disk internal/inva
 snapshot:             raft raft/confchange api/... internal/disk internal/invariant
 replica:              root raft raft/confchange raft/quorum raft/progress internal/invariant
 transport:            raft raft/confchange api/... internal/invariant
-join:                 root api/... raft raft/confchange snapshot internal/disk internal/invariant
+join:                 root api/... raft raft/confchange raft/quorum snapshot internal/disk internal/invariant
 node:                 root api/... raft raft/confchange raft/quorum raft/progress wal mvcc machine snapshot replica transport join internal/disk internal/sniff internal/invariant
 
 etcdapi:              root internal/sniff
