@@ -147,10 +147,11 @@ type cluster struct {
 	conf    raft.ConfState
 	members []MemberRecord // by id
 	removed map[uint64]struct{}
+	tokens  []TokenRecord
 }
 
 func (c *cluster) clone() *cluster {
-	n := &cluster{id: c.id, conf: c.conf.Clone(), removed: maps.Clone(c.removed)}
+	n := &cluster{id: c.id, conf: c.conf.Clone(), removed: maps.Clone(c.removed), tokens: slices.Clone(c.tokens)}
 	for _, r := range c.members {
 		n.members = append(n.members, r.clone())
 	}
@@ -214,6 +215,9 @@ func (c *cluster) rows() []mvcc.MetaRow {
 	for i := range c.members {
 		rows = append(rows, mvcc.MetaRow{Name: memberRow(rowMember, c.members[i].ID), Value: encodeRecord(&c.members[i])})
 	}
+	for i := range c.tokens {
+		rows = append(rows, mvcc.MetaRow{Name: memberRow(rowToken, c.tokens[i].ID), Value: c.tokens[i].encode()})
+	}
 	return rows
 }
 
@@ -235,6 +239,8 @@ func loadCluster(rows []mvcc.MetaRow) (*cluster, error) {
 			err = c.loadMember(row)
 		case len(row.Name) == len(rowRemoved)+8 && row.Name[:len(rowRemoved)] == rowRemoved:
 			c.removed[binary.BigEndian.Uint64([]byte(row.Name[len(rowRemoved):]))] = struct{}{}
+		case len(row.Name) == len(rowToken)+8 && row.Name[:len(rowToken)] == rowToken:
+			err = c.loadToken(row)
 		default:
 			err = fmt.Errorf("%w: unknown row", ErrNewer)
 		}
