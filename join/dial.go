@@ -12,8 +12,17 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Dial makes a connection to a peer port. It connects when it is first used.
-func Dial(addr string) (*grpc.ClientConn, error) {
+// Conn is a connection to a peer port.
+type Conn interface {
+	grpc.ClientConnInterface
+	Close() error
+}
+
+// Dialer makes a connection to a peer port, HOST:PORT.
+type Dialer func(addr string) (Conn, error)
+
+// Dial is the Dialer of production. It connects when it is first used.
+func Dial(addr string) (Conn, error) {
 	conn, err := grpc.NewClient("passthrough:///"+addr,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(16<<20)),

@@ -18,6 +18,7 @@ import (
 
 	"chainfire"
 	"chainfire/api"
+	"chainfire/internal/sched"
 )
 
 // Record is a member or a reservation as the replicated state has it.
@@ -73,6 +74,10 @@ type GateOptions struct {
 	Logger  *slog.Logger
 	// CallBackTimeout bounds the call back to one address. Default 3 s.
 	CallBackTimeout time.Duration
+	// Dial connects to peer ports; the default is Dial.
+	Dial Dialer
+	// Sched is where the waiting is done; the default is sched.Go.
+	Sched sched.Scheduler
 	// MaxReservations bounds the joins under way. Default 16.
 	MaxReservations int
 }
@@ -91,6 +96,10 @@ func NewGate(o GateOptions) *Gate {
 	if o.MaxReservations == 0 {
 		o.MaxReservations = 16
 	}
+	if o.Dial == nil {
+		o.Dial = Dial
+	}
+	o.Sched = sched.Or(o.Sched)
 	return &Gate{opts: o}
 }
 
@@ -253,9 +262,9 @@ func (g *Gate) callBack(ctx context.Context, peerURL string, incarnation uint64)
 	}
 	id, _ := g.opts.Host.Identity()
 	where := fmt.Sprintf("the leader (member %d) called the newcomer back at %s", id, peerURL)
-	ctx, cancel := context.WithTimeout(ctx, g.opts.CallBackTimeout)
+	ctx, cancel := sched.WithTimeout(ctx, g.opts.Sched, g.opts.CallBackTimeout, nil)
 	defer cancel()
-	conn, err := Dial(addr)
+	conn, err := g.opts.Dial(addr)
 	if err != nil {
 		return status.Errorf(codes.FailedPrecondition, "%s: %v", where, err)
 	}

@@ -9,13 +9,13 @@ import (
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"chainfire"
 	"chainfire/api"
 	"chainfire/internal/disk"
+	"chainfire/internal/sched"
 	"chainfire/raft"
 	"chainfire/snapshot"
 )
@@ -65,6 +65,10 @@ type NewcomerOptions struct {
 	// Timeout bounds the search for a member that answers and for a leader.
 	// Default 30 s.
 	Timeout time.Duration
+	// Dial connects to peer ports; the default is Dial.
+	Dial Dialer
+	// Sched is where the waiting is done; the default is sched.Go.
+	Sched sched.Scheduler
 }
 
 // Place is a newcomer's place in the cluster, with its seed.
@@ -79,14 +83,14 @@ type Place struct {
 // Newcomer is the joining side. It belongs to one goroutine.
 type Newcomer struct {
 	opts  NewcomerOptions
-	conns map[string]*grpc.ClientConn
+	conns map[string]Conn
 	// addrs are the members that may be asked, the one that answered last first.
 	addrs []string
 	place Place
 	// step is what the person who waits is told of while no member answers;
 	// empty tells nothing.
 	step Step
-	// seedDone and seedTotal are read by the goroutine that reports to the leader.
+	// seedDone and seedTotal are read by the task that reports to the leader.
 	seedDone, seedTotal atomic.Int64
 }
 
@@ -95,10 +99,14 @@ func NewNewcomer(o NewcomerOptions) (*Newcomer, error) {
 	if o.Timeout == 0 {
 		o.Timeout = 30 * time.Second
 	}
+	if o.Dial == nil {
+		o.Dial = Dial
+	}
+	o.Sched = sched.Or(o.Sched)
 	if o.Report == nil {
 		o.Report = func(Event) {}
 	}
-	n := &Newcomer{opts: o, conns: map[string]*grpc.ClientConn{}}
+	n := &Newcomer{opts: o, conns: map[string]Conn{}}
 	for _, t := range o.Targets {
 		addr, err := Target(t)
 		if err != nil {
@@ -138,7 +146,7 @@ func (c *Newcomer) client(addr string) (api.PeerClient, error) {
 	conn := c.conns[addr]
 	if conn == nil {
 		var err error
-		if conn, err = Dial(addr); err != nil {
+		if conn, err = c.opts.Dial(addr); err != nil {
 			return nil, err
 		}
 		c.conns[addr] = conn
@@ -159,10 +167,10 @@ func final(err error) bool {
 // ask puts a call to one member after the other until one answers for good or
 // the time is over. The error names every member that was tried.
 func (c *Newcomer) ask(ctx context.Context, doing string, call func(context.Context, api.PeerClient) error) error {
-	ctx, cancel := context.WithTimeout(ctx, c.opts.Timeout)
+	ctx, cancel := sched.WithTimeout(ctx, c.opts.Sched, c.opts.Timeout, nil)
 	defer cancel()
 	wait := 100 * time.Millisecond
-	begun, told := time.Now(), time.Duration(0)
+	begun, told := c.opts.Sched.Now(), time.Duration(0)
 	for {
 		var tried []string
 		for i, addr := range c.addrs {
@@ -176,16 +184,12 @@ func (c *Newcomer) ask(ctx context.Context, doing string, call func(context.Cont
 			}
 			tried = append(tried, addr+": "+Reason(err))
 		}
-		if since := time.Since(begun); c.step != "" && since >= told+tellInterval {
+		if since := c.opts.Sched.Now().Sub(begun); c.step != "" && since >= told+tellInterval {
 			told = since
 			c.opts.Report(Event{Step: c.step, Member: c.place.Member, Text: fmt.Sprintf(
 				"no answer yet (%s); trying for another %v", strings.Join(tried, "; "), (c.opts.Timeout - since).Round(time.Second))})
 		}
-		t := time.NewTimer(wait)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
+		if !sched.Sleep(ctx, c.opts.Sched, wait, nil) {
 			return fmt.Errorf("%s: no member answered within %v (%s); check the addresses given to --join and that a member runs there",
 				doing, c.opts.Timeout, strings.Join(tried, "; "))
 		}
@@ -201,7 +205,7 @@ func (c *Newcomer) askOne(ctx context.Context, addr string, call func(context.Co
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	ctx, cancel := sched.WithTimeout(ctx, c.opts.Sched, 15*time.Second, nil)
 	defer cancel()
 	return call(ctx, client)
 }
@@ -270,15 +274,14 @@ func (c *Newcomer) learnAddresses(members []*api.Member) {
 func (c *Newcomer) pull(ctx context.Context, resp *api.JoinResponse) (raft.SnapshotMeta, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	// The reporting goroutine has connections of its own.
-	reporter := &Newcomer{opts: c.opts, conns: map[string]*grpc.ClientConn{}, addrs: append([]string(nil), c.addrs...)}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	// The reporting task has connections of its own.
+	reporter := &Newcomer{opts: c.opts, conns: map[string]Conn{}, addrs: append([]string(nil), c.addrs...)}
+	reporting := sched.NewGroup(c.opts.Sched)
+	reporting.Go(func() {
 		defer reporter.Close()
 		c.reportSeed(ctx, reporter, cancel)
-	}()
-	defer func() { cancel(nil); <-done }()
+	})
+	defer func() { cancel(nil); reporting.Wait() }()
 	var errs []error
 	for i, s := range resp.GetSources() {
 		patience := sourcePatience
@@ -320,6 +323,7 @@ func (c *Newcomer) fetch(ctx context.Context, addr string, source, minIndex uint
 	text := fmt.Sprintf("seeding from member %d at %s", source, addr)
 	return snapshot.Fetch(ctx, snapshot.FetchOptions{
 		FS: c.opts.FS, Dir: c.opts.Dir, MinIndex: minIndex, ClusterID: c.place.Cluster, Patience: patience,
+		Sched: c.opts.Sched,
 		Source: &snapshot.GRPCSource{
 			Client: client, Label: addr, ClusterID: c.place.Cluster, MemberID: c.place.Member,
 		},
@@ -333,14 +337,9 @@ func (c *Newcomer) fetch(ctx context.Context, addr string, source, minIndex uint
 
 // reportSeed keeps the reservation alive until the context ends.
 func (c *Newcomer) reportSeed(ctx context.Context, via *Newcomer, giveUp context.CancelCauseFunc) {
-	t := time.NewTicker(time.Second)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		}
+	tick, stop := sched.Tick(c.opts.Sched, time.Second)
+	defer stop()
+	for c.opts.Sched.Wait(ctx.Done(), tick) == 1 {
 		err := via.ask(ctx, "report", func(ctx context.Context, p api.PeerClient) error {
 			_, err := p.JoinStatus(ctx, &api.JoinStatusRequest{
 				ClusterId: c.place.Cluster, MemberId: c.place.Member, Incarnation: c.opts.Incarnation,
@@ -359,7 +358,7 @@ func (c *Newcomer) reportSeed(ctx context.Context, via *Newcomer, giveUp context
 // abandon gives the place back, as well as it can be done; the leader does so
 // by itself when the newcomer stays silent.
 func (c *Newcomer) abandon(why error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	ctx, cancel := sched.WithTimeout(context.Background(), c.opts.Sched, 3*time.Second, nil)
 	defer cancel()
 	err := c.ask(ctx, "abandon", func(ctx context.Context, p api.PeerClient) error {
 		_, err := p.Abandon(ctx, &api.AbandonRequest{
@@ -395,8 +394,8 @@ func (c *Newcomer) Learn(ctx context.Context) error {
 // Watch reports where the member stands until it is a voter or the context
 // ends. It returns a RefusedError when the cluster has given the member up.
 func (c *Newcomer) Watch(ctx context.Context) error {
-	t := time.NewTicker(250 * time.Millisecond)
-	defer t.Stop()
+	tick, stop := sched.Tick(c.opts.Sched, 250*time.Millisecond)
+	defer stop()
 	for {
 		var r *api.JoinStatusResponse
 		err := c.ask(ctx, "status", func(ctx context.Context, p api.PeerClient) (err error) {
@@ -417,9 +416,7 @@ func (c *Newcomer) Watch(ctx context.Context) error {
 				Step: StepPromote, Text: r.GetReason(), Member: c.place.Member, Match: r.GetMatchIndex(), Commit: r.GetCommitIndex(),
 			})
 		}
-		select {
-		case <-t.C:
-		case <-ctx.Done():
+		if c.opts.Sched.Wait(ctx.Done(), tick) == 0 {
 			return ctx.Err()
 		}
 	}

@@ -41,12 +41,14 @@ type Options struct {
 	// Floor is the applied index that Open must find.
 	Floor                                uint64
 	CacheBytes, MemTableBytes, RingBytes int64
+	// Still leaves out all work in the background.
+	Still bool
 }
 
 func (o Options) store() mvcc.Options {
 	return mvcc.Options{
 		FS: o.FS, Dir: o.Dir, Logger: o.Logger, Fatal: o.Fatal, Flushed: o.Flushed, Floor: o.Floor,
-		CacheBytes: o.CacheBytes, MemTableBytes: o.MemTableBytes, RingBytes: o.RingBytes,
+		CacheBytes: o.CacheBytes, MemTableBytes: o.MemTableBytes, RingBytes: o.RingBytes, Still: o.Still,
 	}
 }
 

@@ -141,7 +141,11 @@ func (s *Store) Replace(dir string) error {
 		s.opts.Flushed(st.Applied)
 		s.flushing.Unlock()
 	}
-	go s.bury(old)
+	if s.opts.Still {
+		s.bury(old)
+	} else {
+		go s.bury(old)
+	}
 	return nil
 }
 

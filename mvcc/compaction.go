@@ -17,6 +17,10 @@ import (
 const compactionChunk = 512
 
 func (s *Store) wakeCompactor() {
+	if s.opts.Still {
+		s.compactAll()
+		return
+	}
 	select {
 	case s.compactions <- struct{}{}:
 	default: // it will look again anyway
@@ -33,21 +37,30 @@ func (s *Store) compactor() {
 			return
 		case <-s.compactions:
 		}
-		for more := true; more; {
-			select {
-			case <-s.stop:
-				return
-			default:
-			}
-			var err error
-			if more, err = s.compactStep(); err != nil {
-				if !errors.Is(err, chainfire.ErrStopped) {
-					_ = s.fail.set(fmt.Errorf("compact: %w", err)) // kept as the first error
-				}
-				return
-			}
+		if !s.compactAll() {
+			return
 		}
 	}
+}
+
+// compactAll takes every step that there is to take. It returns false when the
+// store is closed or has failed.
+func (s *Store) compactAll() bool {
+	for more := true; more; {
+		select {
+		case <-s.stop:
+			return false
+		default:
+		}
+		var err error
+		if more, err = s.compactStep(); err != nil {
+			if !errors.Is(err, chainfire.ErrStopped) {
+				_ = s.fail.set(fmt.Errorf("compact: %w", err)) // kept as the first error
+			}
+			return false
+		}
+	}
+	return true
 }
 
 // WaitCompacted waits until the space of what was superseded at or before rev

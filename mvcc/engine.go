@@ -132,6 +132,8 @@ func engineOptions(opts *Options, fail *failure, cache *pebble.Cache) *pebble.Op
 		L0StopWritesThreshold:       32,
 		LBaseMaxBytes:               64 << 20,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
+		DisableAutomaticCompactions: opts.Still,
+		DisableTableStats:           opts.Still,
 	}
 	for i := range o.Levels {
 		o.Levels[i].BlockSize = 8 << 10

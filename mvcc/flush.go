@@ -64,6 +64,9 @@ func (s *Store) flushEngine(e *engine) error {
 
 // watchFlushes follows the flushes of an engine until it is closed.
 func (s *Store) watchFlushes(e *engine) {
+	if s.opts.Still {
+		return // whoever flushes takes note
+	}
 	e.watching.Add(1)
 	go func() {
 		defer e.watching.Done()

@@ -57,6 +57,10 @@ type Options struct {
 	MemTableBytes int64
 	// RingBytes bounds the recent events kept in memory for watches.
 	RingBytes int64
+	// Still leaves out all work in the background, for simulation: the engine
+	// flushes only for Flush, Checkpoint and Close, and compacts nothing by
+	// itself; superseded versions go in the call that compacts.
+	Still bool
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -210,8 +214,10 @@ func Open(opts Options) (*Store, error) {
 	}
 	s.hub = newHub(s, s.state)
 	s.watchFlushes(s.eng)
-	s.background.Add(1)
-	go s.compactor()
+	if !opts.Still {
+		s.background.Add(1)
+		go s.compactor()
+	}
 	s.wakeCompactor()
 	return s, nil
 }

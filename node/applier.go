@@ -20,7 +20,8 @@ type applier struct {
 type restoreJob struct {
 	dir  string
 	meta raft.SnapshotMeta
-	done chan error
+	done chan struct{} // closed once err is set
+	err  error
 }
 
 func newApplier() *applier { return &applier{signal: make(chan struct{}, 1)} }
@@ -57,13 +58,7 @@ func (a *applier) take() ([]raft.Entry, *restoreJob) {
 
 // apply runs until the node stops.
 func (n *Node) apply() {
-	defer n.wg.Done()
-	for {
-		select {
-		case <-n.stop:
-			return
-		case <-n.applier.signal:
-		}
+	for n.sched.Wait(n.stop, n.applier.signal) == 1 {
 		es, job := n.applier.take()
 		if job != nil {
 			err := n.machine.Restore(job.dir)
@@ -71,7 +66,8 @@ func (n *Node) apply() {
 				n.appliedIndex.Store(job.meta.Index)
 				n.membersChanged()
 			}
-			job.done <- err
+			job.err = err
+			close(job.done)
 		}
 		es = after(es, n.appliedIndex.Load())
 		if len(es) == 0 {
@@ -130,36 +126,39 @@ func (n *Node) applyRound(es []raft.Entry) error {
 // waiters are the calls that wait for their command to be applied here.
 type waiters struct {
 	mu sync.Mutex
-	m  map[uint64]chan outcome
+	m  map[uint64]*outcome
 }
 
+// outcome is what becomes of a command. done is closed once the rest is set.
 type outcome struct {
+	done   chan struct{}
 	result machine.Result
 	err    error
 }
 
-func newWaiters() *waiters { return &waiters{m: map[uint64]chan outcome{}} }
+func newWaiters() *waiters { return &waiters{m: map[uint64]*outcome{}} }
 
-func (w *waiters) add(id uint64) <-chan outcome {
-	c := make(chan outcome, 1)
+func (w *waiters) add(id uint64) *outcome {
+	o := &outcome{done: make(chan struct{})}
 	w.mu.Lock()
-	w.m[id] = c
+	w.m[id] = o
 	w.mu.Unlock()
-	return c
+	return o
 }
 
-func (w *waiters) end(id uint64, o outcome) {
+func (w *waiters) end(id uint64, r machine.Result, err error) {
 	w.mu.Lock()
-	c, ok := w.m[id]
+	o, ok := w.m[id]
 	delete(w.m, id)
 	w.mu.Unlock()
 	if ok {
-		c <- o
+		o.result, o.err = r, err
+		close(o.done)
 	}
 }
 
-func (w *waiters) finish(id uint64, r machine.Result) { w.end(id, outcome{result: r, err: r.Err}) }
-func (w *waiters) fail(id uint64, err error)          { w.end(id, outcome{err: err}) }
+func (w *waiters) finish(id uint64, r machine.Result) { w.end(id, r, r.Err) }
+func (w *waiters) fail(id uint64, err error)          { w.end(id, machine.Result{}, err) }
 
 func (w *waiters) forget(id uint64) {
 	w.mu.Lock()

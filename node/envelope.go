@@ -121,7 +121,7 @@ func (n *Node) sendEnvelope(e replica.Envelope) {
 	if e.To == raft.None {
 		return
 	}
-	err := n.transport.SendEnvelope(e.To, transport.Envelope{Kind: envelopeForward, Payload: encodeEnvelope(&e)})
+	err := n.streams.SendEnvelope(e.To, transport.Envelope{Kind: envelopeForward, Payload: encodeEnvelope(&e)})
 	if err != nil {
 		// The batch is sent again when the connection is back, or after a while.
 		n.log.Debug("forward not sent", "to", e.To, "batch", e.Batch, "err", err)

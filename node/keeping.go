@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"chainfire/internal/sched"
 	"chainfire/join"
 	"chainfire/machine"
 	"chainfire/raft"
@@ -14,6 +15,7 @@ import (
 
 // keeping is the keeper of the leader with what it is told from outside.
 type keeping struct {
+	sched sched.Scheduler
 	start time.Time
 	mu    sync.Mutex
 	// keeper exists while this member leads.
@@ -25,15 +27,18 @@ type keeping struct {
 
 type seedBytes struct{ done, total uint64 }
 
-func newKeeping() *keeping {
-	return &keeping{start: time.Now(), seeds: map[uint64]seedBytes{}, busy: map[uint64]bool{}}
+func newKeeping(s sched.Scheduler) *keeping {
+	return &keeping{sched: s, start: s.Now(), seeds: map[uint64]seedBytes{}, busy: map[uint64]bool{}}
 }
+
+// now is the keeper's clock.
+func (k *keeping) now() time.Duration { return k.sched.Now().Sub(k.start) }
 
 func (k *keeping) heard(id, done, total uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.keeper != nil {
-		k.keeper.Contact(id, time.Since(k.start))
+		k.keeper.Contact(id, k.now())
 	}
 	if total > 0 {
 		k.seeds[id] = seedBytes{done, total}
@@ -68,7 +73,7 @@ func (k *keeping) step(opts join.KeeperOptions, leads bool, v func() join.View) 
 		k.keeper = join.NewKeeper(opts)
 	}
 	var out []join.Action
-	for _, a := range k.keeper.Step(time.Since(k.start), v()) {
+	for _, a := range k.keeper.Step(k.now(), v()) {
 		free := true
 		for _, id := range a.IDs {
 			free = free && !k.busy[id]
@@ -105,31 +110,27 @@ const progressInterval = 10 * time.Minute
 // keep runs until the node stops. It looks after learners while this member
 // leads, and after the length of the log always.
 func (n *Node) keep() {
-	defer n.wg.Done()
-	ticker := time.NewTicker(keepInterval * n.opts.TickInterval)
-	defer ticker.Stop()
-	progress := time.NewTicker(progressInterval)
-	defer progress.Stop()
-	opts := join.KeeperOptions{Round: n.opts.election(), ReserveTTL: n.opts.ReserveTTL}
+	ticks, stop := sched.Tick(n.sched, keepInterval*n.opts.TickInterval)
+	defer stop()
+	progress, stop := sched.Tick(n.sched, progressInterval)
+	defer stop()
+	opts := join.KeeperOptions{Round: n.opts.election(), ReserveTTL: n.opts.ReserveTTL, LearnTTL: n.opts.Bounds.LearnTTL}
 	for {
-		select {
-		case <-n.stop:
+		switch n.sched.Wait(n.stop, progress, ticks) {
+		case 0:
 			return
-		case <-progress.C:
+		case 1:
 			n.machine.NotifyProgress()
 			continue
-		case <-ticker.C:
 		}
 		st := n.status()
 		n.trim(st)
 		leads := st.Role == raft.Leader && st.CommittedInTerm
 		for _, a := range n.watch.step(opts, leads, func() join.View { return n.view(st) }) {
-			n.wg.Add(1)
-			go func() {
-				defer n.wg.Done()
+			n.tasks.Go(func() {
 				defer n.watch.done(a)
 				n.act(a)
-			}()
+			})
 		}
 	}
 }
@@ -160,7 +161,7 @@ func (n *Node) view(st raft.Status) join.View {
 }
 
 func (n *Node) act(a join.Action) {
-	ctx, cancel := context.WithTimeout(context.Background(), n.opts.RequestTimeout)
+	ctx, cancel := sched.WithTimeout(context.Background(), n.sched, n.opts.RequestTimeout, nil)
 	defer cancel()
 	var err error
 	switch a.Kind {
@@ -188,8 +189,7 @@ func (n *Node) act(a join.Action) {
 	n.log.Info("membership step done", "step", a.Kind.String(), "members", a.IDs)
 }
 
-// Bounds of the log. Below the first nothing is dropped; above the second even a
-// follower that is heard of but lags is left to a snapshot.
+// The defaults of Bounds.
 const (
 	keepLogBytes = 64 << 20
 	maxLogBytes  = 512 << 20
@@ -200,7 +200,7 @@ const (
 // follower that lags within reason.
 func (n *Node) trim(st raft.Status) {
 	_, size := n.wal.Size()
-	if size <= keepLogBytes {
+	if size <= n.opts.Bounds.KeepLogBytes {
 		return
 	}
 	keep := min(n.machine.FlushedIndex(), st.Applied)
@@ -213,7 +213,7 @@ func (n *Node) trim(st raft.Status) {
 		keep = min(keep, low)
 	}
 	for _, p := range st.Peers {
-		if p.Active && p.Acked && size < maxLogBytes {
+		if p.Active && p.Acked && size < n.opts.Bounds.MaxLogBytes {
 			keep = min(keep, p.Match)
 		}
 	}

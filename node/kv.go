@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"chainfire"
+	"chainfire/internal/sched"
 	"chainfire/machine"
 	"chainfire/raft/confchange"
 	"chainfire/replica"
@@ -17,7 +18,7 @@ func (n *Node) withTimeout(ctx context.Context) (context.Context, context.Cancel
 	if _, ok := ctx.Deadline(); ok {
 		return context.WithCancel(ctx)
 	}
-	return context.WithTimeoutCause(ctx, n.opts.RequestTimeout, errRequestTimeout)
+	return sched.WithTimeout(ctx, n.sched, n.opts.RequestTimeout, errRequestTimeout)
 }
 
 var errRequestTimeout = errors.New("the member's own request timeout")
@@ -36,17 +37,17 @@ func (n *Node) timeoutError(ctx context.Context) error {
 
 // propose puts a proposal on its way and waits until it is applied here.
 func (n *Node) propose(ctx context.Context, id uint64, kind replica.Kind, data []byte) (machine.Result, error) {
-	wait := n.waiters.add(id)
+	o := n.waiters.add(id)
 	n.inbox.put(func(in *inputs) {
 		in.proposals = append(in.proposals, replica.Proposal{ID: id, Kind: kind, Data: data})
 	})
-	select {
-	case o := <-wait:
+	switch n.sched.Wait(o.done, n.stop, ctx.Done()) {
+	case 0:
 		return o.result, o.err
-	case <-n.stop:
+	case 1:
 		n.waiters.forget(id)
 		return machine.Result{}, chainfire.ErrStopped
-	case <-ctx.Done():
+	default:
 		n.waiters.forget(id)
 		n.inbox.put(func(in *inputs) { in.cancels = append(in.cancels, id) })
 		return machine.Result{}, n.timeoutError(ctx)
@@ -91,12 +92,12 @@ func (n *Node) linearize(ctx context.Context) error {
 	if opened {
 		n.inbox.put(func(in *inputs) { in.reads = append(in.reads, g.id) })
 	}
-	select {
-	case <-g.done:
+	switch n.sched.Wait(g.done, n.stop, ctx.Done()) {
+	case 0:
 		return nil
-	case <-n.stop:
+	case 1:
 		return chainfire.ErrStopped
-	case <-ctx.Done():
+	default:
 		return n.timeoutError(ctx)
 	}
 }

@@ -2,8 +2,8 @@ package node
 
 import (
 	"sync"
-	"time"
 
+	"chainfire/internal/sched"
 	"chainfire/raft"
 	"chainfire/replica"
 )
@@ -83,18 +83,14 @@ func (b *inbox) take() inputs {
 
 // loop owns the replica. It ends when the node stops.
 func (n *Node) loop(r *replica.Replica) {
-	defer n.wg.Done()
-	ticker := time.NewTicker(n.opts.TickInterval)
-	defer ticker.Stop()
+	ticks, stop := sched.Tick(n.sched, n.opts.TickInterval)
+	defer stop()
 	for {
-		ticked := false
-		select {
-		case <-n.stop:
+		event := n.sched.Wait(n.stop, n.inbox.signal, ticks)
+		if event == 0 {
 			return
-		case <-n.inbox.signal:
-		case <-ticker.C:
-			ticked = true
 		}
+		ticked := event == 2
 		n.feed(r, n.inbox.take())
 		if ticked {
 			// After the messages, so that a member that was not scheduled for a
@@ -152,7 +148,7 @@ func (n *Node) feed(r *replica.Replica, in inputs) {
 
 func (n *Node) carryOut(r *replica.Replica, out replica.Output) {
 	if len(out.Messages) > 0 {
-		n.transport.Send(out.Messages)
+		n.streams.Send(out.Messages)
 	}
 	for i := range out.Envelopes {
 		n.sendEnvelope(out.Envelopes[i])
@@ -191,17 +187,12 @@ func (n *Node) leaderChanged(role raft.Role, lead, term uint64) {
 	n.leaderMu.Unlock()
 }
 
-// inLoop runs f on the loop's goroutine and waits for it. It returns false when
+// inLoop runs f on the loop's task and waits for it. It returns false when
 // the node stops first.
 func (n *Node) inLoop(f func(*replica.Replica)) bool {
 	done := make(chan struct{})
 	n.inbox.put(func(in *inputs) {
 		in.calls = append(in.calls, func(r *replica.Replica) { f(r); close(done) })
 	})
-	select {
-	case <-done:
-		return true
-	case <-n.stop:
-		return false
-	}
+	return n.sched.Wait(done, n.stop) == 0
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"chainfire"
+	"chainfire/internal/sched"
 	"chainfire/join"
 	"chainfire/machine"
 	"chainfire/raft"
@@ -74,7 +75,7 @@ func (n *Node) MemberAdd(ctx context.Context, r *chainfire.MemberAddRequest) (*c
 	}
 	err = n.change(ctx, confchange.Change{Steps: []confchange.Step{{Kind: kind, ID: id}}})
 	if err != nil {
-		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.opts.RequestTimeout)
+		undo, cancel := sched.WithTimeout(context.WithoutCancel(ctx), n.sched, n.opts.RequestTimeout, nil)
 		defer cancel()
 		return nil, errors.Join(err, n.release(undo, id))
 	}
@@ -223,7 +224,7 @@ func (n *Node) MoveLeader(ctx context.Context, target uint64) error {
 	case err != nil:
 		return chainfire.ErrBadLeaderTransferee
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*n.opts.election())
+	ctx, cancel := sched.WithTimeout(ctx, n.sched, 2*n.opts.election(), nil)
 	defer cancel()
 	if err := n.untilLeader(ctx, func(lead uint64) bool { return lead == target }); err != nil {
 		return chainfire.ErrTimeoutTransfer
@@ -240,11 +241,10 @@ func (n *Node) untilLeader(ctx context.Context, ok func(lead uint64) bool) error
 		if ok(n.lead.Load()) {
 			return nil
 		}
-		select {
-		case <-c:
-		case <-n.stop:
+		switch n.sched.Wait(c, n.stop, ctx.Done()) {
+		case 1:
 			return chainfire.ErrStopped
-		case <-ctx.Done():
+		case 2:
 			return ctx.Err()
 		}
 	}
@@ -252,16 +252,13 @@ func (n *Node) untilLeader(ctx context.Context, ok func(lead uint64) bool) error
 
 // pause waits, unless the context or the node ends first.
 func (n *Node) pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
+	switch {
+	case sched.Sleep(ctx, n.sched, d, n.stop):
 		return nil
-	case <-n.stop:
-		return chainfire.ErrStopped
-	case <-ctx.Done():
+	case ctx.Err() != nil:
 		return ctx.Err()
 	}
+	return chainfire.ErrStopped
 }
 
 // handOver gives leadership to the voter that is furthest, as before a stop.

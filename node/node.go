@@ -7,28 +7,22 @@ package node
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
 	mathrand "math/rand/v2"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/grpc"
-
 	"chainfire/internal/disk"
 	"chainfire/internal/invariant"
-	"chainfire/internal/sniff"
+	"chainfire/internal/sched"
 	"chainfire/join"
 	"chainfire/machine"
 	"chainfire/raft"
 	"chainfire/replica"
 	"chainfire/snapshot"
-	"chainfire/transport"
 	"chainfire/wal"
 )
 
@@ -73,6 +67,30 @@ type Options struct {
 	Report func(join.Event)
 	// FS is the file system. Default is the operating system's.
 	FS disk.FS
+	// Network is where the member meets the others. Default is TCP.
+	Network Network
+	// Sched runs the member's tasks. Default is sched.Go.
+	Sched sched.Scheduler
+	// Bounds are for simulation, where everything is smaller.
+	Bounds Bounds
+}
+
+// Bounds are limits of a member that its user has no use for. Zero values mean
+// the defaults of production.
+type Bounds struct {
+	// SegmentBytes and LogCacheBytes are those of wal.Options.
+	SegmentBytes, LogCacheBytes int64
+	// KeepLogBytes and MaxLogBytes bound the log: below the first nothing is
+	// dropped; above the second even a follower that is heard of but lags is
+	// left to a snapshot. Defaults 64 MiB and 512 MiB.
+	KeepLogBytes, MaxLogBytes int64
+	// StoreCacheBytes is machine.Options.CacheBytes, and Still is its Still.
+	StoreCacheBytes int64
+	Still           bool
+	// Raft holds limits only: MaxMessageBytes, MaxInflight and the like.
+	Raft raft.Config
+	// LearnTTL is that of join.KeeperOptions.
+	LearnTTL time.Duration
 }
 
 func (o *Options) fill() error {
@@ -88,6 +106,12 @@ func (o *Options) fill() error {
 	if o.FS == nil {
 		o.FS = disk.OS()
 	}
+	if o.Network == nil {
+		o.Network = &tcp{log: o.Logger}
+	}
+	o.Sched = sched.Or(o.Sched)
+	o.Bounds.KeepLogBytes = cmp.Or(o.Bounds.KeepLogBytes, keepLogBytes)
+	o.Bounds.MaxLogBytes = cmp.Or(o.Bounds.MaxLogBytes, maxLogBytes)
 	if o.Report == nil {
 		o.Report = func(join.Event) {}
 	}
@@ -102,6 +126,7 @@ func (o *Options) election() time.Duration {
 type Node struct {
 	opts    Options
 	log     *slog.Logger
+	sched   sched.Scheduler
 	id      uint64
 	cluster uint64
 	// incarnation is the random number of the data directory.
@@ -109,7 +134,7 @@ type Node struct {
 
 	machine   *machine.Machine
 	wal       *wal.Log
-	transport *transport.Transport
+	streams   Streams
 	snapshots *snapshot.Server
 	// snapshotCalls answers the gRPC calls for snapshots.
 	snapshotCalls *snapshot.Service
@@ -139,12 +164,9 @@ type Node struct {
 	// durableCommit is the commit index in the log.
 	durableCommit uint64
 
-	peerListener net.Listener
-	mux          *sniff.Listener
-	streams      net.Listener
-	grpc         *grpc.Server
-	service      *peerService
-	leaveOnce    sync.Once
+	port      Port
+	service   *peerService
+	leaveOnce sync.Once
 	// remembered is what the peers file holds; the applier's own.
 	remembered []byte
 
@@ -153,7 +175,7 @@ type Node struct {
 	// closeErr is set by closeOnce.
 	closeOnce sync.Once
 	closeErr  error
-	wg        sync.WaitGroup
+	tasks     *sched.Group
 	failMu    sync.Mutex
 	failure   error
 }
@@ -174,9 +196,9 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 		return nil, fmt.Errorf("lock data directory %s: %w", opts.Dir, err)
 	}
 	n := &Node{
-		opts: opts, log: opts.Logger, lock: lock, stop: make(chan struct{}),
+		opts: opts, log: opts.Logger, lock: lock, sched: opts.Sched, tasks: sched.NewGroup(opts.Sched), stop: make(chan struct{}),
 		inbox: newInbox(), writer: newWriter(), applier: newApplier(),
-		waiters: newWaiters(), readers: newReaders(), conns: newConns(),
+		waiters: newWaiters(), readers: newReaders(), conns: newConns(opts.Network.Dial),
 		leaderSignal: make(chan struct{}),
 	}
 	if err := n.start(ctx); err != nil {
@@ -213,17 +235,12 @@ func (n *Node) start(ctx context.Context) error {
 	return n.enter(ctx)
 }
 
-// randomUint64 is for identities and nonces; it is never 0.
-func randomUint64() uint64 {
-	var b [8]byte
-	// crypto/rand.Read never fails: it ends the program instead.
-	_, _ = rand.Read(b[:])
-	return binary.LittleEndian.Uint64(b[:]) | 1
-}
+// random is for identities and nonces; it is never 0.
+func (n *Node) random() uint64 { return n.sched.Uint64() | 1 }
 
-// serve starts the goroutines.
+// serve starts the tasks.
 func (n *Node) serve(cfg replica.Config) error {
-	nonce := randomUint64() >> 33 // leaves room for a count below it
+	nonce := n.random() >> 33 // leaves room for a count below it
 	cfg.Raft.Nonce = nonce
 	n.nextID.Store(nonce << 32)
 	r, err := replica.New(cfg)
@@ -237,22 +254,21 @@ func (n *Node) serve(cfg replica.Config) error {
 		return err
 	}
 	n.membersChanged()
-	n.wg.Add(4)
-	go n.loop(r)
-	go n.write(n.wal)
-	go n.apply()
-	go n.keep()
+	n.tasks.Go(func() { n.loop(r) })
+	n.tasks.Go(func() { n.write(n.wal) })
+	n.tasks.Go(n.apply)
+	n.tasks.Go(n.keep)
 	n.service.open()
 	return nil
 }
 
 func (n *Node) raftConfig() raft.Config {
-	rng := mathrand.New(mathrand.NewPCG(randomUint64(), randomUint64()))
-	return raft.Config{
-		ID: n.id, Storage: n.wal,
-		ElectionTicks: n.opts.ElectionTicks, HeartbeatTicks: n.opts.HeartbeatTicks,
-		Jitter: rng.IntN, Checked: invariant.Enabled,
-	}
+	rng := mathrand.New(mathrand.NewPCG(n.random(), n.random()))
+	c := n.opts.Bounds.Raft
+	c.ID, c.Storage, c.Jitter = n.id, n.wal, rng.IntN
+	c.ElectionTicks, c.HeartbeatTicks = n.opts.ElectionTicks, n.opts.HeartbeatTicks
+	c.Checked = c.Checked || invariant.Enabled
+	return c
 }
 
 // ID is this member's id.
@@ -302,21 +318,16 @@ func (n *Node) closeAll() error {
 func (n *Node) closeParts() error {
 	n.stopOnce.Do(func() { close(n.stop) })
 	var errs []error
-	if n.mux != nil {
-		errs = append(errs, n.mux.Close())
-	} else if n.peerListener != nil {
-		errs = append(errs, n.peerListener.Close())
+	if n.port != nil {
+		errs = append(errs, n.port.Close())
 	}
-	if n.grpc != nil {
-		n.grpc.Stop()
-	}
-	if n.transport != nil {
-		n.transport.Close()
+	if n.streams != nil {
+		n.streams.Close()
 	}
 	if n.seeder != nil {
 		n.seeder.close()
 	}
-	n.wg.Wait()
+	n.tasks.Wait()
 	n.conns.close()
 	if n.snapshots != nil {
 		n.snapshots.Close()

@@ -29,12 +29,16 @@ const (
 func (n *Node) path(name string) string { return n.opts.FS.PathJoin(n.opts.Dir, name) }
 
 func (n *Node) walOptions() wal.Options {
-	return wal.Options{FS: n.opts.FS, Dir: n.path(walDir), Logger: n.log}
+	return wal.Options{
+		FS: n.opts.FS, Dir: n.path(walDir), Logger: n.log, Salt: n.random(),
+		SegmentBytes: n.opts.Bounds.SegmentBytes, CacheBytes: n.opts.Bounds.LogCacheBytes,
+	}
 }
 
 func (n *Node) machineOptions() machine.Options {
 	return machine.Options{
 		FS: n.opts.FS, Dir: n.path(storeDir), Logger: n.log,
+		CacheBytes: n.opts.Bounds.StoreCacheBytes, Still: n.opts.Bounds.Still,
 		Fatal: func(err error) { n.fatal("the store failed", err) },
 	}
 }
@@ -81,7 +85,7 @@ func (n *Node) found(ctx context.Context) (identity, error) {
 
 // bootstrap writes the state of the first member of a new cluster.
 func (n *Node) bootstrap() (identity, error) {
-	id := identity{Cluster: randomUint64(), Member: 1, Incarnation: randomUint64(), Name: n.opts.Name}
+	id := identity{Cluster: n.random(), Member: 1, Incarnation: n.random(), Name: n.opts.Name}
 	if err := n.wipe(walDir, storeDir); err != nil {
 		return id, err
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"sync"
 	"syscall"
@@ -15,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"chainfire/api"
+	"chainfire/internal/sched"
 	"chainfire/join"
 	"chainfire/machine"
 	"chainfire/raft"
@@ -23,19 +23,20 @@ import (
 
 // conns are the gRPC connections to other members' peer ports.
 type conns struct {
-	mu sync.Mutex
-	m  map[string]*grpc.ClientConn
+	dial join.Dialer
+	mu   sync.Mutex
+	m    map[string]join.Conn
 }
 
-func newConns() *conns { return &conns{m: map[string]*grpc.ClientConn{}} }
+func newConns(dial join.Dialer) *conns { return &conns{dial: dial, m: map[string]join.Conn{}} }
 
-func (c *conns) get(addr string) (*grpc.ClientConn, error) {
+func (c *conns) get(addr string) (join.Conn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if conn := c.m[addr]; conn != nil {
 		return conn, nil
 	}
-	conn, err := join.Dial(addr)
+	conn, err := c.dial(addr)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +53,7 @@ func (c *conns) close() {
 	clear(c.m)
 }
 
-func (n *Node) peerConn(urls []string) (*grpc.ClientConn, error) {
+func (n *Node) peerConn(urls []string) (join.Conn, error) {
 	if len(urls) == 0 {
 		return nil, errors.New("the member has no peer URL")
 	}
@@ -138,7 +139,7 @@ func (n *Node) admit(h transport.Hello) error {
 	// A member of which this one has not heard yet, as the leader of a cluster
 	// that has changed while this one was away: it is answered where it says it is.
 	if len(h.Addrs) > 0 {
-		n.transport.SetPeer(h.From, h.Addrs, h.Incarnation)
+		n.streams.SetPeer(h.From, h.Addrs, h.Incarnation)
 	}
 	return nil
 }
@@ -146,17 +147,22 @@ func (n *Node) admit(h transport.Hello) error {
 // listenPeer opens the peer port. From then on Identify answers, so that the
 // leader can call a newcomer back.
 func (n *Node) listenPeer() error {
-	l, err := net.Listen("tcp", n.opts.ListenPeer)
+	n.service = &peerService{n: n}
+	port, err := n.opts.Network.Listen(n.opts.ListenPeer, func(r grpc.ServiceRegistrar) {
+		api.RegisterPeerServer(r, n.service)
+		api.RegisterClusterServer(r, clusterService{n: n})
+	})
 	if err != nil {
-		return fmt.Errorf("listen for peers on %s: %w; choose another with --listen-peer", n.opts.ListenPeer, err)
+		return err
 	}
-	n.peerListener = l
-	n.opts.AdvertisePeer = cmp.Or(n.opts.AdvertisePeer, "http://"+l.Addr().String())
+	n.port = port
+	n.opts.AdvertisePeer = cmp.Or(n.opts.AdvertisePeer, "http://"+port.Addr())
 	if _, err := join.HostPort(n.opts.AdvertisePeer); err != nil {
 		return fmt.Errorf("--advertise-peer: %w", err)
 	}
-	n.opts.Name = cmp.Or(n.opts.Name, l.Addr().String())
-	return n.servePeer(l)
+	n.opts.Name = cmp.Or(n.opts.Name, port.Addr())
+	n.tasks.Go(func() { n.run("peer port", port.Serve) })
+	return nil
 }
 
 // AdvertisePeer is the URL under which other members reach this one.
@@ -179,11 +185,11 @@ func (n *Node) membersChanged() {
 				addrs = append(addrs, a)
 			}
 		}
-		n.transport.SetPeer(m.ID, addrs, m.Incarnation)
+		n.streams.SetPeer(m.ID, addrs, m.Incarnation)
 	}
-	for _, p := range n.transport.Peers() {
+	for _, p := range n.streams.Peers() {
 		if !slices.ContainsFunc(members, func(m machine.MemberRecord) bool { return m.ID == p.ID }) {
-			n.transport.RemovePeer(p.ID)
+			n.streams.RemovePeer(p.ID)
 		}
 	}
 }
@@ -195,10 +201,8 @@ const leaveTimeouts = 20
 // from this one, which may be the leader.
 func (n *Node) leave() {
 	n.leaveOnce.Do(func() {
-		n.wg.Add(1)
-		go func() {
-			defer n.wg.Done()
-			ctx, cancel := context.WithTimeout(context.Background(), leaveTimeouts*n.opts.election())
+		n.tasks.Go(func() {
+			ctx, cancel := sched.WithTimeout(context.Background(), n.sched, leaveTimeouts*n.opts.election(), nil)
 			defer cancel()
 			// A leader that was removed leads until a voter can take over.
 			if err := n.untilLeader(ctx, func(lead uint64) bool { return lead != n.id }); err != nil {
@@ -207,7 +211,7 @@ func (n *Node) leave() {
 			if n.pause(context.Background(), n.opts.election()) == nil {
 				n.fatal("this member was removed from the cluster", errRemoved)
 			}
-		}()
+		})
 	})
 }
 

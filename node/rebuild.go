@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"chainfire"
+	"chainfire/internal/sched"
 	"chainfire/machine"
 )
 
@@ -103,7 +104,7 @@ func (n *Node) rebuild(ctx context.Context, peers []peerAddress, floor uint64) e
 	if err := n.wipe(seedDir); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, rebuildTimeout)
+	ctx, cancel := sched.WithTimeout(ctx, n.sched, rebuildTimeout, nil)
 	defer cancel()
 	var err error
 	for ctx.Err() == nil {

@@ -9,6 +9,7 @@ import (
 
 	"chainfire"
 	"chainfire/api"
+	"chainfire/internal/sched"
 	"chainfire/join"
 	"chainfire/raft"
 	"chainfire/snapshot"
@@ -21,7 +22,7 @@ type seeder struct {
 	n      *Node
 	ctx    context.Context
 	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	tasks  *sched.Group
 
 	mu      sync.Mutex
 	wanted  raft.Message
@@ -32,12 +33,12 @@ type seeder struct {
 
 func newSeeder(n *Node) *seeder {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &seeder{n: n, ctx: ctx, cancel: cancel}
+	return &seeder{n: n, ctx: ctx, cancel: cancel, tasks: sched.NewGroup(n.sched)}
 }
 
 func (s *seeder) close() {
 	s.cancel()
-	s.wg.Wait()
+	s.tasks.Wait()
 }
 
 // want starts a pull, or lets the one that runs end in the name of this message.
@@ -49,12 +50,10 @@ func (s *seeder) want(m raft.Message) {
 		return
 	}
 	s.running = true
-	s.wg.Add(1)
-	go s.run()
+	s.tasks.Go(s.run)
 }
 
 func (s *seeder) run() {
-	defer s.wg.Done()
 	for {
 		s.mu.Lock()
 		from := s.wanted.From
@@ -102,6 +101,7 @@ const sourcePatience = 5 * time.Second
 func (n *Node) fetch(ctx context.Context, client api.PeerClient, from, minIndex uint64) (raft.SnapshotMeta, error) {
 	return snapshot.Fetch(ctx, snapshot.FetchOptions{
 		FS: n.opts.FS, Dir: n.path(seedDir), MinIndex: minIndex, ClusterID: n.cluster, Patience: sourcePatience,
+		Sched: n.sched,
 		Source: &snapshot.GRPCSource{
 			Client: client, Label: fmt.Sprintf("member %d", from), ClusterID: n.cluster, MemberID: n.id,
 		},
@@ -118,15 +118,13 @@ func (n *Node) install(log *wal.Log, p *raft.Persist) error {
 	if ready == nil || ready.Index != s.Index || ready.Term != s.Term {
 		return errors.New("the snapshot that consensus accepted is not the one that was received")
 	}
-	job := &restoreJob{dir: n.path(seedDir), meta: *s, done: make(chan error, 1)}
+	job := &restoreJob{dir: n.path(seedDir), meta: *s, done: make(chan struct{})}
 	n.applier.replace(job)
-	select {
-	case err := <-job.done:
-		if err != nil {
-			return err
-		}
-	case <-n.stop:
+	if n.sched.Wait(job.done, n.stop) == 1 {
 		return chainfire.ErrStopped
+	}
+	if job.err != nil {
+		return job.err
 	}
 	hs := n.hardState
 	hs.Commit = max(hs.Commit, s.Index)
@@ -154,6 +152,7 @@ func (n *Node) newcomer(j joining) (*join.Newcomer, error) {
 		Targets: j.Targets, Name: n.opts.Name, PeerURLs: []string{n.opts.AdvertisePeer},
 		ClientURLs: n.opts.AdvertiseClient, Incarnation: j.Incarnation, Cluster: j.Cluster,
 		Version: n.opts.Version, FS: n.opts.FS, Dir: n.path(seedDir), Report: n.opts.Report,
+		Dial: n.opts.Network.Dial, Sched: n.sched,
 	})
 }
 
@@ -165,7 +164,7 @@ func (n *Node) join(ctx context.Context) (identity, error) {
 		return identity{}, err
 	}
 	if j.Incarnation == 0 {
-		j.Incarnation = randomUint64()
+		j.Incarnation = n.random()
 	}
 	j.Targets = n.opts.Join
 	if err := writeSealed(n.opts.FS, n.path(joiningFile), j); err != nil {
@@ -227,23 +226,19 @@ func (n *Node) enter(ctx context.Context) error {
 			return err
 		}
 	}
-	n.wg.Add(1)
-	go n.reportJoin(c)
+	n.tasks.Go(func() { n.reportJoin(c) })
 	return nil
 }
 
 func (n *Node) reportJoin(c *join.Newcomer) {
-	defer n.wg.Done()
 	defer c.Close()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	go func() {
-		select {
-		case <-n.stop:
+	n.tasks.Go(func() {
+		if n.sched.Wait(n.stop, ctx.Done()) == 0 {
 			cancel()
-		case <-ctx.Done():
 		}
-	}()
+	})
 	for ctx.Err() == nil {
 		err := c.Watch(ctx)
 		var refused *join.RefusedError

@@ -8,6 +8,7 @@ import (
 
 	"chainfire"
 	"chainfire/api"
+	"chainfire/internal/sched"
 	"chainfire/raft"
 	"chainfire/raft/progress"
 	"chainfire/raft/quorum"
@@ -82,7 +83,7 @@ func (n *Node) askStatus(ctx context.Context, urls []string) (*chainfire.Cluster
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 4*n.opts.election())
+	ctx, cancel := sched.WithTimeout(ctx, n.sched, 4*n.opts.election(), nil)
 	defer cancel()
 	ctx = metadata.AppendToOutgoingContext(ctx, statusForwardedKey, "1")
 	r, err := api.NewClusterClient(conn).Status(ctx, &api.StatusRequest{})

@@ -51,14 +51,8 @@ func (w *writer) take() (jobs []*raft.Persist, release uint64) {
 // write runs until the node stops. A failed write or sync ends the member: what
 // the disk holds is unknown from then on, and it is not asked again.
 func (n *Node) write(log *wal.Log) {
-	defer n.wg.Done()
 	released := uint64(0)
-	for {
-		select {
-		case <-n.stop:
-			return
-		case <-n.writer.signal:
-		}
+	for n.sched.Wait(n.stop, n.writer.signal) == 1 {
 		jobs, release := n.writer.take()
 		for len(jobs) > 0 {
 			k := group(jobs)
@@ -125,7 +119,7 @@ func (n *Node) persist(log *wal.Log, jobs []*raft.Persist) error {
 	}
 	for _, p := range jobs {
 		if len(p.Messages) > 0 {
-			n.transport.Send(p.Messages)
+			n.streams.Send(p.Messages)
 		}
 	}
 	n.inbox.put(func(in *inputs) {

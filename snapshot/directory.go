@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
+	"slices"
 	"syscall"
 
 	"chainfire/internal/disk"
@@ -98,7 +100,7 @@ func (f *fetcher) complete() error {
 			dirs[d] = true
 		}
 	}
-	for d := range dirs {
+	for _, d := range slices.Sorted(maps.Keys(dirs)) {
 		if err := disk.SyncDir(f.o.FS, local(f.o.FS, f.o.Dir, d)); err != nil {
 			return err
 		}

@@ -20,7 +20,7 @@ func (s *Server) CloseSnapshot(id string) {
 // that nobody uses. The server does so by itself from time to time.
 func (s *Server) Sweep() {
 	s.mu.Lock()
-	now := s.o.Now()
+	now := s.o.Sched.Now()
 	for id, r := range s.readers {
 		if r.busy == 0 && now.Sub(r.lastRead) >= s.o.TTL {
 			s.endLocked(id, r)
@@ -97,7 +97,7 @@ func (s *Server) Close() {
 	s.closed = true
 	s.mu.Unlock()
 	s.cancel()
-	s.wg.Wait()
+	s.tasks.Wait()
 	s.mu.Lock()
 	for id, r := range s.readers {
 		s.endLocked(id, r)

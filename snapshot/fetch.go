@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"chainfire/internal/disk"
+	"chainfire/internal/sched"
 	"chainfire/raft"
 )
 
@@ -65,6 +66,8 @@ type FetchOptions struct {
 	// Patience is how long the source may give nothing before Fetch ends, so that
 	// the caller can ask another; 0 is for ever.
 	Patience time.Duration
+	// Sched is where the waiting is done; the default is sched.Go.
+	Sched sched.Scheduler
 	// Logger hears of retries; nil discards.
 	Logger *slog.Logger
 }
@@ -106,6 +109,7 @@ func Fetch(ctx context.Context, o FetchOptions) (raft.SnapshotMeta, error) {
 	defaultTo(&o.BackoffMin, 100*time.Millisecond)
 	defaultTo(&o.BackoffMax, 2*time.Second)
 	defaultTo(&o.StallTimeout, 30*time.Second)
+	o.Sched = sched.Or(o.Sched)
 	f := &fetcher{o: o, log: o.Logger, buf: make([]byte, BlockSize)}
 	if f.log == nil {
 		f.log = slog.New(slog.DiscardHandler)
@@ -203,20 +207,16 @@ func (f *fetcher) acceptable(o Offer) error {
 // ctx has ended or the patience has.
 func (f *fetcher) pause(ctx context.Context, cause error) error {
 	if f.troubled.IsZero() {
-		f.troubled = time.Now()
+		f.troubled = f.o.Sched.Now()
 	}
-	if f.o.Patience > 0 && time.Since(f.troubled) >= f.o.Patience {
+	if f.o.Patience > 0 && f.o.Sched.Now().Sub(f.troubled) >= f.o.Patience {
 		return fmt.Errorf("nothing came for %v: %w", f.o.Patience, cause)
 	}
 	if ctx.Err() == nil {
 		f.wait = min(max(2*f.wait, f.o.BackoffMin), f.o.BackoffMax)
 		f.log.Info("snapshot transfer was interrupted", "source", f.o.Source.Name(), "err", cause, "retry_in", f.wait)
-		timer := time.NewTimer(f.wait)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
+		if sched.Sleep(ctx, f.o.Sched, f.wait, nil) {
 			return nil
-		case <-ctx.Done():
 		}
 	}
 	return fmt.Errorf("%w; last: %w", context.Cause(ctx), cause)

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"chainfire/internal/disk"
+	"chainfire/internal/sched"
 	"chainfire/raft"
 )
 
@@ -87,6 +88,7 @@ func (s *store) Cut(ctx context.Context, dir string) (raft.SnapshotMeta, error) 
 
 // clock is a settable time.
 type clock struct {
+	sched.Scheduler
 	mu  sync.Mutex
 	now time.Time
 }

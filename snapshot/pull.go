@@ -148,7 +148,7 @@ func (e *localError) Unwrap() error { return e.err }
 func (f *fetcher) readStream(ctx context.Context, t *target) (err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	quiet := time.AfterFunc(f.o.StallTimeout, func() { cancel(errStalled) })
+	quiet := f.o.Sched.AfterFunc(f.o.StallTimeout, func() { cancel(errStalled) })
 	defer quiet.Stop()
 	defer func() {
 		if errors.Is(context.Cause(ctx), errStalled) {

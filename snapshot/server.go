@@ -2,8 +2,6 @@ package snapshot
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +13,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"chainfire/internal/disk"
+	"chainfire/internal/sched"
 	"chainfire/raft"
 )
 
@@ -44,8 +43,8 @@ type ServerOptions struct {
 	BytesPerSecond int64
 	// CutTimeout bounds the making of one snapshot; default 10 min.
 	CutTimeout time.Duration
-	// Now is the clock; the default is time.Now.
-	Now func() time.Time
+	// Sched runs the server; the default is sched.Go.
+	Sched sched.Scheduler
 	// Logger hears of snapshots made and removed; nil discards.
 	Logger *slog.Logger
 }
@@ -99,7 +98,7 @@ type Server struct {
 	limiter *rate.Limiter
 	ctx     context.Context
 	cancel  context.CancelFunc
-	wg      sync.WaitGroup
+	tasks   *sched.Group
 
 	mu      sync.Mutex
 	closed  bool
@@ -124,13 +123,11 @@ func NewServer(o ServerOptions) (*Server, error) {
 	if o.TTL < 0 || o.ShareFor < 0 || o.CutTimeout < 0 || o.MaxCuts < 0 || o.MaxReaders < 0 || o.BytesPerSecond < 0 {
 		return nil, errors.New("snapshot server options: a bound is negative")
 	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
+	o.Sched = sched.Or(o.Sched)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{o: o, log: o.Logger, readers: make(map[string]*reader)}
+	s := &Server{o: o, log: o.Logger, readers: make(map[string]*reader), tasks: sched.NewGroup(o.Sched)}
 	if o.BytesPerSecond > 0 {
 		burst := min(max(BlockSize, o.BytesPerSecond/10), 64<<20)
 		s.limiter = rate.NewLimiter(rate.Limit(o.BytesPerSecond), int(burst))
@@ -139,7 +136,7 @@ func NewServer(o ServerOptions) (*Server, error) {
 		return nil, err
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.wg.Go(s.janitor)
+	s.tasks.Go(s.janitor)
 	return s, nil
 }
 
@@ -171,15 +168,10 @@ func (s *Server) removeLeftovers() error {
 
 // janitor ends what is no longer read.
 func (s *Server) janitor() {
-	tick := time.NewTicker(max(s.o.TTL/4, time.Millisecond))
-	defer tick.Stop()
-	for {
-		select {
-		case <-s.ctx.Done():
-			return
-		case <-tick.C:
-			s.Sweep()
-		}
+	tick, stop := sched.Tick(s.o.Sched, max(s.o.TTL/4, time.Millisecond))
+	defer stop()
+	for s.o.Sched.Wait(s.ctx.Done(), tick) == 1 {
+		s.Sweep()
 	}
 }
 
@@ -196,9 +188,7 @@ func (s *Server) Open(ctx context.Context, minIndex uint64) (Offer, error) {
 		if err != nil || j == nil {
 			return offer, err
 		}
-		select {
-		case <-j.done:
-		case <-ctx.Done():
+		if s.o.Sched.Wait(j.done, ctx.Done()) == 1 {
 			return Offer{}, fmt.Errorf("wait for a snapshot: %w", context.Cause(ctx))
 		}
 		if j.err != nil {
@@ -222,11 +212,11 @@ func (s *Server) join(minIndex uint64) (offer Offer, j *job, mine bool, err erro
 	if len(s.readers) >= s.o.MaxReaders {
 		return Offer{}, nil, false, fmt.Errorf("%w: %d readers", ErrBusy, len(s.readers))
 	}
-	now := s.o.Now()
+	now := s.o.Sched.Now()
 	for i := len(s.cuts) - 1; i >= 0; i-- {
 		c := s.cuts[i]
 		if c.manifest.Meta.Index >= minIndex && (now.Sub(c.made) < s.o.ShareFor || !c.used) {
-			id := newID()
+			id := s.newID()
 			s.readers[id] = &reader{cut: c, lastRead: now}
 			c.readers++
 			c.lastUse, c.used = now, true
@@ -241,24 +231,21 @@ func (s *Server) join(minIndex uint64) (offer Offer, j *job, mine bool, err erro
 	}
 	s.job = &job{done: make(chan struct{})}
 	j = s.job
-	s.wg.Go(func() { s.make(j) })
+	s.tasks.Go(func() { s.make(j) })
 	return Offer{}, j, true, nil
 }
 
-func newID() string {
-	var b [16]byte
-	// Read of crypto/rand never fails: it ends the program instead.
-	_, _ = rand.Read(b[:])
-	return hex.EncodeToString(b[:])
+func (s *Server) newID() string {
+	return fmt.Sprintf("%016x%016x", s.o.Sched.Uint64(), s.o.Sched.Uint64())
 }
 
 // make cuts a snapshot and describes it. It belongs to the server, not to the
 // call that began it, since others wait for it too.
 func (s *Server) make(j *job) {
-	ctx, cancel := context.WithTimeout(s.ctx, s.o.CutTimeout)
+	ctx, cancel := sched.WithTimeout(s.ctx, s.o.Sched, s.o.CutTimeout, nil)
 	defer cancel()
-	dir := s.o.FS.PathJoin(s.o.Dir, cutPrefix+newID())
-	start := time.Now()
+	dir := s.o.FS.PathJoin(s.o.Dir, cutPrefix+s.newID())
+	start := s.o.Sched.Now()
 	m, err := s.cutInto(ctx, dir)
 	s.mu.Lock()
 	if err != nil {
@@ -268,7 +255,7 @@ func (s *Server) make(j *job) {
 		}
 		s.trash = append(s.trash, dir)
 	} else {
-		now := s.o.Now()
+		now := s.o.Sched.Now()
 		j.cut = &cut{dir: dir, manifest: m, made: now, lastUse: now}
 		s.cuts = append(s.cuts, j.cut)
 	}
@@ -280,7 +267,7 @@ func (s *Server) make(j *job) {
 		s.empty()
 		return
 	}
-	s.log.Info("snapshot cut", "index", m.Meta.Index, "files", len(m.Files), "bytes", m.TotalBytes(), "took", time.Since(start))
+	s.log.Info("snapshot cut", "index", m.Meta.Index, "files", len(m.Files), "bytes", m.TotalBytes(), "took", s.o.Sched.Now().Sub(start))
 }
 
 func (s *Server) cutInto(ctx context.Context, dir string) (*Manifest, error) {
@@ -377,6 +364,6 @@ func (s *Server) release(r *reader) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r.busy--
-	r.lastRead = s.o.Now()
+	r.lastRead = s.o.Sched.Now()
 	r.cut.lastUse = r.lastRead
 }

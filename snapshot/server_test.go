@@ -9,10 +9,12 @@ import (
 	"time"
 
 	"chainfire/internal/disk"
+	"chainfire/internal/sched"
 )
 
 func withClock(c *clock) func(*ServerOptions) {
-	return func(o *ServerOptions) { o.Now = c.Now }
+	c.Scheduler = sched.Go{}
+	return func(o *ServerOptions) { o.Sched = c }
 }
 
 func TestSnapshotIsReadAsItWasCut(t *testing.T) {

@@ -1,0 +1,118 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+
+	"google.golang.org/grpc"
+
+	"chainfire/internal/sniff"
+	"chainfire/join"
+	"chainfire/raft"
+	"chainfire/transport"
+)
+
+// Network is where a member meets the others. The simulator has one of its own.
+type Network interface {
+	// Listen opens the member's peer port at HOST:PORT. Its calls are answered
+	// by the services that register registers.
+	Listen(addr string, register func(grpc.ServiceRegistrar)) (Port, error)
+	// Dial connects to another member's peer port.
+	Dial(addr string) (join.Conn, error)
+}
+
+// Port is a member's open peer port.
+type Port interface {
+	// Addr is HOST:PORT.
+	Addr() string
+	// Serve answers calls until the port is closed.
+	Serve() error
+	// Streams begins the exchange of Raft's messages on the port. It is called
+	// once at most.
+	Streams(o transport.Options) (Streams, error)
+	Close() error
+}
+
+// Streams carry what members say to each other beside calls: see
+// transport.Transport.
+type Streams interface {
+	Send(msgs []raft.Message)
+	SendEnvelope(to uint64, e transport.Envelope) error
+	SetPeer(id uint64, addrs []string, incarnation uint64)
+	RemovePeer(id uint64)
+	Peers() []transport.PeerState
+	// Serve receives until the streams are closed.
+	Serve() error
+	Close()
+}
+
+// tcp is the Network of production.
+type tcp struct{ log *slog.Logger }
+
+// Dial implements Network.
+func (*tcp) Dial(addr string) (join.Conn, error) { return join.Dial(addr) }
+
+// Listen implements Network: gRPC and the Raft streams share the port.
+func (t *tcp) Listen(addr string, register func(grpc.ServiceRegistrar)) (Port, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen for peers on %s: %w; choose another with --listen-peer", addr, err)
+	}
+	mux := sniff.New(l, sniff.Options{Logger: t.log})
+	streams, err := mux.Prefix([]byte(transport.Magic))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("share the peer port: %w", err), l.Close())
+	}
+	p := &tcpPort{
+		listener: l, mux: mux, calls: mux.HTTP2(), streams: streams,
+		grpc: grpc.NewServer(grpc.MaxRecvMsgSize(4<<20), grpc.MaxConcurrentStreams(256)),
+	}
+	register(p.grpc)
+	return p, nil
+}
+
+// tcpPort is a Port on a TCP listener.
+type tcpPort struct {
+	listener       net.Listener
+	mux            *sniff.Listener
+	calls, streams net.Listener
+	grpc           *grpc.Server
+}
+
+// Addr implements Port.
+func (p *tcpPort) Addr() string { return p.listener.Addr().String() }
+
+// Serve implements Port.
+func (p *tcpPort) Serve() error {
+	ends := make(chan error, 2)
+	go func() { ends <- p.grpc.Serve(p.calls) }()
+	go func() { ends <- p.mux.Serve() }()
+	err := <-ends
+	return errors.Join(err, p.Close(), <-ends)
+}
+
+// Close implements Port.
+func (p *tcpPort) Close() error {
+	err := p.mux.Close()
+	p.grpc.Stop()
+	return err
+}
+
+// Streams implements Port.
+func (p *tcpPort) Streams(o transport.Options) (Streams, error) {
+	t, err := transport.New(o)
+	if err != nil {
+		return nil, err
+	}
+	return &tcpStreams{Transport: t, listener: p.streams}, nil
+}
+
+type tcpStreams struct {
+	*transport.Transport
+	listener net.Listener
+}
+
+// Serve implements Streams.
+func (s *tcpStreams) Serve() error { return s.Transport.Serve(s.listener) }
