@@ -24,7 +24,7 @@ func messageDelete() message { return message{"delete", []form{absent, text, tex
 func messageCompact() message { return message{"compact", []form{absent, number, flag}} }
 
 func messageReserve() message {
-	return message{"reserve", []form{absent, text, repeated, repeated, number, flag, number}}
+	return message{"reserve", []form{absent, text, repeated, repeated, number, flag, number, text}}
 }
 
 func messageCreateToken() message {
@@ -63,7 +63,8 @@ func (c *Command) AppendTo(buf []byte) []byte {
 			b = appendStrings(b, 3, c.Reserve.ClientURLs)
 			b = appendUint(b, 4, c.Reserve.Incarnation)
 			b = appendBool(b, 5, c.Reserve.Manual)
-			return appendUint(b, 6, c.Reserve.Token)
+			b = appendUint(b, 6, c.Reserve.Token)
+			return appendBytes(b, 7, c.Reserve.SecretHash)
 		})
 	case c.Release != nil:
 		b = appendMessage(b, 8, func(b []byte) []byte { return appendUint(b, 1, c.Release.ID) })
@@ -221,6 +222,8 @@ func decodeReserve(b []byte) (*Reserve, error) {
 			r.Manual = x.n == 1
 		case 6:
 			r.Token = x.n
+		case 7:
+			r.SecretHash = x.bytes
 		}
 		return nil
 	})

@@ -66,6 +66,9 @@ type Reserve struct {
 	// 0 asks for none. The leader has checked the secret and the time. A reservation
 	// that is made is refused with ErrNoToken where the token is gone.
 	Token uint64
+	// SecretHash is kept in the record until the newcomer is in the configuration,
+	// so that it may ask again when its token is used up.
+	SecretHash []byte
 }
 
 // Release gives a reservation up. Its id is as good as removed. It is refused

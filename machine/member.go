@@ -28,10 +28,13 @@ type MemberRecord struct {
 	ReservedIndex uint64
 	// Manual says that an operator added the member, and promotes it.
 	Manual bool
+	// SecretHash is that of the join token that a reservation was made with.
+	SecretHash []byte
 }
 
 func (r MemberRecord) clone() MemberRecord {
 	r.PeerURLs, r.ClientURLs = slices.Clone(r.PeerURLs), slices.Clone(r.ClientURLs)
+	r.SecretHash = slices.Clone(r.SecretHash)
 	return r
 }
 
@@ -53,7 +56,7 @@ const (
 func messageContext() message { return message{"member context", []form{absent, number, number, text}} }
 
 func messageMember() message {
-	return message{"member", []form{absent, number, text, repeated, repeated, number, flag, number, flag}}
+	return message{"member", []form{absent, number, text, repeated, repeated, number, flag, number, flag, text}}
 }
 
 // AppendTo appends the encoded context to buf.
@@ -100,7 +103,8 @@ func (r *MemberRecord) appendTo(b []byte) []byte {
 	b = appendUint(b, 5, r.Incarnation)
 	b = appendBool(b, 6, r.Reserved)
 	b = appendUint(b, 7, r.ReservedIndex)
-	return appendBool(b, 8, r.Manual)
+	b = appendBool(b, 8, r.Manual)
+	return appendBytes(b, 9, r.SecretHash)
 }
 
 func decodeMember(b []byte) (*MemberRecord, error) {
@@ -124,6 +128,8 @@ func decodeMember(b []byte) (*MemberRecord, error) {
 			r.ReservedIndex = x.n
 		case 8:
 			r.Manual = x.n == 1
+		case 9:
+			r.SecretHash = slices.Clone(x.bytes)
 		}
 		return nil
 	})

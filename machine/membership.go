@@ -70,6 +70,7 @@ func (r *round) reserve(index uint64, q *Reserve) (id uint64, err error) {
 	return index, r.storeMember(MemberRecord{
 		ID: index, Name: q.Name, PeerURLs: slices.Clone(q.PeerURLs), ClientURLs: slices.Clone(q.ClientURLs),
 		Incarnation: q.Incarnation, Reserved: true, ReservedIndex: index, Manual: q.Manual,
+		SecretHash: slices.Clone(q.SecretHash),
 	})
 }
 
@@ -222,7 +223,7 @@ func (r *round) admit(id uint64, described *MemberRecord) error {
 	if mentioned {
 		rec = merge(rec, described.Name, described.PeerURLs, described.ClientURLs, described.Incarnation)
 	}
-	rec.Reserved = false
+	rec.Reserved, rec.SecretHash = false, nil
 	if votes || rec.Manual {
 		rec.ReservedIndex = 0
 	}

@@ -1,15 +1,18 @@
 package node
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 
 	"chainfire/internal/sniff"
 	"chainfire/join"
+	"chainfire/pki"
 	"chainfire/raft"
 	"chainfire/transport"
 )
@@ -48,17 +51,30 @@ type Streams interface {
 	Close()
 }
 
-// tcp is the Network of production.
-type tcp struct{ log *slog.Logger }
+// tcp is the Network of production: TLS where there are credentials.
+type tcp struct {
+	log   *slog.Logger
+	creds *pki.Credentials
+}
 
 // Dial implements Network.
-func (*tcp) Dial(addr string) (join.Conn, error) { return join.Dial(addr) }
+func (t *tcp) Dial(addr string) (join.Conn, error) {
+	if t.creds == nil {
+		return join.Dial(addr)
+	}
+	return join.DialWith(addr, credentials.NewTLS(t.creds.ClientTLS()))
+}
 
 // Listen implements Network: gRPC and the Raft streams share the port.
 func (t *tcp) Listen(addr string, register func(grpc.ServiceRegistrar)) (Port, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen for peers on %s: %w; choose another with --listen-peer", addr, err)
+	}
+	options := []grpc.ServerOption{grpc.MaxRecvMsgSize(4 << 20), grpc.MaxConcurrentStreams(256)}
+	if t.creds != nil {
+		l = tls.NewListener(l, t.creds.ServerTLS())
+		options = append(options, guard{t.creds}.options()...)
 	}
 	mux := sniff.New(l, sniff.Options{Logger: t.log})
 	streams, err := mux.Prefix([]byte(transport.Magic))
@@ -67,7 +83,7 @@ func (t *tcp) Listen(addr string, register func(grpc.ServiceRegistrar)) (Port, e
 	}
 	p := &tcpPort{
 		listener: l, mux: mux, calls: mux.HTTP2(), streams: streams,
-		grpc: grpc.NewServer(grpc.MaxRecvMsgSize(4<<20), grpc.MaxConcurrentStreams(256)),
+		grpc: grpc.NewServer(options...), creds: t.creds,
 	}
 	register(p.grpc)
 	return p, nil
@@ -79,6 +95,7 @@ type tcpPort struct {
 	mux            *sniff.Listener
 	calls, streams net.Listener
 	grpc           *grpc.Server
+	creds          *pki.Credentials
 }
 
 // Addr implements Port.
@@ -102,6 +119,9 @@ func (p *tcpPort) Close() error {
 
 // Streams implements Port.
 func (p *tcpPort) Streams(o transport.Options) (Streams, error) {
+	if p.creds != nil {
+		o.Dial, o.Identify = dialTLS(p.creds), identifyPeer(p.creds)
+	}
 	t, err := transport.New(o)
 	if err != nil {
 		return nil, err

@@ -161,6 +161,27 @@ func (c *Credentials) Renew(now time.Time) bool {
 	return now.After(c.leaf.NotAfter.Add(-life / 3))
 }
 
+// Member is whose credentials they are; the zero value before it has joined.
+func (c *Credentials) Member() Member {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	m := Member{Cluster: c.cluster}
+	if c.leaf == nil {
+		return m
+	}
+	// It was verified when it was adopted.
+	m.ID, _ = identify(c.leaf, c.cluster)
+	for _, ip := range c.leaf.IPAddresses {
+		m.Hosts = append(m.Hosts, ip.String())
+	}
+	for _, name := range c.leaf.DNSNames {
+		if name != memberName {
+			m.Hosts = append(m.Hosts, name)
+		}
+	}
+	return m
+}
+
 // Expiry is when the member's certificate ends; zero before it has joined.
 func (c *Credentials) Expiry() time.Time {
 	c.mu.RLock()

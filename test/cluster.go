@@ -70,6 +70,24 @@ func (p *ports) take() (string, error) {
 type lab struct {
 	binary string
 	ports  ports
+	// dirs are the data directories of all members, by peer address.
+	dirs sync.Map
+}
+
+func (l *lab) founded(peer, dir string) { l.dirs.Store(peer, dir) }
+
+// token is how a newcomer is given the join token that the founder of the cluster
+// at a peer address left; nothing for who founded none.
+func (l *lab) token(peer string) []string {
+	dir, ok := l.dirs.Load(peer)
+	if !ok {
+		return nil
+	}
+	path := filepath.Join(dir.(string), "join-token")
+	if _, err := os.Stat(path); err != nil {
+		return nil
+	}
+	return []string{"--token-file", path}
 }
 
 // member is a member of a cluster under test: a directory, addresses, and the
@@ -132,8 +150,10 @@ func (m *member) launch(join ...string) *process {
 		"serve", "--progress", "json", "--name", m.name, "--data-dir", m.dir,
 		"--listen-client", m.client, "--listen-peer", m.peer,
 	}
+	m.lab.founded(m.peer, m.dir)
 	if len(join) > 0 {
 		args = append(args, "--join", strings.Join(join, ","))
+		args = append(args, m.lab.token(join[0])...)
 	}
 	p, err := startProcess(m.lab.binary, append(args, m.args...), m.stderr)
 	if err != nil {
