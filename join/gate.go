@@ -299,6 +299,9 @@ func (g *Gate) callBack(ctx context.Context, peerURL string, q *api.JoinRequest)
 	defer func() { _ = conn.Close() }() // the answer is in; nothing is lost with the connection
 	who, err := api.NewPeerClient(conn).Identify(ctx, &api.IdentifyRequest{})
 	switch {
+	case err != nil && strings.Contains(err.Error(), "failed to verify certificate"):
+		return status.Errorf(codes.FailedPrecondition,
+			"%s and found another process there, with another certificate; give the newcomer an address of its own", where)
 	case err != nil:
 		return status.Errorf(codes.FailedPrecondition,
 			"%s and got no answer: %s; give the newcomer an address that the other members can reach (--advertise-peer) and open its peer port",

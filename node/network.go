@@ -4,8 +4,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -85,6 +87,11 @@ func (t *tcp) Listen(addr string, register func(grpc.ServiceRegistrar)) (Port, e
 		listener: l, mux: mux, calls: mux.HTTP2(), streams: streams,
 		grpc: grpc.NewServer(options...), creds: t.creds,
 	}
+	if t.creds == nil {
+		if p.misled, err = mux.Prefix([]byte{0x16, 0x03}); err != nil {
+			return nil, errors.Join(fmt.Errorf("share the peer port: %w", err), l.Close())
+		}
+	}
 	register(p.grpc)
 	return p, nil
 }
@@ -94,8 +101,10 @@ type tcpPort struct {
 	listener       net.Listener
 	mux            *sniff.Listener
 	calls, streams net.Listener
-	grpc           *grpc.Server
-	creds          *pki.Credentials
+	// misled has the connections that begin with TLS at a port without it.
+	misled net.Listener
+	grpc   *grpc.Server
+	creds  *pki.Credentials
 }
 
 // Addr implements Port.
@@ -106,8 +115,27 @@ func (p *tcpPort) Serve() error {
 	ends := make(chan error, 2)
 	go func() { ends <- p.grpc.Serve(p.calls) }()
 	go func() { ends <- p.mux.Serve() }()
+	if p.misled != nil {
+		go answerPlainly(p.misled)
+	}
 	err := <-ends
 	return errors.Join(err, p.Close(), <-ends)
+}
+
+// answerPlainly tells those who begin with TLS, in plain text, that there is none:
+// their TLS takes that for what it is, and they need not try for long. It ends with
+// the listener.
+func answerPlainly(l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		// They hang up whether they got it or not.
+		_ = c.SetDeadline(time.Now().Add(time.Second))
+		_, _ = io.WriteString(c, "this port speaks without TLS\n")
+		_ = c.Close()
+	}
 }
 
 // Close implements Port.

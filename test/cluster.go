@@ -70,24 +70,28 @@ func (p *ports) take() (string, error) {
 type lab struct {
 	binary string
 	ports  ports
-	// dirs are the data directories of all members, by peer address.
-	dirs sync.Map
+	// founders are the data directories of the members that founded the clusters,
+	// by the peer addresses of all members.
+	founders sync.Map
 }
 
-func (l *lab) founded(peer, dir string) { l.dirs.Store(peer, dir) }
+// tokenOfNobody is a join token of no cluster.
+var tokenOfNobody = "cf1." + strings.Repeat("A", 43) + "." + strings.Repeat("A", 43)
 
-// token is how a newcomer is given the join token that the founder of the cluster
-// at a peer address left; nothing for who founded none.
-func (l *lab) token(peer string) []string {
-	dir, ok := l.dirs.Load(peer)
+// token is the join token that the founder of the cluster of a member left, for a
+// newcomer that asks there.
+func (l *lab) token(t *testing.T, newcomer, asked string) string {
+	t.Helper()
+	dir, ok := l.founders.Load(asked)
 	if !ok {
-		return nil
+		return tokenOfNobody
 	}
-	path := filepath.Join(dir.(string), "join-token")
-	if _, err := os.Stat(path); err != nil {
-		return nil
+	l.founders.Store(newcomer, dir)
+	b, err := os.ReadFile(filepath.Join(dir.(string), "join-token"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	return []string{"--token-file", path}
+	return strings.TrimSpace(string(b))
 }
 
 // member is a member of a cluster under test: a directory, addresses, and the
@@ -150,10 +154,10 @@ func (m *member) launch(join ...string) *process {
 		"serve", "--progress", "json", "--name", m.name, "--data-dir", m.dir,
 		"--listen-client", m.client, "--listen-peer", m.peer,
 	}
-	m.lab.founded(m.peer, m.dir)
 	if len(join) > 0 {
-		args = append(args, "--join", strings.Join(join, ","))
-		args = append(args, m.lab.token(join[0])...)
+		args = append(args, "--join", strings.Join(join, ","), "--token", m.lab.token(m.t, m.peer, join[0]))
+	} else if _, known := m.lab.founders.Load(m.peer); !known {
+		m.lab.founders.Store(m.peer, m.dir)
 	}
 	p, err := startProcess(m.lab.binary, append(args, m.args...), m.stderr)
 	if err != nil {
