@@ -29,6 +29,342 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// CreateTokenRequest asks for a join token.
+type CreateTokenRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ttl_seconds is for how long it lets newcomers in; 0 is without an end.
+	TtlSeconds int64 `protobuf:"varint,1,opt,name=ttl_seconds,json=ttlSeconds,proto3" json:"ttl_seconds,omitempty"`
+	// uses is how many it lets in; 0 is any number.
+	Uses          uint64 `protobuf:"varint,2,opt,name=uses,proto3" json:"uses,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateTokenRequest) Reset() {
+	*x = CreateTokenRequest{}
+	mi := &file_api_cluster_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateTokenRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateTokenRequest) ProtoMessage() {}
+
+func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateTokenRequest.ProtoReflect.Descriptor instead.
+func (*CreateTokenRequest) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *CreateTokenRequest) GetTtlSeconds() int64 {
+	if x != nil {
+		return x.TtlSeconds
+	}
+	return 0
+}
+
+func (x *CreateTokenRequest) GetUses() uint64 {
+	if x != nil {
+		return x.Uses
+	}
+	return 0
+}
+
+// Token is what may be told of a join token.
+type Token struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// expires is when it ends, in seconds of Unix time; 0 is never.
+	Expires int64 `protobuf:"varint,2,opt,name=expires,proto3" json:"expires,omitempty"`
+	// uses is how many newcomers it still lets in; 0 is any number.
+	Uses          uint64 `protobuf:"varint,3,opt,name=uses,proto3" json:"uses,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Token) Reset() {
+	*x = Token{}
+	mi := &file_api_cluster_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Token) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Token) ProtoMessage() {}
+
+func (x *Token) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Token.ProtoReflect.Descriptor instead.
+func (*Token) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Token) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Token) GetExpires() int64 {
+	if x != nil {
+		return x.Expires
+	}
+	return 0
+}
+
+func (x *Token) GetUses() uint64 {
+	if x != nil {
+		return x.Uses
+	}
+	return 0
+}
+
+// CreateTokenResponse has the token, this once.
+type CreateTokenResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// text is the whole token, to be given to a newcomer.
+	Text          string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	Token         *Token `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateTokenResponse) Reset() {
+	*x = CreateTokenResponse{}
+	mi := &file_api_cluster_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateTokenResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateTokenResponse) ProtoMessage() {}
+
+func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateTokenResponse.ProtoReflect.Descriptor instead.
+func (*CreateTokenResponse) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *CreateTokenResponse) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *CreateTokenResponse) GetToken() *Token {
+	if x != nil {
+		return x.Token
+	}
+	return nil
+}
+
+// ListTokensRequest asks for the join tokens.
+type ListTokensRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTokensRequest) Reset() {
+	*x = ListTokensRequest{}
+	mi := &file_api_cluster_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTokensRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTokensRequest) ProtoMessage() {}
+
+func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTokensRequest.ProtoReflect.Descriptor instead.
+func (*ListTokensRequest) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{3}
+}
+
+// ListTokensResponse lists them in the order in which they were made.
+type ListTokensResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Tokens        []*Token               `protobuf:"bytes,1,rep,name=tokens,proto3" json:"tokens,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTokensResponse) Reset() {
+	*x = ListTokensResponse{}
+	mi := &file_api_cluster_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTokensResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTokensResponse) ProtoMessage() {}
+
+func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTokensResponse.ProtoReflect.Descriptor instead.
+func (*ListTokensResponse) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ListTokensResponse) GetTokens() []*Token {
+	if x != nil {
+		return x.Tokens
+	}
+	return nil
+}
+
+// RevokeTokenRequest names a token.
+type RevokeTokenRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeTokenRequest) Reset() {
+	*x = RevokeTokenRequest{}
+	mi := &file_api_cluster_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeTokenRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeTokenRequest) ProtoMessage() {}
+
+func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeTokenRequest.ProtoReflect.Descriptor instead.
+func (*RevokeTokenRequest) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *RevokeTokenRequest) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// RevokeTokenResponse says that it is gone.
+type RevokeTokenResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeTokenResponse) Reset() {
+	*x = RevokeTokenResponse{}
+	mi := &file_api_cluster_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeTokenResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeTokenResponse) ProtoMessage() {}
+
+func (x *RevokeTokenResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeTokenResponse.ProtoReflect.Descriptor instead.
+func (*RevokeTokenResponse) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{6}
+}
+
 // IdentifyRequest asks who answers.
 type IdentifyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -38,7 +374,7 @@ type IdentifyRequest struct {
 
 func (x *IdentifyRequest) Reset() {
 	*x = IdentifyRequest{}
-	mi := &file_api_cluster_proto_msgTypes[0]
+	mi := &file_api_cluster_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -50,7 +386,7 @@ func (x *IdentifyRequest) String() string {
 func (*IdentifyRequest) ProtoMessage() {}
 
 func (x *IdentifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[0]
+	mi := &file_api_cluster_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -63,7 +399,7 @@ func (x *IdentifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentifyRequest.ProtoReflect.Descriptor instead.
 func (*IdentifyRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{0}
+	return file_api_cluster_proto_rawDescGZIP(), []int{7}
 }
 
 // IdentifyResponse says who answers.
@@ -85,7 +421,7 @@ type IdentifyResponse struct {
 
 func (x *IdentifyResponse) Reset() {
 	*x = IdentifyResponse{}
-	mi := &file_api_cluster_proto_msgTypes[1]
+	mi := &file_api_cluster_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -97,7 +433,7 @@ func (x *IdentifyResponse) String() string {
 func (*IdentifyResponse) ProtoMessage() {}
 
 func (x *IdentifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[1]
+	mi := &file_api_cluster_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -110,7 +446,7 @@ func (x *IdentifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentifyResponse.ProtoReflect.Descriptor instead.
 func (*IdentifyResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{1}
+	return file_api_cluster_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *IdentifyResponse) GetClusterId() uint64 {
@@ -167,7 +503,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_api_cluster_proto_msgTypes[2]
+	mi := &file_api_cluster_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -179,7 +515,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[2]
+	mi := &file_api_cluster_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -192,7 +528,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{2}
+	return file_api_cluster_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Member) GetId() uint64 {
@@ -249,7 +585,7 @@ type SnapshotSource struct {
 
 func (x *SnapshotSource) Reset() {
 	*x = SnapshotSource{}
-	mi := &file_api_cluster_proto_msgTypes[3]
+	mi := &file_api_cluster_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -261,7 +597,7 @@ func (x *SnapshotSource) String() string {
 func (*SnapshotSource) ProtoMessage() {}
 
 func (x *SnapshotSource) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[3]
+	mi := &file_api_cluster_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -274,7 +610,7 @@ func (x *SnapshotSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotSource.ProtoReflect.Descriptor instead.
 func (*SnapshotSource) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{3}
+	return file_api_cluster_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *SnapshotSource) GetMemberId() uint64 {
@@ -308,14 +644,22 @@ type JoinRequest struct {
 	ExpectedClusterId uint64 `protobuf:"varint,6,opt,name=expected_cluster_id,json=expectedClusterId,proto3" json:"expected_cluster_id,omitempty"`
 	// nonce is random per join, so that a repeated request is told apart from a
 	// new one.
-	Nonce         uint64 `protobuf:"varint,7,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	Nonce uint64 `protobuf:"varint,7,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	// token_secret is the secret of a join token, which lets the newcomer in.
+	TokenSecret []byte `protobuf:"bytes,8,opt,name=token_secret,json=tokenSecret,proto3" json:"token_secret,omitempty"`
+	// certificate_request asks, in PKCS #10, for a certificate of the newcomer's
+	// key.
+	CertificateRequest []byte `protobuf:"bytes,9,opt,name=certificate_request,json=certificateRequest,proto3" json:"certificate_request,omitempty"`
+	// certificate is what the newcomer shows at its peer port until it has one of
+	// the cluster, in DER.
+	Certificate   []byte `protobuf:"bytes,10,opt,name=certificate,proto3" json:"certificate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_api_cluster_proto_msgTypes[4]
+	mi := &file_api_cluster_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -327,7 +671,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[4]
+	mi := &file_api_cluster_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -340,7 +684,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{4}
+	return file_api_cluster_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *JoinRequest) GetName() string {
@@ -392,6 +736,27 @@ func (x *JoinRequest) GetNonce() uint64 {
 	return 0
 }
 
+func (x *JoinRequest) GetTokenSecret() []byte {
+	if x != nil {
+		return x.TokenSecret
+	}
+	return nil
+}
+
+func (x *JoinRequest) GetCertificateRequest() []byte {
+	if x != nil {
+		return x.CertificateRequest
+	}
+	return nil
+}
+
+func (x *JoinRequest) GetCertificate() []byte {
+	if x != nil {
+		return x.Certificate
+	}
+	return nil
+}
+
 // JoinResponse is a reservation.
 type JoinResponse struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -404,14 +769,20 @@ type JoinResponse struct {
 	// members is the cluster as it is, without the newcomer.
 	Members []*Member `protobuf:"bytes,4,rep,name=members,proto3" json:"members,omitempty"`
 	// sources are members to pull a snapshot from, best first.
-	Sources       []*SnapshotSource `protobuf:"bytes,5,rep,name=sources,proto3" json:"sources,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Sources []*SnapshotSource `protobuf:"bytes,5,rep,name=sources,proto3" json:"sources,omitempty"`
+	// certificate is the newcomer's, authority_certificate that of the cluster's
+	// authority, authority_key its key, all in PEM; empty where members speak
+	// without TLS.
+	Certificate          []byte `protobuf:"bytes,6,opt,name=certificate,proto3" json:"certificate,omitempty"`
+	AuthorityCertificate []byte `protobuf:"bytes,7,opt,name=authority_certificate,json=authorityCertificate,proto3" json:"authority_certificate,omitempty"`
+	AuthorityKey         []byte `protobuf:"bytes,8,opt,name=authority_key,json=authorityKey,proto3" json:"authority_key,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *JoinResponse) Reset() {
 	*x = JoinResponse{}
-	mi := &file_api_cluster_proto_msgTypes[5]
+	mi := &file_api_cluster_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -423,7 +794,7 @@ func (x *JoinResponse) String() string {
 func (*JoinResponse) ProtoMessage() {}
 
 func (x *JoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[5]
+	mi := &file_api_cluster_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -436,7 +807,7 @@ func (x *JoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
 func (*JoinResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{5}
+	return file_api_cluster_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *JoinResponse) GetClusterId() uint64 {
@@ -474,6 +845,27 @@ func (x *JoinResponse) GetSources() []*SnapshotSource {
 	return nil
 }
 
+func (x *JoinResponse) GetCertificate() []byte {
+	if x != nil {
+		return x.Certificate
+	}
+	return nil
+}
+
+func (x *JoinResponse) GetAuthorityCertificate() []byte {
+	if x != nil {
+		return x.AuthorityCertificate
+	}
+	return nil
+}
+
+func (x *JoinResponse) GetAuthorityKey() []byte {
+	if x != nil {
+		return x.AuthorityKey
+	}
+	return nil
+}
+
 // LearnRequest asks to be added as a learner.
 type LearnRequest struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -490,7 +882,7 @@ type LearnRequest struct {
 
 func (x *LearnRequest) Reset() {
 	*x = LearnRequest{}
-	mi := &file_api_cluster_proto_msgTypes[6]
+	mi := &file_api_cluster_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -502,7 +894,7 @@ func (x *LearnRequest) String() string {
 func (*LearnRequest) ProtoMessage() {}
 
 func (x *LearnRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[6]
+	mi := &file_api_cluster_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -515,7 +907,7 @@ func (x *LearnRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LearnRequest.ProtoReflect.Descriptor instead.
 func (*LearnRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{6}
+	return file_api_cluster_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *LearnRequest) GetClusterId() uint64 {
@@ -568,7 +960,7 @@ type LearnResponse struct {
 
 func (x *LearnResponse) Reset() {
 	*x = LearnResponse{}
-	mi := &file_api_cluster_proto_msgTypes[7]
+	mi := &file_api_cluster_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -580,7 +972,7 @@ func (x *LearnResponse) String() string {
 func (*LearnResponse) ProtoMessage() {}
 
 func (x *LearnResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[7]
+	mi := &file_api_cluster_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -593,7 +985,7 @@ func (x *LearnResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LearnResponse.ProtoReflect.Descriptor instead.
 func (*LearnResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{7}
+	return file_api_cluster_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *LearnResponse) GetPhase() string {
@@ -633,7 +1025,7 @@ type JoinStatusRequest struct {
 
 func (x *JoinStatusRequest) Reset() {
 	*x = JoinStatusRequest{}
-	mi := &file_api_cluster_proto_msgTypes[8]
+	mi := &file_api_cluster_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -645,7 +1037,7 @@ func (x *JoinStatusRequest) String() string {
 func (*JoinStatusRequest) ProtoMessage() {}
 
 func (x *JoinStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[8]
+	mi := &file_api_cluster_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -658,7 +1050,7 @@ func (x *JoinStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinStatusRequest.ProtoReflect.Descriptor instead.
 func (*JoinStatusRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{8}
+	return file_api_cluster_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *JoinStatusRequest) GetClusterId() uint64 {
@@ -717,7 +1109,7 @@ type JoinStatusResponse struct {
 
 func (x *JoinStatusResponse) Reset() {
 	*x = JoinStatusResponse{}
-	mi := &file_api_cluster_proto_msgTypes[9]
+	mi := &file_api_cluster_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -729,7 +1121,7 @@ func (x *JoinStatusResponse) String() string {
 func (*JoinStatusResponse) ProtoMessage() {}
 
 func (x *JoinStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[9]
+	mi := &file_api_cluster_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -742,7 +1134,7 @@ func (x *JoinStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinStatusResponse.ProtoReflect.Descriptor instead.
 func (*JoinStatusResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{9}
+	return file_api_cluster_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *JoinStatusResponse) GetPhase() string {
@@ -801,7 +1193,7 @@ type AbandonRequest struct {
 
 func (x *AbandonRequest) Reset() {
 	*x = AbandonRequest{}
-	mi := &file_api_cluster_proto_msgTypes[10]
+	mi := &file_api_cluster_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -813,7 +1205,7 @@ func (x *AbandonRequest) String() string {
 func (*AbandonRequest) ProtoMessage() {}
 
 func (x *AbandonRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[10]
+	mi := &file_api_cluster_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -826,7 +1218,7 @@ func (x *AbandonRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AbandonRequest.ProtoReflect.Descriptor instead.
 func (*AbandonRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{10}
+	return file_api_cluster_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AbandonRequest) GetClusterId() uint64 {
@@ -866,7 +1258,7 @@ type AbandonResponse struct {
 
 func (x *AbandonResponse) Reset() {
 	*x = AbandonResponse{}
-	mi := &file_api_cluster_proto_msgTypes[11]
+	mi := &file_api_cluster_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -878,7 +1270,7 @@ func (x *AbandonResponse) String() string {
 func (*AbandonResponse) ProtoMessage() {}
 
 func (x *AbandonResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[11]
+	mi := &file_api_cluster_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -891,7 +1283,7 @@ func (x *AbandonResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AbandonResponse.ProtoReflect.Descriptor instead.
 func (*AbandonResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{11}
+	return file_api_cluster_proto_rawDescGZIP(), []int{18}
 }
 
 // ConfState is a Raft configuration. Lists are sorted and free of duplicates.
@@ -909,7 +1301,7 @@ type ConfState struct {
 
 func (x *ConfState) Reset() {
 	*x = ConfState{}
-	mi := &file_api_cluster_proto_msgTypes[12]
+	mi := &file_api_cluster_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -921,7 +1313,7 @@ func (x *ConfState) String() string {
 func (*ConfState) ProtoMessage() {}
 
 func (x *ConfState) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[12]
+	mi := &file_api_cluster_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -934,7 +1326,7 @@ func (x *ConfState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfState.ProtoReflect.Descriptor instead.
 func (*ConfState) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{12}
+	return file_api_cluster_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ConfState) GetVoters() []uint64 {
@@ -990,7 +1382,7 @@ type SnapshotFile struct {
 
 func (x *SnapshotFile) Reset() {
 	*x = SnapshotFile{}
-	mi := &file_api_cluster_proto_msgTypes[13]
+	mi := &file_api_cluster_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1002,7 +1394,7 @@ func (x *SnapshotFile) String() string {
 func (*SnapshotFile) ProtoMessage() {}
 
 func (x *SnapshotFile) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[13]
+	mi := &file_api_cluster_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1015,7 +1407,7 @@ func (x *SnapshotFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotFile.ProtoReflect.Descriptor instead.
 func (*SnapshotFile) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{13}
+	return file_api_cluster_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SnapshotFile) GetName() string {
@@ -1060,7 +1452,7 @@ type OpenSnapshotRequest struct {
 
 func (x *OpenSnapshotRequest) Reset() {
 	*x = OpenSnapshotRequest{}
-	mi := &file_api_cluster_proto_msgTypes[14]
+	mi := &file_api_cluster_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1072,7 +1464,7 @@ func (x *OpenSnapshotRequest) String() string {
 func (*OpenSnapshotRequest) ProtoMessage() {}
 
 func (x *OpenSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[14]
+	mi := &file_api_cluster_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1085,7 +1477,7 @@ func (x *OpenSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*OpenSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{14}
+	return file_api_cluster_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *OpenSnapshotRequest) GetClusterId() uint64 {
@@ -1133,7 +1525,7 @@ type OpenSnapshotResponse struct {
 
 func (x *OpenSnapshotResponse) Reset() {
 	*x = OpenSnapshotResponse{}
-	mi := &file_api_cluster_proto_msgTypes[15]
+	mi := &file_api_cluster_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1145,7 +1537,7 @@ func (x *OpenSnapshotResponse) String() string {
 func (*OpenSnapshotResponse) ProtoMessage() {}
 
 func (x *OpenSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[15]
+	mi := &file_api_cluster_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1158,7 +1550,7 @@ func (x *OpenSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*OpenSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{15}
+	return file_api_cluster_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *OpenSnapshotResponse) GetSnapshotId() string {
@@ -1230,7 +1622,7 @@ type ReadSnapshotRequest struct {
 
 func (x *ReadSnapshotRequest) Reset() {
 	*x = ReadSnapshotRequest{}
-	mi := &file_api_cluster_proto_msgTypes[16]
+	mi := &file_api_cluster_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1242,7 +1634,7 @@ func (x *ReadSnapshotRequest) String() string {
 func (*ReadSnapshotRequest) ProtoMessage() {}
 
 func (x *ReadSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[16]
+	mi := &file_api_cluster_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1255,7 +1647,7 @@ func (x *ReadSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*ReadSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{16}
+	return file_api_cluster_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ReadSnapshotRequest) GetSnapshotId() string {
@@ -1293,7 +1685,7 @@ type SnapshotChunk struct {
 
 func (x *SnapshotChunk) Reset() {
 	*x = SnapshotChunk{}
-	mi := &file_api_cluster_proto_msgTypes[17]
+	mi := &file_api_cluster_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1305,7 +1697,7 @@ func (x *SnapshotChunk) String() string {
 func (*SnapshotChunk) ProtoMessage() {}
 
 func (x *SnapshotChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[17]
+	mi := &file_api_cluster_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1318,7 +1710,7 @@ func (x *SnapshotChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotChunk.ProtoReflect.Descriptor instead.
 func (*SnapshotChunk) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{17}
+	return file_api_cluster_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SnapshotChunk) GetFile() string {
@@ -1359,7 +1751,7 @@ type CloseSnapshotRequest struct {
 
 func (x *CloseSnapshotRequest) Reset() {
 	*x = CloseSnapshotRequest{}
-	mi := &file_api_cluster_proto_msgTypes[18]
+	mi := &file_api_cluster_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1371,7 +1763,7 @@ func (x *CloseSnapshotRequest) String() string {
 func (*CloseSnapshotRequest) ProtoMessage() {}
 
 func (x *CloseSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[18]
+	mi := &file_api_cluster_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1384,7 +1776,7 @@ func (x *CloseSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*CloseSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{18}
+	return file_api_cluster_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *CloseSnapshotRequest) GetSnapshotId() string {
@@ -1403,7 +1795,7 @@ type CloseSnapshotResponse struct {
 
 func (x *CloseSnapshotResponse) Reset() {
 	*x = CloseSnapshotResponse{}
-	mi := &file_api_cluster_proto_msgTypes[19]
+	mi := &file_api_cluster_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1415,7 +1807,7 @@ func (x *CloseSnapshotResponse) String() string {
 func (*CloseSnapshotResponse) ProtoMessage() {}
 
 func (x *CloseSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[19]
+	mi := &file_api_cluster_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1428,7 +1820,7 @@ func (x *CloseSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*CloseSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{19}
+	return file_api_cluster_proto_rawDescGZIP(), []int{26}
 }
 
 // Header says which member answered, and at which point of the cluster's life.
@@ -1445,7 +1837,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_api_cluster_proto_msgTypes[20]
+	mi := &file_api_cluster_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1457,7 +1849,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[20]
+	mi := &file_api_cluster_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1470,7 +1862,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{20}
+	return file_api_cluster_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Header) GetClusterId() uint64 {
@@ -1510,7 +1902,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_api_cluster_proto_msgTypes[21]
+	mi := &file_api_cluster_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1522,7 +1914,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[21]
+	mi := &file_api_cluster_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1535,7 +1927,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{21}
+	return file_api_cluster_proto_rawDescGZIP(), []int{28}
 }
 
 // StatusResponse is the cluster as its leader sees it.
@@ -1557,7 +1949,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_api_cluster_proto_msgTypes[22]
+	mi := &file_api_cluster_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1569,7 +1961,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[22]
+	mi := &file_api_cluster_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1582,7 +1974,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{22}
+	return file_api_cluster_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *StatusResponse) GetHeader() *Header {
@@ -1658,7 +2050,7 @@ type MemberStatus struct {
 
 func (x *MemberStatus) Reset() {
 	*x = MemberStatus{}
-	mi := &file_api_cluster_proto_msgTypes[23]
+	mi := &file_api_cluster_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1670,7 +2062,7 @@ func (x *MemberStatus) String() string {
 func (*MemberStatus) ProtoMessage() {}
 
 func (x *MemberStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[23]
+	mi := &file_api_cluster_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1683,7 +2075,7 @@ func (x *MemberStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberStatus.ProtoReflect.Descriptor instead.
 func (*MemberStatus) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{23}
+	return file_api_cluster_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *MemberStatus) GetMember() *Member {
@@ -1746,7 +2138,24 @@ var File_api_cluster_proto protoreflect.FileDescriptor
 
 const file_api_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x11api/cluster.proto\x12\x10chainfire.api.v1\"\x11\n" +
+	"\x11api/cluster.proto\x12\x10chainfire.api.v1\"I\n" +
+	"\x12CreateTokenRequest\x12\x1f\n" +
+	"\vttl_seconds\x18\x01 \x01(\x03R\n" +
+	"ttlSeconds\x12\x12\n" +
+	"\x04uses\x18\x02 \x01(\x04R\x04uses\"E\n" +
+	"\x05Token\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x18\n" +
+	"\aexpires\x18\x02 \x01(\x03R\aexpires\x12\x12\n" +
+	"\x04uses\x18\x03 \x01(\x04R\x04uses\"X\n" +
+	"\x13CreateTokenResponse\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\x12-\n" +
+	"\x05token\x18\x02 \x01(\v2\x17.chainfire.api.v1.TokenR\x05token\"\x13\n" +
+	"\x11ListTokensRequest\"E\n" +
+	"\x12ListTokensResponse\x12/\n" +
+	"\x06tokens\x18\x01 \x03(\v2\x17.chainfire.api.v1.TokenR\x06tokens\"$\n" +
+	"\x12RevokeTokenRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\"\x15\n" +
+	"\x13RevokeTokenResponse\"\x11\n" +
 	"\x0fIdentifyRequest\"\xa4\x01\n" +
 	"\x10IdentifyResponse\x12\x1d\n" +
 	"\n" +
@@ -1765,7 +2174,7 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\vincarnation\x18\x06 \x01(\x04R\vincarnation\"H\n" +
 	"\x0eSnapshotSource\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\x04R\bmemberId\x12\x19\n" +
-	"\bpeer_url\x18\x02 \x01(\tR\apeerUrl\"\xe1\x01\n" +
+	"\bpeer_url\x18\x02 \x01(\tR\apeerUrl\"\xd7\x02\n" +
 	"\vJoinRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n" +
 	"\tpeer_urls\x18\x02 \x03(\tR\bpeerUrls\x12\x1f\n" +
@@ -1774,14 +2183,21 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\vincarnation\x18\x04 \x01(\x04R\vincarnation\x12\x18\n" +
 	"\aversion\x18\x05 \x01(\tR\aversion\x12.\n" +
 	"\x13expected_cluster_id\x18\x06 \x01(\x04R\x11expectedClusterId\x12\x14\n" +
-	"\x05nonce\x18\a \x01(\x04R\x05nonce\"\xe1\x01\n" +
+	"\x05nonce\x18\a \x01(\x04R\x05nonce\x12!\n" +
+	"\ftoken_secret\x18\b \x01(\fR\vtokenSecret\x12/\n" +
+	"\x13certificate_request\x18\t \x01(\fR\x12certificateRequest\x12 \n" +
+	"\vcertificate\x18\n" +
+	" \x01(\fR\vcertificate\"\xdd\x02\n" +
 	"\fJoinResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x1b\n" +
 	"\tmember_id\x18\x02 \x01(\x04R\bmemberId\x12%\n" +
 	"\x0ereserved_index\x18\x03 \x01(\x04R\rreservedIndex\x122\n" +
 	"\amembers\x18\x04 \x03(\v2\x18.chainfire.api.v1.MemberR\amembers\x12:\n" +
-	"\asources\x18\x05 \x03(\v2 .chainfire.api.v1.SnapshotSourceR\asources\"\xb8\x01\n" +
+	"\asources\x18\x05 \x03(\v2 .chainfire.api.v1.SnapshotSourceR\asources\x12 \n" +
+	"\vcertificate\x18\x06 \x01(\fR\vcertificate\x123\n" +
+	"\x15authority_certificate\x18\a \x01(\fR\x14authorityCertificate\x12#\n" +
+	"\rauthority_key\x18\b \x01(\fR\fauthorityKey\"\xb8\x01\n" +
 	"\fLearnRequest\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x1b\n" +
@@ -1893,9 +2309,16 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\aAbandon\x12 .chainfire.api.v1.AbandonRequest\x1a!.chainfire.api.v1.AbandonResponse\x12]\n" +
 	"\fOpenSnapshot\x12%.chainfire.api.v1.OpenSnapshotRequest\x1a&.chainfire.api.v1.OpenSnapshotResponse\x12X\n" +
 	"\fReadSnapshot\x12%.chainfire.api.v1.ReadSnapshotRequest\x1a\x1f.chainfire.api.v1.SnapshotChunk0\x01\x12`\n" +
-	"\rCloseSnapshot\x12&.chainfire.api.v1.CloseSnapshotRequest\x1a'.chainfire.api.v1.CloseSnapshotResponse2V\n" +
+	"\rCloseSnapshot\x12&.chainfire.api.v1.CloseSnapshotRequest\x1a'.chainfire.api.v1.CloseSnapshotResponse2\x82\x05\n" +
 	"\aCluster\x12K\n" +
-	"\x06Status\x12\x1f.chainfire.api.v1.StatusRequest\x1a .chainfire.api.v1.StatusResponseB\x0fZ\rchainfire/apib\x06proto3"
+	"\x06Status\x12\x1f.chainfire.api.v1.StatusRequest\x1a .chainfire.api.v1.StatusResponse\x12Z\n" +
+	"\vCreateToken\x12$.chainfire.api.v1.CreateTokenRequest\x1a%.chainfire.api.v1.CreateTokenResponse\x12W\n" +
+	"\n" +
+	"ListTokens\x12#.chainfire.api.v1.ListTokensRequest\x1a$.chainfire.api.v1.ListTokensResponse\x12Z\n" +
+	"\vRevokeToken\x12$.chainfire.api.v1.RevokeTokenRequest\x1a%.chainfire.api.v1.RevokeTokenResponse\x12]\n" +
+	"\fOpenSnapshot\x12%.chainfire.api.v1.OpenSnapshotRequest\x1a&.chainfire.api.v1.OpenSnapshotResponse\x12X\n" +
+	"\fReadSnapshot\x12%.chainfire.api.v1.ReadSnapshotRequest\x1a\x1f.chainfire.api.v1.SnapshotChunk0\x01\x12`\n" +
+	"\rCloseSnapshot\x12&.chainfire.api.v1.CloseSnapshotRequest\x1a'.chainfire.api.v1.CloseSnapshotResponseB\x0fZ\rchainfire/apib\x06proto3"
 
 var (
 	file_api_cluster_proto_rawDescOnce sync.Once
@@ -1909,66 +2332,87 @@ func file_api_cluster_proto_rawDescGZIP() []byte {
 	return file_api_cluster_proto_rawDescData
 }
 
-var file_api_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_api_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_api_cluster_proto_goTypes = []any{
-	(*IdentifyRequest)(nil),       // 0: chainfire.api.v1.IdentifyRequest
-	(*IdentifyResponse)(nil),      // 1: chainfire.api.v1.IdentifyResponse
-	(*Member)(nil),                // 2: chainfire.api.v1.Member
-	(*SnapshotSource)(nil),        // 3: chainfire.api.v1.SnapshotSource
-	(*JoinRequest)(nil),           // 4: chainfire.api.v1.JoinRequest
-	(*JoinResponse)(nil),          // 5: chainfire.api.v1.JoinResponse
-	(*LearnRequest)(nil),          // 6: chainfire.api.v1.LearnRequest
-	(*LearnResponse)(nil),         // 7: chainfire.api.v1.LearnResponse
-	(*JoinStatusRequest)(nil),     // 8: chainfire.api.v1.JoinStatusRequest
-	(*JoinStatusResponse)(nil),    // 9: chainfire.api.v1.JoinStatusResponse
-	(*AbandonRequest)(nil),        // 10: chainfire.api.v1.AbandonRequest
-	(*AbandonResponse)(nil),       // 11: chainfire.api.v1.AbandonResponse
-	(*ConfState)(nil),             // 12: chainfire.api.v1.ConfState
-	(*SnapshotFile)(nil),          // 13: chainfire.api.v1.SnapshotFile
-	(*OpenSnapshotRequest)(nil),   // 14: chainfire.api.v1.OpenSnapshotRequest
-	(*OpenSnapshotResponse)(nil),  // 15: chainfire.api.v1.OpenSnapshotResponse
-	(*ReadSnapshotRequest)(nil),   // 16: chainfire.api.v1.ReadSnapshotRequest
-	(*SnapshotChunk)(nil),         // 17: chainfire.api.v1.SnapshotChunk
-	(*CloseSnapshotRequest)(nil),  // 18: chainfire.api.v1.CloseSnapshotRequest
-	(*CloseSnapshotResponse)(nil), // 19: chainfire.api.v1.CloseSnapshotResponse
-	(*Header)(nil),                // 20: chainfire.api.v1.Header
-	(*StatusRequest)(nil),         // 21: chainfire.api.v1.StatusRequest
-	(*StatusResponse)(nil),        // 22: chainfire.api.v1.StatusResponse
-	(*MemberStatus)(nil),          // 23: chainfire.api.v1.MemberStatus
+	(*CreateTokenRequest)(nil),    // 0: chainfire.api.v1.CreateTokenRequest
+	(*Token)(nil),                 // 1: chainfire.api.v1.Token
+	(*CreateTokenResponse)(nil),   // 2: chainfire.api.v1.CreateTokenResponse
+	(*ListTokensRequest)(nil),     // 3: chainfire.api.v1.ListTokensRequest
+	(*ListTokensResponse)(nil),    // 4: chainfire.api.v1.ListTokensResponse
+	(*RevokeTokenRequest)(nil),    // 5: chainfire.api.v1.RevokeTokenRequest
+	(*RevokeTokenResponse)(nil),   // 6: chainfire.api.v1.RevokeTokenResponse
+	(*IdentifyRequest)(nil),       // 7: chainfire.api.v1.IdentifyRequest
+	(*IdentifyResponse)(nil),      // 8: chainfire.api.v1.IdentifyResponse
+	(*Member)(nil),                // 9: chainfire.api.v1.Member
+	(*SnapshotSource)(nil),        // 10: chainfire.api.v1.SnapshotSource
+	(*JoinRequest)(nil),           // 11: chainfire.api.v1.JoinRequest
+	(*JoinResponse)(nil),          // 12: chainfire.api.v1.JoinResponse
+	(*LearnRequest)(nil),          // 13: chainfire.api.v1.LearnRequest
+	(*LearnResponse)(nil),         // 14: chainfire.api.v1.LearnResponse
+	(*JoinStatusRequest)(nil),     // 15: chainfire.api.v1.JoinStatusRequest
+	(*JoinStatusResponse)(nil),    // 16: chainfire.api.v1.JoinStatusResponse
+	(*AbandonRequest)(nil),        // 17: chainfire.api.v1.AbandonRequest
+	(*AbandonResponse)(nil),       // 18: chainfire.api.v1.AbandonResponse
+	(*ConfState)(nil),             // 19: chainfire.api.v1.ConfState
+	(*SnapshotFile)(nil),          // 20: chainfire.api.v1.SnapshotFile
+	(*OpenSnapshotRequest)(nil),   // 21: chainfire.api.v1.OpenSnapshotRequest
+	(*OpenSnapshotResponse)(nil),  // 22: chainfire.api.v1.OpenSnapshotResponse
+	(*ReadSnapshotRequest)(nil),   // 23: chainfire.api.v1.ReadSnapshotRequest
+	(*SnapshotChunk)(nil),         // 24: chainfire.api.v1.SnapshotChunk
+	(*CloseSnapshotRequest)(nil),  // 25: chainfire.api.v1.CloseSnapshotRequest
+	(*CloseSnapshotResponse)(nil), // 26: chainfire.api.v1.CloseSnapshotResponse
+	(*Header)(nil),                // 27: chainfire.api.v1.Header
+	(*StatusRequest)(nil),         // 28: chainfire.api.v1.StatusRequest
+	(*StatusResponse)(nil),        // 29: chainfire.api.v1.StatusResponse
+	(*MemberStatus)(nil),          // 30: chainfire.api.v1.MemberStatus
 }
 var file_api_cluster_proto_depIdxs = []int32{
-	2,  // 0: chainfire.api.v1.JoinResponse.members:type_name -> chainfire.api.v1.Member
-	3,  // 1: chainfire.api.v1.JoinResponse.sources:type_name -> chainfire.api.v1.SnapshotSource
-	2,  // 2: chainfire.api.v1.LearnResponse.members:type_name -> chainfire.api.v1.Member
-	2,  // 3: chainfire.api.v1.JoinStatusResponse.members:type_name -> chainfire.api.v1.Member
-	12, // 4: chainfire.api.v1.OpenSnapshotResponse.conf:type_name -> chainfire.api.v1.ConfState
-	13, // 5: chainfire.api.v1.OpenSnapshotResponse.files:type_name -> chainfire.api.v1.SnapshotFile
-	20, // 6: chainfire.api.v1.StatusResponse.header:type_name -> chainfire.api.v1.Header
-	23, // 7: chainfire.api.v1.StatusResponse.members:type_name -> chainfire.api.v1.MemberStatus
-	2,  // 8: chainfire.api.v1.MemberStatus.member:type_name -> chainfire.api.v1.Member
-	0,  // 9: chainfire.api.v1.Peer.Identify:input_type -> chainfire.api.v1.IdentifyRequest
-	4,  // 10: chainfire.api.v1.Peer.Join:input_type -> chainfire.api.v1.JoinRequest
-	6,  // 11: chainfire.api.v1.Peer.Learn:input_type -> chainfire.api.v1.LearnRequest
-	8,  // 12: chainfire.api.v1.Peer.JoinStatus:input_type -> chainfire.api.v1.JoinStatusRequest
-	10, // 13: chainfire.api.v1.Peer.Abandon:input_type -> chainfire.api.v1.AbandonRequest
-	14, // 14: chainfire.api.v1.Peer.OpenSnapshot:input_type -> chainfire.api.v1.OpenSnapshotRequest
-	16, // 15: chainfire.api.v1.Peer.ReadSnapshot:input_type -> chainfire.api.v1.ReadSnapshotRequest
-	18, // 16: chainfire.api.v1.Peer.CloseSnapshot:input_type -> chainfire.api.v1.CloseSnapshotRequest
-	21, // 17: chainfire.api.v1.Cluster.Status:input_type -> chainfire.api.v1.StatusRequest
-	1,  // 18: chainfire.api.v1.Peer.Identify:output_type -> chainfire.api.v1.IdentifyResponse
-	5,  // 19: chainfire.api.v1.Peer.Join:output_type -> chainfire.api.v1.JoinResponse
-	7,  // 20: chainfire.api.v1.Peer.Learn:output_type -> chainfire.api.v1.LearnResponse
-	9,  // 21: chainfire.api.v1.Peer.JoinStatus:output_type -> chainfire.api.v1.JoinStatusResponse
-	11, // 22: chainfire.api.v1.Peer.Abandon:output_type -> chainfire.api.v1.AbandonResponse
-	15, // 23: chainfire.api.v1.Peer.OpenSnapshot:output_type -> chainfire.api.v1.OpenSnapshotResponse
-	17, // 24: chainfire.api.v1.Peer.ReadSnapshot:output_type -> chainfire.api.v1.SnapshotChunk
-	19, // 25: chainfire.api.v1.Peer.CloseSnapshot:output_type -> chainfire.api.v1.CloseSnapshotResponse
-	22, // 26: chainfire.api.v1.Cluster.Status:output_type -> chainfire.api.v1.StatusResponse
-	18, // [18:27] is the sub-list for method output_type
-	9,  // [9:18] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	1,  // 0: chainfire.api.v1.CreateTokenResponse.token:type_name -> chainfire.api.v1.Token
+	1,  // 1: chainfire.api.v1.ListTokensResponse.tokens:type_name -> chainfire.api.v1.Token
+	9,  // 2: chainfire.api.v1.JoinResponse.members:type_name -> chainfire.api.v1.Member
+	10, // 3: chainfire.api.v1.JoinResponse.sources:type_name -> chainfire.api.v1.SnapshotSource
+	9,  // 4: chainfire.api.v1.LearnResponse.members:type_name -> chainfire.api.v1.Member
+	9,  // 5: chainfire.api.v1.JoinStatusResponse.members:type_name -> chainfire.api.v1.Member
+	19, // 6: chainfire.api.v1.OpenSnapshotResponse.conf:type_name -> chainfire.api.v1.ConfState
+	20, // 7: chainfire.api.v1.OpenSnapshotResponse.files:type_name -> chainfire.api.v1.SnapshotFile
+	27, // 8: chainfire.api.v1.StatusResponse.header:type_name -> chainfire.api.v1.Header
+	30, // 9: chainfire.api.v1.StatusResponse.members:type_name -> chainfire.api.v1.MemberStatus
+	9,  // 10: chainfire.api.v1.MemberStatus.member:type_name -> chainfire.api.v1.Member
+	7,  // 11: chainfire.api.v1.Peer.Identify:input_type -> chainfire.api.v1.IdentifyRequest
+	11, // 12: chainfire.api.v1.Peer.Join:input_type -> chainfire.api.v1.JoinRequest
+	13, // 13: chainfire.api.v1.Peer.Learn:input_type -> chainfire.api.v1.LearnRequest
+	15, // 14: chainfire.api.v1.Peer.JoinStatus:input_type -> chainfire.api.v1.JoinStatusRequest
+	17, // 15: chainfire.api.v1.Peer.Abandon:input_type -> chainfire.api.v1.AbandonRequest
+	21, // 16: chainfire.api.v1.Peer.OpenSnapshot:input_type -> chainfire.api.v1.OpenSnapshotRequest
+	23, // 17: chainfire.api.v1.Peer.ReadSnapshot:input_type -> chainfire.api.v1.ReadSnapshotRequest
+	25, // 18: chainfire.api.v1.Peer.CloseSnapshot:input_type -> chainfire.api.v1.CloseSnapshotRequest
+	28, // 19: chainfire.api.v1.Cluster.Status:input_type -> chainfire.api.v1.StatusRequest
+	0,  // 20: chainfire.api.v1.Cluster.CreateToken:input_type -> chainfire.api.v1.CreateTokenRequest
+	3,  // 21: chainfire.api.v1.Cluster.ListTokens:input_type -> chainfire.api.v1.ListTokensRequest
+	5,  // 22: chainfire.api.v1.Cluster.RevokeToken:input_type -> chainfire.api.v1.RevokeTokenRequest
+	21, // 23: chainfire.api.v1.Cluster.OpenSnapshot:input_type -> chainfire.api.v1.OpenSnapshotRequest
+	23, // 24: chainfire.api.v1.Cluster.ReadSnapshot:input_type -> chainfire.api.v1.ReadSnapshotRequest
+	25, // 25: chainfire.api.v1.Cluster.CloseSnapshot:input_type -> chainfire.api.v1.CloseSnapshotRequest
+	8,  // 26: chainfire.api.v1.Peer.Identify:output_type -> chainfire.api.v1.IdentifyResponse
+	12, // 27: chainfire.api.v1.Peer.Join:output_type -> chainfire.api.v1.JoinResponse
+	14, // 28: chainfire.api.v1.Peer.Learn:output_type -> chainfire.api.v1.LearnResponse
+	16, // 29: chainfire.api.v1.Peer.JoinStatus:output_type -> chainfire.api.v1.JoinStatusResponse
+	18, // 30: chainfire.api.v1.Peer.Abandon:output_type -> chainfire.api.v1.AbandonResponse
+	22, // 31: chainfire.api.v1.Peer.OpenSnapshot:output_type -> chainfire.api.v1.OpenSnapshotResponse
+	24, // 32: chainfire.api.v1.Peer.ReadSnapshot:output_type -> chainfire.api.v1.SnapshotChunk
+	26, // 33: chainfire.api.v1.Peer.CloseSnapshot:output_type -> chainfire.api.v1.CloseSnapshotResponse
+	29, // 34: chainfire.api.v1.Cluster.Status:output_type -> chainfire.api.v1.StatusResponse
+	2,  // 35: chainfire.api.v1.Cluster.CreateToken:output_type -> chainfire.api.v1.CreateTokenResponse
+	4,  // 36: chainfire.api.v1.Cluster.ListTokens:output_type -> chainfire.api.v1.ListTokensResponse
+	6,  // 37: chainfire.api.v1.Cluster.RevokeToken:output_type -> chainfire.api.v1.RevokeTokenResponse
+	22, // 38: chainfire.api.v1.Cluster.OpenSnapshot:output_type -> chainfire.api.v1.OpenSnapshotResponse
+	24, // 39: chainfire.api.v1.Cluster.ReadSnapshot:output_type -> chainfire.api.v1.SnapshotChunk
+	26, // 40: chainfire.api.v1.Cluster.CloseSnapshot:output_type -> chainfire.api.v1.CloseSnapshotResponse
+	26, // [26:41] is the sub-list for method output_type
+	11, // [11:26] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_api_cluster_proto_init() }
@@ -1982,7 +2426,7 @@ func file_api_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_cluster_proto_rawDesc), len(file_api_cluster_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -52,8 +52,12 @@ type PeerClient interface {
 	// and commits a reservation; the configuration is unchanged. The call is
 	// idempotent in (incarnation, nonce): asked again it answers the same.
 	//
+	// Where members speak TLS this and Identify are the calls that need no
+	// certificate of a member; the token decides.
+	//
 	// FAILED_PRECONDITION: another cluster, another version, or the newcomer was
-	// not found at its peer URLs. ALREADY_EXISTS: a member has one of the URLs or
+	// not found at its peer URLs. PERMISSION_DENIED: no token, or one that is not
+	// (any longer) good. ALREADY_EXISTS: a member has one of the URLs or
 	// the name. UNAVAILABLE: no leader at the moment.
 	Join(ctx context.Context, in *JoinRequest, opts ...grpc.CallOption) (*JoinResponse, error)
 	// Learn adds a newcomer that holds a complete snapshot as a learner. Asked
@@ -201,8 +205,12 @@ type PeerServer interface {
 	// and commits a reservation; the configuration is unchanged. The call is
 	// idempotent in (incarnation, nonce): asked again it answers the same.
 	//
+	// Where members speak TLS this and Identify are the calls that need no
+	// certificate of a member; the token decides.
+	//
 	// FAILED_PRECONDITION: another cluster, another version, or the newcomer was
-	// not found at its peer URLs. ALREADY_EXISTS: a member has one of the URLs or
+	// not found at its peer URLs. PERMISSION_DENIED: no token, or one that is not
+	// (any longer) good. ALREADY_EXISTS: a member has one of the URLs or
 	// the name. UNAVAILABLE: no leader at the moment.
 	Join(context.Context, *JoinRequest) (*JoinResponse, error)
 	// Learn adds a newcomer that holds a complete snapshot as a learner. Asked
@@ -475,7 +483,13 @@ var Peer_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	Cluster_Status_FullMethodName = "/chainfire.api.v1.Cluster/Status"
+	Cluster_Status_FullMethodName        = "/chainfire.api.v1.Cluster/Status"
+	Cluster_CreateToken_FullMethodName   = "/chainfire.api.v1.Cluster/CreateToken"
+	Cluster_ListTokens_FullMethodName    = "/chainfire.api.v1.Cluster/ListTokens"
+	Cluster_RevokeToken_FullMethodName   = "/chainfire.api.v1.Cluster/RevokeToken"
+	Cluster_OpenSnapshot_FullMethodName  = "/chainfire.api.v1.Cluster/OpenSnapshot"
+	Cluster_ReadSnapshot_FullMethodName  = "/chainfire.api.v1.Cluster/ReadSnapshot"
+	Cluster_CloseSnapshot_FullMethodName = "/chainfire.api.v1.Cluster/CloseSnapshot"
 )
 
 // ClusterClient is the client API for Cluster service.
@@ -487,6 +501,22 @@ type ClusterClient interface {
 	// Status describes the whole cluster as its leader sees it. Any member may be
 	// asked; without a leader the member answers with what it knows itself.
 	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error)
+	// CreateToken makes a join token. Its text is in the answer and nowhere else:
+	// the cluster keeps a hash of its secret.
+	//
+	// FAILED_PRECONDITION: members speak without TLS here, and newcomers need none.
+	CreateToken(ctx context.Context, in *CreateTokenRequest, opts ...grpc.CallOption) (*CreateTokenResponse, error)
+	// ListTokens lists the join tokens that are still good, without their secrets.
+	ListTokens(ctx context.Context, in *ListTokensRequest, opts ...grpc.CallOption) (*ListTokensResponse, error)
+	// RevokeToken makes a join token useless.
+	//
+	// NOT_FOUND: there is none with that id.
+	RevokeToken(ctx context.Context, in *RevokeTokenRequest, opts ...grpc.CallOption) (*RevokeTokenResponse, error)
+	// OpenSnapshot, ReadSnapshot and CloseSnapshot are those of Peer, for who saves
+	// a member's state.
+	OpenSnapshot(ctx context.Context, in *OpenSnapshotRequest, opts ...grpc.CallOption) (*OpenSnapshotResponse, error)
+	ReadSnapshot(ctx context.Context, in *ReadSnapshotRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SnapshotChunk], error)
+	CloseSnapshot(ctx context.Context, in *CloseSnapshotRequest, opts ...grpc.CallOption) (*CloseSnapshotResponse, error)
 }
 
 type clusterClient struct {
@@ -507,6 +537,75 @@ func (c *clusterClient) Status(ctx context.Context, in *StatusRequest, opts ...g
 	return out, nil
 }
 
+func (c *clusterClient) CreateToken(ctx context.Context, in *CreateTokenRequest, opts ...grpc.CallOption) (*CreateTokenResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateTokenResponse)
+	err := c.cc.Invoke(ctx, Cluster_CreateToken_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *clusterClient) ListTokens(ctx context.Context, in *ListTokensRequest, opts ...grpc.CallOption) (*ListTokensResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListTokensResponse)
+	err := c.cc.Invoke(ctx, Cluster_ListTokens_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *clusterClient) RevokeToken(ctx context.Context, in *RevokeTokenRequest, opts ...grpc.CallOption) (*RevokeTokenResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RevokeTokenResponse)
+	err := c.cc.Invoke(ctx, Cluster_RevokeToken_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *clusterClient) OpenSnapshot(ctx context.Context, in *OpenSnapshotRequest, opts ...grpc.CallOption) (*OpenSnapshotResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(OpenSnapshotResponse)
+	err := c.cc.Invoke(ctx, Cluster_OpenSnapshot_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *clusterClient) ReadSnapshot(ctx context.Context, in *ReadSnapshotRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SnapshotChunk], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Cluster_ServiceDesc.Streams[0], Cluster_ReadSnapshot_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ReadSnapshotRequest, SnapshotChunk]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Cluster_ReadSnapshotClient = grpc.ServerStreamingClient[SnapshotChunk]
+
+func (c *clusterClient) CloseSnapshot(ctx context.Context, in *CloseSnapshotRequest, opts ...grpc.CallOption) (*CloseSnapshotResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CloseSnapshotResponse)
+	err := c.cc.Invoke(ctx, Cluster_CloseSnapshot_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ClusterServer is the server API for Cluster service.
 // All implementations must embed UnimplementedClusterServer
 // for forward compatibility.
@@ -516,6 +615,22 @@ type ClusterServer interface {
 	// Status describes the whole cluster as its leader sees it. Any member may be
 	// asked; without a leader the member answers with what it knows itself.
 	Status(context.Context, *StatusRequest) (*StatusResponse, error)
+	// CreateToken makes a join token. Its text is in the answer and nowhere else:
+	// the cluster keeps a hash of its secret.
+	//
+	// FAILED_PRECONDITION: members speak without TLS here, and newcomers need none.
+	CreateToken(context.Context, *CreateTokenRequest) (*CreateTokenResponse, error)
+	// ListTokens lists the join tokens that are still good, without their secrets.
+	ListTokens(context.Context, *ListTokensRequest) (*ListTokensResponse, error)
+	// RevokeToken makes a join token useless.
+	//
+	// NOT_FOUND: there is none with that id.
+	RevokeToken(context.Context, *RevokeTokenRequest) (*RevokeTokenResponse, error)
+	// OpenSnapshot, ReadSnapshot and CloseSnapshot are those of Peer, for who saves
+	// a member's state.
+	OpenSnapshot(context.Context, *OpenSnapshotRequest) (*OpenSnapshotResponse, error)
+	ReadSnapshot(*ReadSnapshotRequest, grpc.ServerStreamingServer[SnapshotChunk]) error
+	CloseSnapshot(context.Context, *CloseSnapshotRequest) (*CloseSnapshotResponse, error)
 	mustEmbedUnimplementedClusterServer()
 }
 
@@ -528,6 +643,24 @@ type UnimplementedClusterServer struct{}
 
 func (UnimplementedClusterServer) Status(context.Context, *StatusRequest) (*StatusResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Status not implemented")
+}
+func (UnimplementedClusterServer) CreateToken(context.Context, *CreateTokenRequest) (*CreateTokenResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateToken not implemented")
+}
+func (UnimplementedClusterServer) ListTokens(context.Context, *ListTokensRequest) (*ListTokensResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListTokens not implemented")
+}
+func (UnimplementedClusterServer) RevokeToken(context.Context, *RevokeTokenRequest) (*RevokeTokenResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RevokeToken not implemented")
+}
+func (UnimplementedClusterServer) OpenSnapshot(context.Context, *OpenSnapshotRequest) (*OpenSnapshotResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method OpenSnapshot not implemented")
+}
+func (UnimplementedClusterServer) ReadSnapshot(*ReadSnapshotRequest, grpc.ServerStreamingServer[SnapshotChunk]) error {
+	return status.Error(codes.Unimplemented, "method ReadSnapshot not implemented")
+}
+func (UnimplementedClusterServer) CloseSnapshot(context.Context, *CloseSnapshotRequest) (*CloseSnapshotResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CloseSnapshot not implemented")
 }
 func (UnimplementedClusterServer) mustEmbedUnimplementedClusterServer() {}
 func (UnimplementedClusterServer) testEmbeddedByValue()                 {}
@@ -568,6 +701,107 @@ func _Cluster_Status_Handler(srv interface{}, ctx context.Context, dec func(inte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Cluster_CreateToken_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateTokenRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServer).CreateToken(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Cluster_CreateToken_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServer).CreateToken(ctx, req.(*CreateTokenRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Cluster_ListTokens_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListTokensRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServer).ListTokens(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Cluster_ListTokens_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServer).ListTokens(ctx, req.(*ListTokensRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Cluster_RevokeToken_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RevokeTokenRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServer).RevokeToken(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Cluster_RevokeToken_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServer).RevokeToken(ctx, req.(*RevokeTokenRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Cluster_OpenSnapshot_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(OpenSnapshotRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServer).OpenSnapshot(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Cluster_OpenSnapshot_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServer).OpenSnapshot(ctx, req.(*OpenSnapshotRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Cluster_ReadSnapshot_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ReadSnapshotRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ClusterServer).ReadSnapshot(m, &grpc.GenericServerStream[ReadSnapshotRequest, SnapshotChunk]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Cluster_ReadSnapshotServer = grpc.ServerStreamingServer[SnapshotChunk]
+
+func _Cluster_CloseSnapshot_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CloseSnapshotRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServer).CloseSnapshot(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Cluster_CloseSnapshot_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServer).CloseSnapshot(ctx, req.(*CloseSnapshotRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Cluster_ServiceDesc is the grpc.ServiceDesc for Cluster service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -579,7 +813,33 @@ var Cluster_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "Status",
 			Handler:    _Cluster_Status_Handler,
 		},
+		{
+			MethodName: "CreateToken",
+			Handler:    _Cluster_CreateToken_Handler,
+		},
+		{
+			MethodName: "ListTokens",
+			Handler:    _Cluster_ListTokens_Handler,
+		},
+		{
+			MethodName: "RevokeToken",
+			Handler:    _Cluster_RevokeToken_Handler,
+		},
+		{
+			MethodName: "OpenSnapshot",
+			Handler:    _Cluster_OpenSnapshot_Handler,
+		},
+		{
+			MethodName: "CloseSnapshot",
+			Handler:    _Cluster_CloseSnapshot_Handler,
+		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "ReadSnapshot",
+			Handler:       _Cluster_ReadSnapshot_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "api/cluster.proto",
 }

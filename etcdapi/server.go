@@ -106,6 +106,9 @@ func registerServices(gs *grpc.Server, o *Options, hs *health.Server) {
 	}
 }
 
+// tlsHandshake is how a TLS connection begins: a handshake record of version 3.
+var tlsHandshake = []byte{0x16, 0x03}
+
 // Serve accepts clients on lis until Shutdown, after which it returns
 // ErrServerClosed, or until lis fails. It closes lis. It may be called several
 // times, with different listeners.
@@ -116,15 +119,22 @@ func (s *Server) Serve(lis net.Listener) error {
 	}
 	defer s.leave(mux)
 	grpcLis, httpLis := mux.HTTP2(), mux.HTTP1()
+	// Who begins with TLS, as to a peer port, is told in plain text, which TLS
+	// takes for what it is, instead of being hung up on.
+	tlsLis, err := mux.Prefix(tlsHandshake)
+	if err != nil {
+		return errors.Join(fmt.Errorf("share the client port: %w", err), mux.Close())
+	}
 	s.log.Info("serving clients", "addr", lis.Addr().String())
 
-	ended := make(chan error, 3)
+	ended := make(chan error, 4)
 	go func() { ended <- mux.Serve() }()
 	go func() { ended <- s.grpc.Serve(grpcLis) }()
 	go func() { ended <- s.http.Serve(httpLis) }()
-	err := <-ended
+	go func() { ended <- s.http.Serve(tlsLis) }()
+	err = <-ended
 	closeErr := mux.Close()
-	for range 2 {
+	for range 3 {
 		s.log.Debug("listener ended", "addr", lis.Addr().String(), "err", <-ended) // follows from the first
 	}
 	if s.ctx.Err() != nil {

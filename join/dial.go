@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 )
@@ -18,13 +19,23 @@ type Conn interface {
 	Close() error
 }
 
+// The schemes of peer URLs: TLS, or nothing around what members say.
+const (
+	SchemeTLS   = "https"
+	SchemePlain = "http"
+)
+
 // Dialer makes a connection to a peer port, HOST:PORT.
 type Dialer func(addr string) (Conn, error)
 
-// Dial is the Dialer of production. It connects when it is first used.
-func Dial(addr string) (Conn, error) {
+// Dial is the Dialer of members that speak without TLS. It connects when it is
+// first used.
+func Dial(addr string) (Conn, error) { return DialWith(addr, insecure.NewCredentials()) }
+
+// DialWith makes a connection that is protected by the given credentials.
+func DialWith(addr string, creds credentials.TransportCredentials) (Conn, error) {
 	conn, err := grpc.NewClient("passthrough:///"+addr,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithTransportCredentials(creds),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(16<<20)),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, MaxDelay: 2 * time.Second},
@@ -50,6 +61,25 @@ func Reason(err error) string {
 	case s.Code() == codes.Unimplemented:
 		return "what answers there is not a ChainFire peer port (is it the client port?)"
 	}
+	if why := misfit(msg); why != "" {
+		return why
+	}
 	msg = strings.TrimPrefix(msg, "connection error: desc = ")
 	return strings.Trim(msg, `"`)
+}
+
+// misfit says what it means when the two sides of a connection do not speak alike,
+// by the text of gRPC's error: it has no code of its own. Asking again does not
+// change it. Empty is any other error.
+func misfit(msg string) string {
+	switch {
+	case strings.Contains(msg, "error reading server preface"):
+		return "what answers there does not speak plainly to this member; do the members of that cluster speak TLS? Then leave http:// in --listen-peer away, and give a join token"
+	case strings.Contains(msg, "first record does not look like a TLS handshake"):
+		return "what answers there does not speak TLS: it is a client port, or a member that was started with http:// in --listen-peer, as this one must be then"
+	}
+	if _, why, ok := strings.Cut(msg, "the join token is for another cluster"); ok {
+		return "the join token is for another cluster" + strings.TrimRight(why, `"`)
+	}
+	return ""
 }

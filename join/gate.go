@@ -28,6 +28,8 @@ type Record struct {
 	Phase       chainfire.MemberPhase
 	// ReservedIndex is the log index of its reservation.
 	ReservedIndex uint64
+	// SecretHash is that of the ticket, while it is a reservation.
+	SecretHash []byte
 }
 
 // ErrNameExists says that a live member has the newcomer's name.
@@ -46,8 +48,8 @@ type Host interface {
 	Records() []Record
 	// Reserve commits a reservation and returns the id and its log index. It
 	// returns chainfire.ErrPeerURLExists or ErrNameExists where it was overtaken
-	// by another.
-	Reserve(ctx context.Context, name string, peerURLs, clientURLs []string, incarnation uint64) (id, index uint64, err error)
+	// by another, ErrNoToken where the ticket's token is gone.
+	Reserve(ctx context.Context, name string, peerURLs, clientURLs []string, incarnation uint64, t Ticket) (id, index uint64, err error)
 	// Release gives a reservation up.
 	Release(ctx context.Context, id uint64) error
 	// AddLearner brings a reservation into the configuration.
@@ -71,7 +73,12 @@ type Host interface {
 type GateOptions struct {
 	Host    Host
 	Version string
-	Logger  *slog.Logger
+	// Door decides who comes in; nil lets everybody in.
+	Door Door
+	// Scheme is that of this cluster's peer URLs; a newcomer with another would be
+	// reached by nobody. Default http.
+	Scheme string
+	Logger *slog.Logger
 	// CallBackTimeout bounds the call back to one address. Default 3 s.
 	CallBackTimeout time.Duration
 	// Dial connects to peer ports; the default is Dial.
@@ -98,6 +105,9 @@ func NewGate(o GateOptions) *Gate {
 	}
 	if o.Dial == nil {
 		o.Dial = Dial
+	}
+	if o.Scheme == "" {
+		o.Scheme = SchemePlain
 	}
 	o.Sched = sched.Or(o.Sched)
 	return &Gate{opts: o}
@@ -162,6 +172,10 @@ func (g *Gate) Join(ctx context.Context, q *api.JoinRequest) (*api.JoinResponse,
 
 func (g *Gate) join(ctx context.Context, q *api.JoinRequest) (*api.JoinResponse, error) {
 	h := g.opts.Host
+	ticket, err := g.checkToken(q)
+	if err != nil {
+		return nil, err
+	}
 	if want := q.GetExpectedClusterId(); want != 0 && want != h.ClusterID() {
 		return nil, status.Errorf(codes.FailedPrecondition,
 			"this is cluster %x, not cluster %x; check the address given to --join", h.ClusterID(), want)
@@ -176,6 +190,10 @@ func (g *Gate) join(ctx context.Context, q *api.JoinRequest) (*api.JoinResponse,
 		if _, err := HostPort(u); err != nil {
 			return nil, status.Errorf(codes.InvalidArgument, "peer URL: %v", err)
 		}
+		if scheme, _, _ := strings.Cut(u, "://"); scheme != g.opts.Scheme {
+			return nil, status.Errorf(codes.FailedPrecondition,
+				"the newcomer's peer URL is %s, but the members of this cluster speak %s to each other; start it with %s:// in --listen-peer", u, g.opts.Scheme, g.opts.Scheme)
+		}
 	}
 	if len(q.GetPeerUrls()) == 0 || len(q.GetPeerUrls()) > 16 {
 		return nil, status.Errorf(codes.InvalidArgument, "a newcomer has between 1 and 16 peer URLs, not %d", len(q.GetPeerUrls()))
@@ -184,12 +202,14 @@ func (g *Gate) join(ctx context.Context, q *api.JoinRequest) (*api.JoinResponse,
 		return nil, err
 	}
 	for _, u := range q.GetPeerUrls() {
-		if err := g.callBack(ctx, u, q.GetIncarnation()); err != nil {
+		if err := g.callBack(ctx, u, q); err != nil {
 			return nil, err
 		}
 	}
-	id, index, err := h.Reserve(ctx, q.GetName(), q.GetPeerUrls(), q.GetClientUrls(), q.GetIncarnation())
+	id, index, err := h.Reserve(ctx, q.GetName(), q.GetPeerUrls(), q.GetClientUrls(), q.GetIncarnation(), ticket)
 	switch {
+	case errors.Is(err, ErrNoToken):
+		return nil, status.Errorf(codes.PermissionDenied, "%v; make a new one with 'chainfire token create' at a member", err)
 	case errors.Is(err, chainfire.ErrPeerURLExists), errors.Is(err, ErrNameExists):
 		return nil, status.Errorf(codes.AlreadyExists, "another newcomer came first: %v", err)
 	case err != nil:
@@ -197,6 +217,9 @@ func (g *Gate) join(ctx context.Context, q *api.JoinRequest) (*api.JoinResponse,
 	}
 	h.Contact(id, 0, 0)
 	out := &api.JoinResponse{ClusterId: h.ClusterID(), MemberId: id, ReservedIndex: index}
+	if err := g.pass(q, id, out); err != nil {
+		return nil, err
+	}
 	records := h.Records()
 	for _, r := range records {
 		if r.ID != id {
@@ -255,7 +278,7 @@ func (g *Gate) checkUnique(q *api.JoinRequest) error {
 }
 
 // callBack dials the newcomer and must find that very incarnation there.
-func (g *Gate) callBack(ctx context.Context, peerURL string, incarnation uint64) error {
+func (g *Gate) callBack(ctx context.Context, peerURL string, q *api.JoinRequest) error {
 	addr, err := HostPort(peerURL)
 	if err != nil {
 		return status.Errorf(codes.InvalidArgument, "peer URL: %v", err)
@@ -264,18 +287,26 @@ func (g *Gate) callBack(ctx context.Context, peerURL string, incarnation uint64)
 	where := fmt.Sprintf("the leader (member %d) called the newcomer back at %s", id, peerURL)
 	ctx, cancel := sched.WithTimeout(ctx, g.opts.Sched, g.opts.CallBackTimeout, nil)
 	defer cancel()
-	conn, err := g.opts.Dial(addr)
+	var conn Conn
+	if d := g.opts.Door; d != nil {
+		conn, err = d.CallBack(addr, q.GetCertificate())
+	} else {
+		conn, err = g.opts.Dial(addr)
+	}
 	if err != nil {
 		return status.Errorf(codes.FailedPrecondition, "%s: %v", where, err)
 	}
 	defer func() { _ = conn.Close() }() // the answer is in; nothing is lost with the connection
 	who, err := api.NewPeerClient(conn).Identify(ctx, &api.IdentifyRequest{})
 	switch {
+	case err != nil && strings.Contains(err.Error(), "failed to verify certificate"):
+		return status.Errorf(codes.FailedPrecondition,
+			"%s and found another process there, with another certificate; give the newcomer an address of its own", where)
 	case err != nil:
 		return status.Errorf(codes.FailedPrecondition,
 			"%s and got no answer: %s; give the newcomer an address that the other members can reach (--advertise-peer) and open its peer port",
 			where, Reason(err))
-	case who.GetIncarnation() != incarnation:
+	case who.GetIncarnation() != q.GetIncarnation():
 		return status.Errorf(codes.FailedPrecondition,
 			"%s and found another process there (member %d of cluster %x); give the newcomer an address of its own",
 			where, who.GetMemberId(), who.GetClusterId())
@@ -400,8 +431,8 @@ func HostPort(peerURL string) (string, error) {
 	switch {
 	case err != nil:
 		return "", fmt.Errorf("%q: %w", peerURL, err)
-	case u.Scheme != "http":
-		return "", fmt.Errorf("%q: the scheme must be http", peerURL)
+	case u.Scheme != SchemeTLS && u.Scheme != SchemePlain:
+		return "", fmt.Errorf("%q: the scheme must be https, or http where members speak without TLS", peerURL)
 	case u.Path != "" && u.Path != "/":
 		return "", fmt.Errorf("%q must not have a path", peerURL)
 	}

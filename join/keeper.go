@@ -23,21 +23,28 @@ type KeeperOptions struct {
 	// LearnTTL is how long a learner that never caught up may be silent before
 	// it is taken out again. Default 2 min.
 	LearnTTL time.Duration
-	// MaxVoters is the number of voters beyond which learners stay what they
-	// are. Default 5.
-	MaxVoters int
+	// Voters is how many voters the cluster should have, an odd number; learners
+	// beyond it stand by. Default 5: the largest odd number up to 5 of those that
+	// are fit.
+	Voters int
+	// ReplaceAfter is for how long a voter may be silent until a learner that
+	// stands by takes its place. Default 1 min.
+	ReplaceAfter time.Duration
 }
 
 func (o *KeeperOptions) fill() {
 	o.Round = cmp.Or(o.Round, 250*time.Millisecond)
 	o.ReserveTTL = cmp.Or(o.ReserveTTL, 30*time.Second)
 	o.LearnTTL = cmp.Or(o.LearnTTL, 2*time.Minute)
-	o.MaxVoters = cmp.Or(o.MaxVoters, 5)
+	o.Voters = cmp.Or(o.Voters, 5)
+	o.ReplaceAfter = cmp.Or(o.ReplaceAfter, time.Minute)
 }
 
 // View is what the keeper sees of the cluster: the leader's core and the
 // replicated members, at one moment.
 type View struct {
+	// Self is the leader.
+	Self uint64
 	Conf raft.ConfState
 	// Busy says that a membership change is under way.
 	Busy bool
@@ -77,11 +84,14 @@ const (
 	Release
 	// Remove takes a learner out that never caught up and is gone.
 	Remove
+	// Replace makes the first of IDs a voter and the second a learner, in one
+	// joint change.
+	Replace
 )
 
 // String names the kind for logs.
 func (k ActionKind) String() string {
-	return [...]string{"promote", "settle", "release", "remove"}[k]
+	return [...]string{"promote", "settle", "release", "remove", "replace"}[k]
 }
 
 // Action is one decision of the keeper.
@@ -166,8 +176,8 @@ func (k *Keeper) Step(now time.Duration, v View) []Action {
 			delete(k.reasons, m.ID)
 		}
 	}
-	if ids := k.promotable(ready, v); len(ids) > 0 {
-		out = append(out, Action{Promote, ids})
+	if a, ok := k.planVoters(ready, v); ok {
+		out = append(out, a)
 	}
 	return out
 }
@@ -226,32 +236,3 @@ func (k *Keeper) advance(m MemberView, v View, now time.Duration) *round {
 }
 
 func lag(last, held uint64) uint64 { return last - min(last, held) }
-
-// promotable chooses which of the learners that are ready become voters: as
-// many as make the number of voters odd and no greater than the limit, in one
-// change; never a number that would make it even.
-func (k *Keeper) promotable(ready []uint64, v View) []uint64 {
-	n := 1
-	if len(v.Conf.Voters)%2 == 1 {
-		n = 2
-	}
-	switch {
-	case len(v.Conf.Voters)+n > k.opts.MaxVoters:
-		k.explain(ready, fmt.Sprintf("stands by: there are %d voters", len(v.Conf.Voters)))
-		return nil
-	case len(ready) < n:
-		k.explain(ready, "caught up; stays a learner until one more has, so that the number of voters stays odd")
-		return nil
-	case v.Busy || v.Conf.Joint():
-		k.explain(ready, "caught up; waits for another membership change")
-		return nil
-	}
-	k.explain(ready[:n], "caught up; is being promoted")
-	return ready[:n]
-}
-
-func (k *Keeper) explain(ids []uint64, reason string) {
-	for _, id := range ids {
-		k.reasons[id] = reason
-	}
-}

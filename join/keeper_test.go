@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"chainfire/raft"
+	"chainfire/raft/quorum"
 )
 
 // learner is a member that keeps up.
@@ -17,9 +18,16 @@ func learner(id uint64) MemberView {
 	return MemberView{ID: id, Match: 100, Applied: 100, Acked: true, Active: true}
 }
 
+// view is what the first of the voters sees, who leads; voters that are not named
+// among the members live.
 func view(voters []uint64, members ...MemberView) View {
-	v := View{Conf: raft.ConfState{Voters: voters}, Last: 100, Commit: 100, Members: members}
-	for _, m := range members {
+	v := View{Self: voters[0], Conf: raft.ConfState{Voters: voters}, Last: 100, Commit: 100, Members: members}
+	for _, id := range voters[1:] {
+		if !slices.ContainsFunc(members, func(m MemberView) bool { return m.ID == id }) {
+			v.Members = append(v.Members, MemberView{ID: id, Match: 100, Applied: 100, Acked: true, Active: true})
+		}
+	}
+	for _, m := range v.Members {
 		if !m.Reserved && !slices.Contains(voters, m.ID) {
 			v.Conf.Learners = append(v.Conf.Learners, m.ID)
 		}
@@ -60,7 +68,7 @@ func TestTwoLearnersBecomeVotersInOneChange(t *testing.T) {
 
 func TestEvenNumberOfVotersIsMadeOddByOne(t *testing.T) {
 	k := NewKeeper(KeeperOptions{})
-	if got := run(k, 20, view([]uint64{1, 2}, MemberView{ID: 1}, MemberView{ID: 2}, learner(3), learner(4))); got != "promote[3]" {
+	if got := run(k, 20, view([]uint64{1, 2}, MemberView{ID: 1}, learner(3), learner(4))); got != "promote[3]" {
 		t.Errorf("the keeper wants %q", got)
 	}
 }
@@ -126,6 +134,53 @@ func TestVotersAreLimited(t *testing.T) {
 	}
 }
 
+// silent is a voter that has not been heard of for so long.
+func silent(id uint64, how time.Duration) MemberView { return MemberView{ID: id, Silent: how} }
+
+func TestLearnerTakesThePlaceOfAVoterThatIsSilentForLong(t *testing.T) {
+	for name, c := range map[string]struct {
+		view View
+		want string
+	}{
+		"one dead voter":           {view([]uint64{1, 2, 3}, silent(3, 2*time.Minute), learner(4)), "replace[4 3]"},
+		"the one silent longest":   {view([]uint64{1, 2, 3, 4, 5}, silent(3, 2*time.Minute), silent(4, 3*time.Minute), learner(6)), "replace[6 4]"},
+		"not silent for long":      {view([]uint64{1, 2, 3}, silent(3, 30*time.Second), learner(4)), ""},
+		"nobody stands by":         {view([]uint64{1, 2, 3}, silent(3, 2*time.Minute)), ""},
+		"the learner is not fit":   {view([]uint64{1, 2, 3}, silent(3, 2*time.Minute), MemberView{ID: 4, Match: 50, Applied: 50, Acked: true, Active: true}), ""},
+		"no majority of the three": {view([]uint64{1, 2, 3}, silent(2, 2*time.Minute), silent(3, 2*time.Minute), learner(4)), ""},
+		"even, and one to promote": {view([]uint64{1, 2, 3, 4}, silent(4, 2*time.Minute), learner(5)), "promote[5]"},
+	} {
+		k := NewKeeper(KeeperOptions{Voters: 3})
+		if len(c.view.Conf.Voters) > 3 {
+			k = NewKeeper(KeeperOptions{})
+		}
+		if got := run(k, 20, c.view); got != c.want {
+			t.Errorf("%s: the keeper wants %q, not %q", name, got, c.want)
+		}
+	}
+}
+
+func TestReplacementWaitsForAnotherChange(t *testing.T) {
+	v := view([]uint64{1, 2, 3}, silent(3, 2*time.Minute), learner(4))
+	v.Busy = true
+	k := NewKeeper(KeeperOptions{Voters: 3})
+	if got := run(k, 20, v); got != "" {
+		t.Errorf("the keeper wants %q", got)
+	}
+	if r := k.Reason(4, true); !strings.Contains(r, "another membership change") {
+		t.Errorf("the reason is %q", r)
+	}
+}
+
+func TestNumberOfVotersWantedIsKept(t *testing.T) {
+	four := []MemberView{learner(2), learner(3), learner(4), learner(5)}
+	for voters, want := range map[int]string{1: "", 3: "promote[2 3]"} {
+		if got := run(NewKeeper(KeeperOptions{Voters: voters}), 20, view([]uint64{1}, four...)); got != want {
+			t.Errorf("with %d voters wanted the keeper wants %q", voters, got)
+		}
+	}
+}
+
 func TestSilentReservationExpiresAndAWordKeepsIt(t *testing.T) {
 	v := view([]uint64{1}, MemberView{ID: 1}, MemberView{ID: 9, Reserved: true})
 	k := NewKeeper(KeeperOptions{ReserveTTL: 10 * time.Second})
@@ -171,9 +226,17 @@ func TestKeeperNeverMakesTheNumberOfVotersEven(t *testing.T) {
 		k := NewKeeper(KeeperOptions{})
 		voters := []uint64{1, 2, 3, 4, 5, 6}[:rapid.IntRange(1, 6).Draw(t, "voters")]
 		for i := range 30 {
-			v := View{Conf: raft.ConfState{Voters: voters}, Busy: rapid.Bool().Draw(t, "busy")}
+			v := View{Self: voters[0], Conf: raft.ConfState{Voters: voters}, Busy: rapid.Bool().Draw(t, "busy")}
 			v.Last = uint64(100 + i)
-			fit := map[uint64]bool{}
+			fit, alive := map[uint64]bool{}, map[uint64]bool{voters[0]: true}
+			for _, id := range voters[1:] {
+				m := MemberView{ID: id, Active: rapid.Bool().Draw(t, "voter active")}
+				if !m.Active {
+					m.Silent = time.Duration(rapid.IntRange(0, 120).Draw(t, "silent")) * time.Second
+				}
+				alive[id] = m.Active
+				v.Members = append(v.Members, m)
+			}
 			for id := uint64(10); id < 15; id++ {
 				if !rapid.Bool().Draw(t, "there") {
 					continue
@@ -183,17 +246,30 @@ func TestKeeperNeverMakesTheNumberOfVotersEven(t *testing.T) {
 					Match: rapid.Uint64Range(90, v.Last).Draw(t, "match"), Manual: rapid.Bool().Draw(t, "manual"),
 				}
 				m.Applied = rapid.Uint64Range(80, m.Match).Draw(t, "applied")
-				fit[id] = m.Acked && m.Active && !m.Manual
+				fit[id], alive[id] = m.Acked && m.Active && !m.Manual, m.Active
 				v.Members = append(v.Members, m)
 				v.Conf.Learners = append(v.Conf.Learners, id)
 			}
 			for _, a := range k.Step(time.Duration(i)*100*time.Millisecond, v) {
-				if a.Kind != Promote {
+				if a.Kind != Promote && a.Kind != Replace {
 					continue
 				}
-				n := len(voters) + len(a.IDs)
-				if v.Busy || n%2 == 0 || n > 5 || slices.ContainsFunc(a.IDs, func(id uint64) bool { return !fit[id] }) {
+				next, in := append(slices.Clone(voters), a.IDs...), a.IDs
+				if a.Kind == Replace {
+					in = a.IDs[:1]
+					out := a.IDs[1]
+					next = slices.DeleteFunc(slices.Clone(voters), func(id uint64) bool { return id == out })
+					next = append(next, in...)
+					if alive[out] || len(next) != len(voters) {
+						t.Fatalf("with voters %v and %+v the keeper replaces %v", voters, v, a.IDs)
+					}
+				} else if len(next)%2 == 0 || len(next) > 5 {
 					t.Fatalf("with voters %v and %+v the keeper promotes %v", voters, v, a.IDs)
+				}
+				lives := func(id uint64) bool { return alive[id] }
+				if v.Busy || slices.ContainsFunc(in, func(id uint64) bool { return !fit[id] }) ||
+					!quorum.Has(voters, next, lives) {
+					t.Fatalf("with voters %v and %+v the keeper wants %v %v", voters, v, a.Kind, a.IDs)
 				}
 			}
 		}

@@ -56,6 +56,12 @@ type NewcomerOptions struct {
 	Incarnation          uint64
 	// Cluster, where it is not 0, refuses any other cluster.
 	Cluster uint64
+	// Secret is that of the join token, Request and Certificate what goes with it
+	// (api.JoinRequest); empty where members speak without TLS.
+	Secret, Request, Certificate []byte
+	// Adopt takes the pass of a newcomer that has a place, before anything else is
+	// asked of the cluster. Nil where members speak without TLS.
+	Adopt   func(cluster, member uint64, p Pass) error
 	Version string
 	// FS and Dir are where the seed goes.
 	FS  disk.FS
@@ -123,9 +129,13 @@ func NewNewcomer(o NewcomerOptions) (*Newcomer, error) {
 // defaultPeerPort is the peer port when an address names none.
 const defaultPeerPort = "2380"
 
-// Target is the address that --join means: HOST, HOST:PORT or http://HOST:PORT.
+// Target is the address that --join means: HOST, HOST:PORT, or that as a URL.
 func Target(s string) (string, error) {
-	s = strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(s), "http://"), "/")
+	s = strings.TrimSpace(s)
+	for _, scheme := range []string{SchemeTLS, SchemePlain} {
+		s = strings.TrimPrefix(s, scheme+"://")
+	}
+	s = strings.TrimSuffix(s, "/")
 	if s == "" || strings.ContainsAny(s, "/ ") {
 		return "", fmt.Errorf("--join %q: give HOST or HOST:PORT of a member's peer port", s)
 	}
@@ -161,7 +171,8 @@ func final(err error) bool {
 		codes.OutOfRange, codes.Unimplemented, codes.PermissionDenied, codes.Unauthenticated:
 		return true
 	}
-	return false
+	s, ok := status.FromError(err)
+	return ok && misfit(s.Message()) != ""
 }
 
 // ask puts a call to one member after the other until one answers for good or
@@ -234,6 +245,7 @@ func (c *Newcomer) Seed(ctx context.Context) (Place, error) {
 		resp, err = p.Join(ctx, &api.JoinRequest{
 			Name: o.Name, PeerUrls: o.PeerURLs, ClientUrls: o.ClientURLs, Incarnation: o.Incarnation,
 			Version: o.Version, ExpectedClusterId: o.Cluster, Nonce: o.Incarnation,
+			TokenSecret: o.Secret, CertificateRequest: o.Request, Certificate: o.Certificate,
 		})
 		return err
 	})
@@ -246,6 +258,9 @@ func (c *Newcomer) Seed(ctx context.Context) (Place, error) {
 		Step: StepReserve, Cluster: c.place.Cluster, Member: c.place.Member,
 		Text: fmt.Sprintf("cluster %x keeps a place for member %d", c.place.Cluster, c.place.Member),
 	})
+	if err := c.adopt(resp); err != nil {
+		return Place{}, fmt.Errorf("the certificate that the cluster gave: %w", err)
+	}
 	meta, err := c.pull(ctx, resp)
 	if err != nil {
 		c.abandon(err)
@@ -253,6 +268,19 @@ func (c *Newcomer) Seed(ctx context.Context) (Place, error) {
 	}
 	c.place.Seed = meta
 	return c.place, nil
+}
+
+// adopt takes the newcomer's pass. Connections from before were made without it.
+func (c *Newcomer) adopt(r *api.JoinResponse) error {
+	if c.opts.Adopt == nil {
+		return nil
+	}
+	err := c.opts.Adopt(r.GetClusterId(), r.GetMemberId(), Pass{
+		Certificate: r.GetCertificate(), Authority: r.GetAuthorityCertificate(), AuthorityKey: r.GetAuthorityKey(),
+	})
+	c.Close()
+	clear(c.conns)
+	return err
 }
 
 // learnAddresses adds the peer addresses of all members to those that may be

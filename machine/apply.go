@@ -19,8 +19,8 @@ type Result struct {
 	Delete      *chainfire.DeleteRangeResponse
 	Txn         *chainfire.TxnResponse
 	Compact     *chainfire.CompactResponse
-	// MemberID answers a reservation.
-	MemberID uint64
+	// MemberID answers a reservation, TokenID the making of a token.
+	MemberID, TokenID uint64
 	// Conf is the configuration in force after a membership change, be it
 	// refused or not.
 	Conf *raft.ConfState
@@ -118,6 +118,10 @@ func (r *round) command(c *Command, res *Result) (err error) {
 		err = r.release(c.Release)
 	case c.UpdateMember != nil:
 		err = r.update(c.UpdateMember)
+	case c.CreateToken != nil:
+		res.TokenID, err = r.createToken(res.Index, c.CreateToken)
+	case c.RevokeToken != nil:
+		err = r.revokeToken(c.RevokeToken.ID)
 	}
 	r.w.EndTxn()
 	return err

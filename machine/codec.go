@@ -12,7 +12,7 @@ const commandVersion = 1
 
 // The messages of a command. The place in a list is a field's number.
 func messageCommand() message {
-	return message{"command", []form{absent, number, number, text, text, text, text, text, text, text}}
+	return message{"command", []form{absent, number, number, text, text, text, text, text, text, text, text, text}}
 }
 
 func messagePut() message {
@@ -24,8 +24,14 @@ func messageDelete() message { return message{"delete", []form{absent, text, tex
 func messageCompact() message { return message{"compact", []form{absent, number, flag}} }
 
 func messageReserve() message {
-	return message{"reserve", []form{absent, text, repeated, repeated, number, flag}}
+	return message{"reserve", []form{absent, text, repeated, repeated, number, flag, number, text}}
 }
+
+func messageCreateToken() message {
+	return message{"create token", []form{absent, text, number, number}}
+}
+
+func messageRevokeToken() message { return message{"revoke token", []form{absent, number}} }
 
 func messageRelease() message { return message{"release", []form{absent, number}} }
 
@@ -56,7 +62,9 @@ func (c *Command) AppendTo(buf []byte) []byte {
 			b = appendStrings(b, 2, c.Reserve.PeerURLs)
 			b = appendStrings(b, 3, c.Reserve.ClientURLs)
 			b = appendUint(b, 4, c.Reserve.Incarnation)
-			return appendBool(b, 5, c.Reserve.Manual)
+			b = appendBool(b, 5, c.Reserve.Manual)
+			b = appendUint(b, 6, c.Reserve.Token)
+			return appendBytes(b, 7, c.Reserve.SecretHash)
 		})
 	case c.Release != nil:
 		b = appendMessage(b, 8, func(b []byte) []byte { return appendUint(b, 1, c.Release.ID) })
@@ -69,6 +77,14 @@ func (c *Command) AppendTo(buf []byte) []byte {
 			b = appendUint(b, 5, c.UpdateMember.Incarnation)
 			return appendBool(b, 6, c.UpdateMember.Settled)
 		})
+	case c.CreateToken != nil:
+		b = appendMessage(b, 10, func(b []byte) []byte {
+			b = appendBytes(b, 1, c.CreateToken.SecretHash)
+			b = appendUint(b, 2, uint64(c.CreateToken.Expires))
+			return appendUint(b, 3, c.CreateToken.Uses)
+		})
+	case c.RevokeToken != nil:
+		b = appendMessage(b, 11, func(b []byte) []byte { return appendUint(b, 1, c.RevokeToken.ID) })
 	}
 	return b
 }
@@ -129,6 +145,10 @@ func (c *Command) decodeField(x field) (err error) {
 		c.Release, err = decodeRelease(x.bytes)
 	case 9:
 		c.UpdateMember, err = decodeUpdate(x.bytes)
+	case 10:
+		c.CreateToken, err = decodeCreateToken(x.bytes)
+	case 11:
+		c.RevokeToken, err = decodeRevokeToken(x.bytes)
 	}
 	return err
 }
@@ -200,6 +220,10 @@ func decodeReserve(b []byte) (*Reserve, error) {
 			r.Incarnation = x.n
 		case 5:
 			r.Manual = x.n == 1
+		case 6:
+			r.Token = x.n
+		case 7:
+			r.SecretHash = x.bytes
 		}
 		return nil
 	})
@@ -232,6 +256,31 @@ func decodeUpdate(b []byte) (*UpdateMember, error) {
 		case 6:
 			r.Settled = x.n == 1
 		}
+		return nil
+	})
+}
+
+func decodeCreateToken(b []byte) (*CreateToken, error) {
+	r := &CreateToken{}
+	m := messageCreateToken()
+	return r, m.read(b, func(x field) error {
+		switch x.num {
+		case 1:
+			r.SecretHash = x.bytes
+		case 2:
+			r.Expires = int64(x.n)
+		case 3:
+			r.Uses = x.n
+		}
+		return nil
+	})
+}
+
+func decodeRevokeToken(b []byte) (*RevokeToken, error) {
+	r := &RevokeToken{}
+	m := messageRevokeToken()
+	return r, m.read(b, func(x field) error {
+		r.ID = x.n
 		return nil
 	})
 }

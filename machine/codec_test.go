@@ -22,11 +22,16 @@ func drawAnyCommand(t *rapid.T) Command {
 	id := rapid.Uint64().Draw(t, "id")
 	switch rapid.IntRange(0, 7).Draw(t, "member command") {
 	case 0:
-		return Command{ID: c.ID, Reserve: &Reserve{Name: "n", PeerURLs: drawURLs(t), ClientURLs: drawURLs(t), Incarnation: id}}
+		return Command{ID: c.ID, Reserve: &Reserve{Name: "n", PeerURLs: drawURLs(t), ClientURLs: drawURLs(t), Incarnation: id, Token: id / 2, SecretHash: rapid.SliceOfN(rapid.Byte(), 1, 40).Draw(t, "hash")}}
 	case 1:
 		return Command{ID: c.ID, Release: &Release{ID: id}}
 	case 2:
 		return Command{ID: c.ID, UpdateMember: &UpdateMember{ID: id, Name: "m", PeerURLs: drawURLs(t), ClientURLs: drawURLs(t), Incarnation: id}}
+	case 3:
+		hash := rapid.SliceOfN(rapid.Byte(), 1, 40).Draw(t, "hash")
+		return Command{ID: c.ID, CreateToken: &CreateToken{SecretHash: hash, Expires: int64(id), Uses: id / 3}}
+	case 4:
+		return Command{ID: c.ID, RevokeToken: &RevokeToken{ID: id}}
 	}
 	return c
 }

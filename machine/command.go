@@ -41,6 +41,8 @@ type Command struct {
 	Reserve      *Reserve
 	Release      *Release
 	UpdateMember *UpdateMember
+	CreateToken  *CreateToken
+	RevokeToken  *RevokeToken
 }
 
 // Reserve asks for a member id that was never used before: the index of the
@@ -60,6 +62,13 @@ type Reserve struct {
 	Incarnation uint64
 	// Manual says that an operator adds the member, and promotes it.
 	Manual bool
+	// Token is the join token that lets the newcomer in, of which it takes a use;
+	// 0 asks for none. The leader has checked the secret and the time. A reservation
+	// that is made is refused with ErrNoToken where the token is gone.
+	Token uint64
+	// SecretHash is kept in the record until the newcomer is in the configuration,
+	// so that it may ask again when its token is used up.
+	SecretHash []byte
 }
 
 // Release gives a reservation up. Its id is as good as removed. It is refused
@@ -107,7 +116,7 @@ func (c *Command) parts() int {
 	n := 0
 	for _, set := range [...]bool{
 		c.Put != nil, c.Delete != nil, c.Txn != nil, c.Compact != nil,
-		c.Reserve != nil, c.Release != nil, c.UpdateMember != nil,
+		c.Reserve != nil, c.Release != nil, c.UpdateMember != nil, c.CreateToken != nil, c.RevokeToken != nil,
 	} {
 		if set {
 			n++

@@ -3,6 +3,7 @@ package machine
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"chainfire"
 	"chainfire/raft"
@@ -93,6 +94,9 @@ func (w *describer) command(c *Command) {
 		}
 	case c.Reserve != nil:
 		w.add("reserve a member id for %q at %s", c.Reserve.Name, strings.Join(c.Reserve.PeerURLs, ","))
+		if c.Reserve.Token != 0 {
+			w.add(", with join token %d", c.Reserve.Token)
+		}
 		if c.Reserve.Manual {
 			w.add(", by hand")
 		}
@@ -100,6 +104,16 @@ func (w *describer) command(c *Command) {
 		w.add("give up the reservation of member %d", c.Release.ID)
 	case c.UpdateMember != nil:
 		w.update(c.UpdateMember)
+	case c.CreateToken != nil:
+		w.add("create a join token")
+		if c.CreateToken.Uses != 0 {
+			w.add(" for %d newcomers", c.CreateToken.Uses)
+		}
+		if c.CreateToken.Expires != 0 {
+			w.add(" until %s", time.Unix(c.CreateToken.Expires, 0).UTC().Format(time.RFC3339))
+		}
+	case c.RevokeToken != nil:
+		w.add("revoke join token %d", c.RevokeToken.ID)
 	}
 }
 

@@ -59,6 +59,8 @@ type Init struct {
 	ClusterID uint64
 	Conf      raft.ConfState
 	Members   []MemberRecord
+	// Tokens are the first join tokens.
+	Tokens []TokenRecord
 	// Index and Term are those of the last entry that the state includes.
 	Index, Term uint64
 }
@@ -79,7 +81,7 @@ func Bootstrap(opts Options, init Init) error {
 	if err := init.Conf.Validate(); err != nil {
 		return fmt.Errorf("bootstrap: %w", err)
 	}
-	c := &cluster{id: init.ClusterID, conf: init.Conf, removed: map[uint64]struct{}{}}
+	c := &cluster{id: init.ClusterID, conf: init.Conf, removed: map[uint64]struct{}{}, tokens: init.Tokens}
 	for _, r := range init.Members {
 		c.put(r.clone())
 	}

@@ -28,10 +28,13 @@ type MemberRecord struct {
 	ReservedIndex uint64
 	// Manual says that an operator added the member, and promotes it.
 	Manual bool
+	// SecretHash is that of the join token that a reservation was made with.
+	SecretHash []byte
 }
 
 func (r MemberRecord) clone() MemberRecord {
 	r.PeerURLs, r.ClientURLs = slices.Clone(r.PeerURLs), slices.Clone(r.ClientURLs)
+	r.SecretHash = slices.Clone(r.SecretHash)
 	return r
 }
 
@@ -53,7 +56,7 @@ const (
 func messageContext() message { return message{"member context", []form{absent, number, number, text}} }
 
 func messageMember() message {
-	return message{"member", []form{absent, number, text, repeated, repeated, number, flag, number, flag}}
+	return message{"member", []form{absent, number, text, repeated, repeated, number, flag, number, flag, text}}
 }
 
 // AppendTo appends the encoded context to buf.
@@ -100,7 +103,8 @@ func (r *MemberRecord) appendTo(b []byte) []byte {
 	b = appendUint(b, 5, r.Incarnation)
 	b = appendBool(b, 6, r.Reserved)
 	b = appendUint(b, 7, r.ReservedIndex)
-	return appendBool(b, 8, r.Manual)
+	b = appendBool(b, 8, r.Manual)
+	return appendBytes(b, 9, r.SecretHash)
 }
 
 func decodeMember(b []byte) (*MemberRecord, error) {
@@ -124,6 +128,8 @@ func decodeMember(b []byte) (*MemberRecord, error) {
 			r.ReservedIndex = x.n
 		case 8:
 			r.Manual = x.n == 1
+		case 9:
+			r.SecretHash = slices.Clone(x.bytes)
 		}
 		return nil
 	})
@@ -147,10 +153,11 @@ type cluster struct {
 	conf    raft.ConfState
 	members []MemberRecord // by id
 	removed map[uint64]struct{}
+	tokens  []TokenRecord
 }
 
 func (c *cluster) clone() *cluster {
-	n := &cluster{id: c.id, conf: c.conf.Clone(), removed: maps.Clone(c.removed)}
+	n := &cluster{id: c.id, conf: c.conf.Clone(), removed: maps.Clone(c.removed), tokens: slices.Clone(c.tokens)}
 	for _, r := range c.members {
 		n.members = append(n.members, r.clone())
 	}
@@ -214,6 +221,9 @@ func (c *cluster) rows() []mvcc.MetaRow {
 	for i := range c.members {
 		rows = append(rows, mvcc.MetaRow{Name: memberRow(rowMember, c.members[i].ID), Value: encodeRecord(&c.members[i])})
 	}
+	for i := range c.tokens {
+		rows = append(rows, mvcc.MetaRow{Name: memberRow(rowToken, c.tokens[i].ID), Value: c.tokens[i].encode()})
+	}
 	return rows
 }
 
@@ -246,6 +256,8 @@ func (c *cluster) load(row mvcc.MetaRow) (err error) {
 		err = c.loadMember(row)
 	case len(row.Name) == len(rowRemoved)+8 && row.Name[:len(rowRemoved)] == rowRemoved:
 		c.removed[binary.BigEndian.Uint64([]byte(row.Name[len(rowRemoved):]))] = struct{}{}
+	case len(row.Name) == len(rowToken)+8 && row.Name[:len(rowToken)] == rowToken:
+		err = c.loadToken(row)
 	default:
 		err = fmt.Errorf("%w: unknown row", ErrNewer)
 	}

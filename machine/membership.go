@@ -46,6 +46,11 @@ func (r *round) reserve(index uint64, q *Reserve) (id uint64, err error) {
 		if err := r.cluster.conflict(rec.ID, q.Name, q.PeerURLs); err != nil {
 			return 0, refuse(err)
 		}
+		if q.Token != 0 {
+			if err := r.useToken(q.Token); err != nil {
+				return 0, err
+			}
+		}
 		claimed.Name, claimed.Incarnation = q.Name, q.Incarnation
 		claimed.ClientURLs = slices.Clone(q.ClientURLs)
 		return claimed.ID, r.storeMember(claimed)
@@ -57,9 +62,15 @@ func (r *round) reserve(index uint64, q *Reserve) (id uint64, err error) {
 	if _, gone := r.cluster.removed[index]; used || gone {
 		return 0, refuse(chainfire.ErrMemberExists)
 	}
+	if q.Token != 0 {
+		if err := r.useToken(q.Token); err != nil {
+			return 0, err
+		}
+	}
 	return index, r.storeMember(MemberRecord{
 		ID: index, Name: q.Name, PeerURLs: slices.Clone(q.PeerURLs), ClientURLs: slices.Clone(q.ClientURLs),
 		Incarnation: q.Incarnation, Reserved: true, ReservedIndex: index, Manual: q.Manual,
+		SecretHash: slices.Clone(q.SecretHash),
 	})
 }
 
@@ -212,7 +223,7 @@ func (r *round) admit(id uint64, described *MemberRecord) error {
 	if mentioned {
 		rec = merge(rec, described.Name, described.PeerURLs, described.ClientURLs, described.Incarnation)
 	}
-	rec.Reserved = false
+	rec.Reserved, rec.SecretHash = false, nil
 	if votes || rec.Manual {
 		rec.ReservedIndex = 0
 	}

@@ -71,7 +71,7 @@ func (h host) Records() []join.Record {
 	for _, m := range members {
 		out = append(out, join.Record{
 			MemberInfo: info(m, conf), Incarnation: m.Incarnation,
-			Phase: phase(m, conf), ReservedIndex: m.ReservedIndex,
+			Phase: phase(m, conf), ReservedIndex: m.ReservedIndex, SecretHash: m.SecretHash,
 		})
 	}
 	return out
@@ -96,11 +96,14 @@ func phase(m machine.MemberRecord, conf raft.ConfState) chainfire.MemberPhase {
 }
 
 // Reserve implements join.Host.
-func (h host) Reserve(ctx context.Context, name string, peerURLs, clientURLs []string, incarnation uint64) (id, index uint64, err error) {
+func (h host) Reserve(ctx context.Context, name string, peerURLs, clientURLs []string, incarnation uint64, t join.Ticket) (id, index uint64, err error) {
 	r, err := h.n.do(ctx, &machine.Command{Reserve: &machine.Reserve{
 		Name: name, PeerURLs: peerURLs, ClientURLs: clientURLs, Incarnation: incarnation,
+		Token: t.Token, SecretHash: t.SecretHash,
 	}})
 	switch {
+	case errors.Is(err, machine.ErrNoToken):
+		return 0, 0, join.ErrNoToken
 	case errors.Is(err, machine.ErrMemberNameExists):
 		return 0, 0, join.ErrNameExists
 	case err != nil:

@@ -114,7 +114,8 @@ func (n *Node) keep() {
 	defer stop()
 	progress, stop := sched.Tick(n.sched, progressInterval)
 	defer stop()
-	opts := join.KeeperOptions{Round: n.opts.election(), ReserveTTL: n.opts.ReserveTTL, LearnTTL: n.opts.Bounds.LearnTTL}
+	opts := join.KeeperOptions{Round: n.opts.election(), ReserveTTL: n.opts.ReserveTTL,
+		Voters: n.opts.Voters, ReplaceAfter: n.opts.ReplaceAfter, LearnTTL: n.opts.Bounds.LearnTTL}
 	for {
 		switch n.sched.Wait(n.stop, progress, ticks) {
 		case 0:
@@ -143,7 +144,7 @@ func (n *Node) status() raft.Status {
 }
 
 func (n *Node) view(st raft.Status) join.View {
-	v := join.View{Conf: st.Conf, Busy: st.ConfPending, Last: st.Last, Commit: st.Commit}
+	v := join.View{Self: st.ID, Conf: st.Conf, Busy: st.ConfPending, Last: st.Last, Commit: st.Commit}
 	peers := map[uint64]raft.PeerStatus{}
 	for _, p := range st.Peers {
 		peers[p.ID] = p
@@ -171,6 +172,10 @@ func (n *Node) act(a join.Action) {
 			c.Steps = append(c.Steps, confchange.Step{Kind: confchange.AddVoter, ID: id})
 		}
 		err = n.change(ctx, c)
+	case join.Replace:
+		err = n.change(ctx, confchange.Change{Joint: true, Steps: []confchange.Step{
+			{Kind: confchange.AddVoter, ID: a.IDs[0]}, {Kind: confchange.AddLearner, ID: a.IDs[1]},
+		}})
 	case join.Settle:
 		_, err = n.do(ctx, &machine.Command{UpdateMember: &machine.UpdateMember{ID: a.IDs[0], Settled: true}})
 	case join.Release:

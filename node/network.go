@@ -1,15 +1,20 @@
 package node
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
+	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 
 	"chainfire/internal/sniff"
 	"chainfire/join"
+	"chainfire/pki"
 	"chainfire/raft"
 	"chainfire/transport"
 )
@@ -48,17 +53,30 @@ type Streams interface {
 	Close()
 }
 
-// tcp is the Network of production.
-type tcp struct{ log *slog.Logger }
+// tcp is the Network of production: TLS where there are credentials.
+type tcp struct {
+	log   *slog.Logger
+	creds *pki.Credentials
+}
 
 // Dial implements Network.
-func (*tcp) Dial(addr string) (join.Conn, error) { return join.Dial(addr) }
+func (t *tcp) Dial(addr string) (join.Conn, error) {
+	if t.creds == nil {
+		return join.Dial(addr)
+	}
+	return join.DialWith(addr, credentials.NewTLS(t.creds.ClientTLS()))
+}
 
 // Listen implements Network: gRPC and the Raft streams share the port.
 func (t *tcp) Listen(addr string, register func(grpc.ServiceRegistrar)) (Port, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen for peers on %s: %w; choose another with --listen-peer", addr, err)
+	}
+	options := []grpc.ServerOption{grpc.MaxRecvMsgSize(4 << 20), grpc.MaxConcurrentStreams(256)}
+	if t.creds != nil {
+		l = tls.NewListener(l, t.creds.ServerTLS())
+		options = append(options, guard{t.creds}.options()...)
 	}
 	mux := sniff.New(l, sniff.Options{Logger: t.log})
 	streams, err := mux.Prefix([]byte(transport.Magic))
@@ -67,7 +85,12 @@ func (t *tcp) Listen(addr string, register func(grpc.ServiceRegistrar)) (Port, e
 	}
 	p := &tcpPort{
 		listener: l, mux: mux, calls: mux.HTTP2(), streams: streams,
-		grpc: grpc.NewServer(grpc.MaxRecvMsgSize(4<<20), grpc.MaxConcurrentStreams(256)),
+		grpc: grpc.NewServer(options...), creds: t.creds,
+	}
+	if t.creds == nil {
+		if p.misled, err = mux.Prefix([]byte{0x16, 0x03}); err != nil {
+			return nil, errors.Join(fmt.Errorf("share the peer port: %w", err), l.Close())
+		}
 	}
 	register(p.grpc)
 	return p, nil
@@ -78,7 +101,10 @@ type tcpPort struct {
 	listener       net.Listener
 	mux            *sniff.Listener
 	calls, streams net.Listener
-	grpc           *grpc.Server
+	// misled has the connections that begin with TLS at a port without it.
+	misled net.Listener
+	grpc   *grpc.Server
+	creds  *pki.Credentials
 }
 
 // Addr implements Port.
@@ -89,8 +115,27 @@ func (p *tcpPort) Serve() error {
 	ends := make(chan error, 2)
 	go func() { ends <- p.grpc.Serve(p.calls) }()
 	go func() { ends <- p.mux.Serve() }()
+	if p.misled != nil {
+		go answerPlainly(p.misled)
+	}
 	err := <-ends
 	return errors.Join(err, p.Close(), <-ends)
+}
+
+// answerPlainly tells those who begin with TLS, in plain text, that there is none:
+// their TLS takes that for what it is, and they need not try for long. It ends with
+// the listener.
+func answerPlainly(l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		// They hang up whether they got it or not.
+		_ = c.SetDeadline(time.Now().Add(time.Second))
+		_, _ = io.WriteString(c, "this port speaks without TLS\n")
+		_ = c.Close()
+	}
 }
 
 // Close implements Port.
@@ -102,6 +147,9 @@ func (p *tcpPort) Close() error {
 
 // Streams implements Port.
 func (p *tcpPort) Streams(o transport.Options) (Streams, error) {
+	if p.creds != nil {
+		o.Dial, o.Identify = dialTLS(p.creds), identifyPeer(p.creds)
+	}
 	t, err := transport.New(o)
 	if err != nil {
 		return nil, err

@@ -20,6 +20,7 @@ import (
 	"chainfire/internal/sched"
 	"chainfire/join"
 	"chainfire/machine"
+	"chainfire/pki"
 	"chainfire/raft"
 	"chainfire/replica"
 	"chainfire/snapshot"
@@ -36,13 +37,18 @@ type Options struct {
 	// 127.0.0.1:2380.
 	ListenPeer string
 	// AdvertisePeer is the URL under which other members reach this one.
-	// Default is http:// and the address of ListenPeer.
+	// Default is the address of ListenPeer, with https:// or, if Plain, http://.
 	AdvertisePeer string
 	// AdvertiseClient are the URLs under which clients reach this member.
 	AdvertiseClient []string
 	// Join are peer addresses of members of the cluster to join. Without it an
 	// empty directory begins a new cluster; a directory in use ignores it.
 	Join []string
+	// Plain lets members speak without TLS to each other. All members of a cluster
+	// do, or none. A Network of one's own implies it.
+	Plain bool
+	// Token lets an empty directory join a cluster whose members speak TLS.
+	Token *pki.Token
 	// Version is the product's version.
 	Version string
 	// TickInterval is the unit of Raft's time. Default 25 ms.
@@ -62,7 +68,10 @@ type Options struct {
 	// Engine makes the consensus engine; members of one cluster may differ in it.
 	// Default is raft.NewCore.
 	Engine raft.NewEngine
-	// NoPromote keeps learners what they are.
+	// Voters and ReplaceAfter are those of join.KeeperOptions.
+	Voters       int
+	ReplaceAfter time.Duration
+	// NoPromote keeps learners and voters what they are.
 	NoPromote bool
 	// Logger is required.
 	Logger *slog.Logger
@@ -112,9 +121,7 @@ func (o *Options) fill() error {
 	if o.FS == nil {
 		o.FS = disk.OS()
 	}
-	if o.Network == nil {
-		o.Network = &tcp{log: o.Logger}
-	}
+	o.Plain = o.Plain || o.Network != nil
 	o.Sched = sched.Or(o.Sched)
 	o.Bounds.KeepLogBytes = cmp.Or(o.Bounds.KeepLogBytes, keepLogBytes)
 	o.Bounds.MaxLogBytes = cmp.Or(o.Bounds.MaxLogBytes, maxLogBytes)
@@ -146,6 +153,10 @@ type Node struct {
 	snapshotCalls *snapshot.Service
 	gate          *join.Gate
 	lock          interface{ Close() error }
+	// creds prove who this member is, authority signs newcomers; nil where members
+	// speak without TLS.
+	creds     *pki.Credentials
+	authority *pki.Authority
 
 	inbox   *inbox
 	writer  *writer
@@ -204,7 +215,7 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 	n := &Node{
 		opts: opts, log: opts.Logger, lock: lock, sched: opts.Sched, tasks: sched.NewGroup(opts.Sched), stop: make(chan struct{}),
 		inbox: newInbox(), writer: newWriter(), applier: newApplier(),
-		waiters: newWaiters(), readers: newReaders(), conns: newConns(opts.Network.Dial),
+		waiters: newWaiters(), readers: newReaders(),
 		leaderSignal: make(chan struct{}),
 	}
 	if err := n.start(ctx); err != nil {
@@ -214,18 +225,24 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 }
 
 func (n *Node) start(ctx context.Context) error {
+	id, found, err := loadIdentity(n.opts.FS, n.opts.Dir)
+	if err != nil {
+		return err
+	}
+	if err := n.loadCredentials(id, found); err != nil {
+		return err
+	}
+	if n.opts.Network == nil {
+		n.opts.Network = &tcp{log: n.log, creds: n.creds}
+	}
+	n.conns = newConns(n.opts.Network.Dial)
 	if err := n.listenPeer(); err != nil {
 		return err
 	}
-	id, found, err := loadIdentity(n.opts.FS, n.opts.Dir)
-	switch {
-	case err != nil:
-		return err
-	case !found:
-		id, err = n.found(ctx)
-	}
-	if err != nil {
-		return err
+	if !found {
+		if id, err = n.found(ctx); err != nil {
+			return err
+		}
 	}
 	n.id, n.cluster, n.incarnation = id.Member, id.Cluster, id.Incarnation
 	if n.opts.Name == "" {

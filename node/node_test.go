@@ -17,6 +17,7 @@ import (
 	"chainfire"
 	"chainfire/join"
 	"chainfire/node"
+	"chainfire/pki"
 )
 
 func options(t *testing.T, name string, joinAddrs ...string) node.Options {
@@ -25,10 +26,35 @@ func options(t *testing.T, name string, joinAddrs ...string) node.Options {
 	if os.Getenv("CHAINFIRE_TEST_LOG") != "" {
 		level = slog.LevelDebug
 	}
-	return node.Options{
+	o := node.Options{
 		Dir: filepath.Join(t.TempDir(), name), Name: name, ListenPeer: "127.0.0.1:0", Join: joinAddrs, Version: "0.1.0",
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("node", name),
 	}
+	if len(joinAddrs) > 0 {
+		o.Token = founderToken(t, joinAddrs[0])
+	}
+	return o
+}
+
+// founders are the data directories of members that run, by peer address.
+var founders sync.Map
+
+// founderToken is the join token that the first member of a cluster made.
+func founderToken(t *testing.T, addr string) *pki.Token {
+	t.Helper()
+	dir, ok := founders.Load(addr)
+	if !ok {
+		return nil
+	}
+	b, err := os.ReadFile(node.TokenFile(dir.(string)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := pki.ParseToken(string(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &token
 }
 
 func start(t *testing.T, o node.Options) *node.Node {
@@ -39,6 +65,7 @@ func start(t *testing.T, o node.Options) *node.Node {
 	if err != nil {
 		t.Fatalf("start %s: %v", o.Name, err)
 	}
+	founders.Store(strings.TrimPrefix(n.AdvertisePeer(), "https://"), o.Dir)
 	t.Cleanup(func() { stop(t, n) })
 	return n
 }
@@ -214,7 +241,7 @@ func TestJoinThatCannotBeCalledBackIsRefusedAndLeavesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.AdvertisePeer = "http://" + closed.Addr().String()
+	o.AdvertisePeer = "https://" + closed.Addr().String()
 	if err := closed.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +251,7 @@ func TestJoinThatCannotBeCalledBackIsRefusedAndLeavesNothing(t *testing.T) {
 func TestJoinWithAnAddressInUseIsRefusedAndLeavesNothing(t *testing.T) {
 	a := start(t, options(t, "a"))
 	o := options(t, "b", peerAddr(t, a))
-	o.AdvertisePeer = "http://" + peerAddr(t, a)
+	o.AdvertisePeer = "https://" + peerAddr(t, a)
 	refusedWith(t, a, o, "is that of member 1")
 }
 

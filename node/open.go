@@ -89,8 +89,12 @@ func (n *Node) bootstrap() (identity, error) {
 	if err := n.wipe(walDir, storeDir); err != nil {
 		return id, err
 	}
-	err := machine.Bootstrap(n.machineOptions(), machine.Init{
-		ClusterID: id.Cluster, Conf: raft.ConfState{Voters: []uint64{id.Member}},
+	tokens, err := n.foundAuthority(id)
+	if err != nil {
+		return id, err
+	}
+	err = machine.Bootstrap(n.machineOptions(), machine.Init{
+		ClusterID: id.Cluster, Tokens: tokens, Conf: raft.ConfState{Voters: []uint64{id.Member}},
 		Index: firstIndex, Term: firstTerm,
 		Members: []machine.MemberRecord{{
 			ID: id.Member, Name: id.Name, PeerURLs: []string{n.opts.AdvertisePeer},

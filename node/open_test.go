@@ -12,13 +12,13 @@ import (
 // the log begins again after it. The vote of an older term is none of the new one.
 func TestStateAheadOfItsLogRestartsTheLogAfterIt(t *testing.T) {
 	opts := Options{
-		Dir: t.TempDir(), Name: "a", ListenPeer: "127.0.0.1:0", Version: "0.1.0",
+		Dir: t.TempDir(), Name: "a", ListenPeer: "127.0.0.1:0", Version: "0.1.0", Plain: true,
 		Logger: slog.New(slog.DiscardHandler),
 	}
 	if err := opts.fill(); err != nil {
 		t.Fatal(err)
 	}
-	dir := &Node{opts: opts, log: opts.Logger}
+	dir := &Node{opts: opts, log: opts.Logger, sched: opts.Sched}
 	err := machine.Bootstrap(dir.machineOptions(), machine.Init{
 		ClusterID: 7, Index: 50, Term: 3, Conf: raft.ConfState{Voters: []uint64{1, 2, 3}},
 		Members: []machine.MemberRecord{{ID: 1, Name: "a", PeerURLs: []string{"http://127.0.0.1:1"}, Incarnation: 11}},

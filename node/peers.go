@@ -156,7 +156,7 @@ func (n *Node) listenPeer() error {
 		return err
 	}
 	n.port = port
-	n.opts.AdvertisePeer = cmp.Or(n.opts.AdvertisePeer, "http://"+port.Addr())
+	n.opts.AdvertisePeer = cmp.Or(n.opts.AdvertisePeer, n.opts.scheme()+"://"+port.Addr())
 	if _, err := join.HostPort(n.opts.AdvertisePeer); err != nil {
 		return fmt.Errorf("--advertise-peer: %w", err)
 	}

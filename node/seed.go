@@ -11,6 +11,7 @@ import (
 	"chainfire/api"
 	"chainfire/internal/sched"
 	"chainfire/join"
+	"chainfire/pki"
 	"chainfire/raft"
 	"chainfire/snapshot"
 	"chainfire/wal"
@@ -148,12 +149,34 @@ type joining struct {
 }
 
 func (n *Node) newcomer(j joining) (*join.Newcomer, error) {
-	return join.NewNewcomer(join.NewcomerOptions{
+	o := join.NewcomerOptions{
 		Targets: j.Targets, Name: n.opts.Name, PeerURLs: []string{n.opts.AdvertisePeer},
 		ClientURLs: n.opts.AdvertiseClient, Incarnation: j.Incarnation, Cluster: j.Cluster,
 		Version: n.opts.Version, FS: n.opts.FS, Dir: n.path(seedDir), Report: n.opts.Report,
 		Dial: n.opts.Network.Dial, Sched: n.sched,
-	})
+	}
+	if n.creds != nil && !n.isMember() {
+		if err := n.withToken(&o); err != nil {
+			return nil, err
+		}
+	}
+	return join.NewNewcomer(o)
+}
+
+// isMember reports whether the member has its place already.
+func (n *Node) isMember() bool { return n.id != 0 }
+
+// withToken adds what a newcomer proves itself with.
+func (n *Node) withToken(o *join.NewcomerOptions) (err error) {
+	if n.opts.Token == nil {
+		return errors.New("joining a cluster takes a join token: make one with 'chainfire token create' at a member, and give it with --token or --token-file; where members speak without TLS, write http:// in --listen-peer")
+	}
+	o.Secret, o.Certificate = n.opts.Token.Secret[:], n.creds.NewcomerCert()
+	o.Request, err = n.creds.Request()
+	o.Adopt = func(cluster, member uint64, p join.Pass) error {
+		return n.adoptPass(pki.Member{Cluster: cluster, ID: member}, p)
+	}
+	return err
 }
 
 // join makes an empty directory a member of the cluster that answers at

@@ -50,7 +50,7 @@ func (n *Node) openPeers() error {
 	n.snapshotCalls = snapshot.NewService(n.snapshots, n.cluster)
 	n.seeder = newSeeder(n)
 	n.watch = newKeeping(n.sched)
-	n.gate = join.NewGate(join.GateOptions{Host: host{n}, Version: n.opts.Version, Logger: n.log, Dial: n.opts.Network.Dial, Sched: n.sched})
+	n.gate = join.NewGate(n.gateOptions())
 	n.tasks.Go(func() { n.run("raft streams", t.Serve) })
 	return nil
 }
@@ -61,4 +61,15 @@ type cutter struct{ n *Node }
 // Cut implements snapshot.Cutter.
 func (c cutter) Cut(ctx context.Context, dir string) (raft.SnapshotMeta, error) {
 	return c.n.machine.Checkpoint(ctx, dir)
+}
+
+func (n *Node) gateOptions() join.GateOptions {
+	o := join.GateOptions{
+		Host: host{n}, Version: n.opts.Version, Logger: n.log, Dial: n.opts.Network.Dial, Sched: n.sched,
+		Scheme: n.opts.scheme(),
+	}
+	if n.creds != nil {
+		o.Door = door{n}
+	}
+	return o
 }

@@ -174,6 +174,21 @@ func (s clusterService) Status(ctx context.Context, _ *api.StatusRequest) (*api.
 	return api.NewStatusResponse(cs), nil
 }
 
+// OpenSnapshot implements api.ClusterServer, for who saves this member's state.
+func (s clusterService) OpenSnapshot(ctx context.Context, q *api.OpenSnapshotRequest) (*api.OpenSnapshotResponse, error) {
+	return s.n.service.OpenSnapshot(ctx, q)
+}
+
+// ReadSnapshot implements api.ClusterServer.
+func (s clusterService) ReadSnapshot(q *api.ReadSnapshotRequest, out grpc.ServerStreamingServer[api.SnapshotChunk]) error {
+	return s.n.service.ReadSnapshot(q, out)
+}
+
+// CloseSnapshot implements api.ClusterServer.
+func (s clusterService) CloseSnapshot(ctx context.Context, q *api.CloseSnapshotRequest) (*api.CloseSnapshotResponse, error) {
+	return s.n.service.CloseSnapshot(ctx, q)
+}
+
 // RegisterCluster adds ChainFire's own Cluster service to a gRPC server, as that
 // of the client port.
 func (n *Node) RegisterCluster(r grpc.ServiceRegistrar) {

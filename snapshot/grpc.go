@@ -115,9 +115,17 @@ func fromStatus(err error) error {
 	return err
 }
 
+// Calls are the calls for snapshots, as both the service of peers and that of
+// clients have them.
+type Calls interface {
+	OpenSnapshot(ctx context.Context, q *api.OpenSnapshotRequest, o ...grpc.CallOption) (*api.OpenSnapshotResponse, error)
+	ReadSnapshot(ctx context.Context, q *api.ReadSnapshotRequest, o ...grpc.CallOption) (grpc.ServerStreamingClient[api.SnapshotChunk], error)
+	CloseSnapshot(ctx context.Context, q *api.CloseSnapshotRequest, o ...grpc.CallOption) (*api.CloseSnapshotResponse, error)
+}
+
 // GRPCSource fetches from a member over gRPC.
 type GRPCSource struct {
-	Client api.PeerClient
+	Client Calls
 	// Label names the member in errors, by id and address for example.
 	Label string
 	// ClusterID is the cluster that the snapshot must be of, MemberID the id of

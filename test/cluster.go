@@ -72,6 +72,28 @@ type lab struct {
 	// engine is that of members for which a test says nothing.
 	engine engine
 	ports  ports
+	// founders are the data directories of the members that founded the clusters,
+	// by the peer addresses of all members.
+	founders sync.Map
+}
+
+// tokenOfNobody is a join token of no cluster.
+var tokenOfNobody = "cf1." + strings.Repeat("A", 43) + "." + strings.Repeat("A", 43)
+
+// token is the join token that the founder of the cluster of a member left, for a
+// newcomer that asks there.
+func (l *lab) token(t *testing.T, newcomer, asked string) string {
+	t.Helper()
+	dir, ok := l.founders.Load(asked)
+	if !ok {
+		return tokenOfNobody
+	}
+	l.founders.Store(newcomer, dir)
+	b, err := os.ReadFile(filepath.Join(dir.(string), "join-token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(b))
 }
 
 // member is a member of a cluster under test: a directory, addresses, and the
@@ -140,7 +162,9 @@ func (m *member) launch(join ...string) *process {
 	}
 	m.launches++
 	if len(join) > 0 {
-		args = append(args, "--join", strings.Join(join, ","))
+		args = append(args, "--join", strings.Join(join, ","), "--token", m.lab.token(m.t, m.peer, join[0]))
+	} else if _, known := m.lab.founders.Load(m.peer); !known {
+		m.lab.founders.Store(m.peer, m.dir)
 	}
 	p, err := startProcess(m.lab.binary, append(args, m.args...), m.stderr)
 	if err != nil {

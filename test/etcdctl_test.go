@@ -182,7 +182,7 @@ func TestEtcdctlManagesMembers(t *testing.T) {
 
 	out, _, code := e.run("", "member", "list")
 	for _, m := range c.members {
-		want := fmt.Sprintf("%x, started, %s, http://%s, http://%s, false\n", m.id(leader), m.name, m.peer, m.client)
+		want := fmt.Sprintf("%x, started, %s, https://%s, http://%s, false\n", m.id(leader), m.name, m.peer, m.client)
 		if code != 0 || !strings.Contains(out, want) {
 			t.Errorf("member list prints %q, without %q", out, want)
 		}
@@ -200,7 +200,7 @@ func TestEtcdctlManagesMembers(t *testing.T) {
 	e.refused("etcdserver: can only promote a learner member", "member", "promote", target)
 	e.refused("etcdserver: member not found", "member", "promote", "fade")
 	e.refused("etcdserver: member not found", "member", "remove", "fade")
-	e.refused("etcdserver: Peer URLs already exists", "member", "add", "x", "--peer-urls", "http://"+follower.peer)
+	e.refused("etcdserver: Peer URLs already exists", "member", "add", "x", "--peer-urls", "https://"+follower.peer)
 	e.refused("etcdserver: bad leader transferee", "move-leader", "fade")
 
 	e.prints(fmt.Sprintf("Leadership transferred from %x to %s\n", leader.id(leader), target), "", "move-leader", target)

@@ -59,7 +59,7 @@ func TestJoinThatCannotBeCalledBackIsRefused(t *testing.T) {
 	closed := here.port(t)
 	b := here.newMember(t, "b", "--advertise-peer", closed)
 	b.launch(c.members[0].peer)
-	b.mustFail(patience, "the leader (member 1) called the newcomer back at http://"+closed, "got no answer", "connection refused", "--advertise-peer")
+	b.mustFail(patience, "the leader (member 1) called the newcomer back at https://"+closed, "got no answer", "connection refused", "--advertise-peer")
 	c.mustBeWhole(soon)
 }
 
@@ -68,7 +68,7 @@ func TestJoinThatAdvertisesAnotherProcessIsRefused(t *testing.T) {
 	c, other := oneMember(t), oneMember(t)
 	b := here.newMember(t, "b", "--advertise-peer", other.members[0].peer)
 	b.launch(c.members[0].peer)
-	b.mustFail(patience, "called the newcomer back at http://"+other.members[0].peer, "found another process there")
+	b.mustFail(patience, "called the newcomer back at https://"+other.members[0].peer, "found another process there")
 	c.mustBeWhole(soon)
 	other.mustBeWhole(soon)
 }
@@ -79,7 +79,7 @@ func TestJoinWithAUsedAddressIsRefused(t *testing.T) {
 	used := c.members[0].peer
 	b := here.newMember(t, "b", "--advertise-peer", used)
 	b.launch(used)
-	b.mustFail(patience, "the peer URL http://"+used+" is that of member 1 (a, voter)", "remove that member first")
+	b.mustFail(patience, "the peer URL https://"+used+" is that of member 1 (a, voter)", "remove that member first")
 	c.mustBeWhole(soon)
 }
 
@@ -97,7 +97,7 @@ func TestJoinAtAClientPortIsRefused(t *testing.T) {
 	c := oneMember(t)
 	b := here.newMember(t, "b")
 	b.launch(c.members[0].client)
-	b.mustFail(patience, c.members[0].client, "not a ChainFire peer port (is it the client port?)")
+	b.mustFail(patience, c.members[0].client, "does not speak TLS: it is a client port")
 	c.mustBeWhole(soon)
 }
 

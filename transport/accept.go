@@ -134,6 +134,15 @@ func (t *Transport) greet(c net.Conn) (Hello, error) {
 	if err != nil {
 		return hello, err
 	}
+	if t.opts.Identify != nil {
+		id, err := t.opts.Identify(c, false)
+		if err != nil {
+			return hello, fmt.Errorf("a stranger as member %x: %w", hello.From, err)
+		}
+		if id != hello.From {
+			return hello, fmt.Errorf("%w: a connection of member %x, whose certificate is that of member %x", errProtocol, hello.From, id)
+		}
+	}
 	version, refusal := t.judge(hello)
 	if refusal != nil {
 		t.refuse(c, refusal)

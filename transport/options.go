@@ -29,6 +29,11 @@ type Options struct {
 	Logger *slog.Logger
 	// Dial makes a connection; the default is plain TCP. It is where TLS goes.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
+	// Identify says which member has proved to be at the other side of a
+	// connection, dialed or accepted; an error is a stranger, who gets no answer.
+	// nil believes what members say of themselves. Called after the other side has
+	// sent something.
+	Identify func(c net.Conn, dialed bool) (id uint64, err error)
 
 	// MaxFrame bounds the payload of a frame, both ways; default 64 MiB, at
 	// most 1 GiB.

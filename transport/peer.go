@@ -200,6 +200,12 @@ func (p *peer) attempt(ctx context.Context, addr string, incarnation uint64) err
 	defer stop()
 	tune(conn)
 	w, err := p.introduce(conn, incarnation)
+	if err == nil && o.Identify != nil {
+		var id uint64
+		if id, err = o.Identify(conn, true); err == nil && id != p.id {
+			err = fmt.Errorf("%w: the certificate there is that of member %x", errProtocol, id)
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("handshake with %s: %w", addr, err)
 	}

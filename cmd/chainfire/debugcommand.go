@@ -50,6 +50,16 @@ type jsonCommand struct {
 	Reserve *jsonLogMember  `json:"reserve,omitempty"`
 	Release *jsonLogMember  `json:"release,omitempty"`
 	Update  *jsonLogMember  `json:"update,omitempty"`
+	Create  *jsonLogToken   `json:"create_token,omitempty"`
+	Revoke  *jsonLogToken   `json:"revoke_token,omitempty"`
+}
+
+// jsonLogToken is a join token, of which the log has no more than a hash.
+type jsonLogToken struct {
+	ID         string `json:"id,omitempty"`
+	SecretHash []byte `json:"secret_hash_base64,omitempty"`
+	Expires    int64  `json:"expires,omitempty"`
+	Uses       uint64 `json:"uses,omitempty"`
 }
 
 type jsonLogPut struct {
@@ -123,6 +133,8 @@ type jsonLogMember struct {
 	ReservedIndex uint64   `json:"reserved_index,omitempty"`
 	Manual        bool     `json:"manual,omitempty"`
 	Settled       bool     `json:"settled,omitempty"`
+	Token         string   `json:"token,omitempty"`
+	SecretHash    []byte   `json:"secret_hash_base64,omitempty"`
 }
 
 func newJSONCommand(c *machine.Command) *jsonCommand {
@@ -140,6 +152,7 @@ func newJSONCommand(c *machine.Command) *jsonCommand {
 		q := c.Reserve
 		out.Reserve = &jsonLogMember{
 			Name: q.Name, PeerURLs: q.PeerURLs, ClientURLs: q.ClientURLs, Incarnation: idOrNone(q.Incarnation), Manual: q.Manual,
+			Token: idOrNone(q.Token), SecretHash: q.SecretHash,
 		}
 	case c.Release != nil:
 		out.Release = &jsonLogMember{ID: memberID(c.Release.ID)}
@@ -149,6 +162,11 @@ func newJSONCommand(c *machine.Command) *jsonCommand {
 			ID: memberID(q.ID), Name: q.Name, PeerURLs: q.PeerURLs, ClientURLs: q.ClientURLs,
 			Incarnation: idOrNone(q.Incarnation), Settled: q.Settled,
 		}
+	case c.CreateToken != nil:
+		q := c.CreateToken
+		out.Create = &jsonLogToken{SecretHash: q.SecretHash, Expires: q.Expires, Uses: q.Uses}
+	case c.RevokeToken != nil:
+		out.Revoke = &jsonLogToken{ID: memberID(c.RevokeToken.ID)}
 	}
 	return out
 }
@@ -167,7 +185,7 @@ func newJSONMember(m *machine.MemberRecord) *jsonLogMember {
 	}
 	return &jsonLogMember{
 		ID: memberID(m.ID), Name: m.Name, PeerURLs: m.PeerURLs, ClientURLs: m.ClientURLs, Incarnation: idOrNone(m.Incarnation),
-		Reserved: m.Reserved, ReservedIndex: m.ReservedIndex, Manual: m.Manual,
+		Reserved: m.Reserved, ReservedIndex: m.ReservedIndex, Manual: m.Manual, SecretHash: m.SecretHash,
 	}
 }
 

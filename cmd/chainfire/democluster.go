@@ -12,6 +12,7 @@ import (
 	"chainfire"
 	"chainfire/client"
 	"chainfire/join"
+	"chainfire/node"
 )
 
 // demoSize is how many members the demo grows to.
@@ -117,7 +118,7 @@ func (c *demoCluster) args(m *demoMember) []string {
 		"serve", "--name", m.name, "--data-dir", m.name, "--listen-client", m.client, "--listen-peer", m.peer,
 	}
 	if m.number > 1 {
-		args = append(args, "--join", c.members[0].peer)
+		args = append(args, "--join", c.members[0].peer, "--token-file", node.TokenFile(c.members[0].name))
 	}
 	return args
 }

@@ -25,6 +25,7 @@ func runMain() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
+	keepPrivate()
 	return run(ctx, os.Args[1:], newApp(os.Stdin, os.Stdout, os.Stderr))
 }
 
@@ -106,7 +107,7 @@ value that is not valid UTF-8 is in a field with _base64 after its name instead.
 	})
 	a.addGlobalFlags(root)
 	root.AddCommand(
-		newServe(a), newDemo(a), newStatus(a), newMember(a),
+		newServe(a), newDemo(a), newStatus(a), newMember(a), newToken(a),
 		newGet(a), newPut(a), newDel(a), newTxn(a), newWatch(a),
 		newSnapshot(a), newDebug(a), newVersion(a),
 	)

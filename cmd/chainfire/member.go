@@ -9,6 +9,8 @@ import (
 	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"chainfire/join"
 )
 
 func newMember(a *app) *cobra.Command {
@@ -56,12 +58,10 @@ that member is ready.`,
 		Args: needArgs(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			urls := strings.Split(args[0], ",")
-			for i, u := range urls {
-				if !strings.Contains(u, "://") {
-					urls[i] = "http://" + u
-				}
-			}
 			return a.withClient(cmd.Context(), func(ctx context.Context, c *clientv3.Client) error {
+				if err := completeURLs(ctx, c, urls); err != nil {
+					return err
+				}
 				add := c.MemberAdd
 				if learner {
 					add = c.MemberAddAsLearner
@@ -77,6 +77,31 @@ that member is ready.`,
 	}
 	cmd.Flags().BoolVar(&learner, "learner", false, "as a learner, which counts in no majority until it is promoted")
 	return cmd
+}
+
+// completeURLs gives the peer addresses that have none the scheme by which the
+// members of the cluster reach each other.
+func completeURLs(ctx context.Context, c *clientv3.Client, urls []string) error {
+	scheme := ""
+	for i, u := range urls {
+		if strings.Contains(u, "://") {
+			continue
+		}
+		if scheme == "" {
+			r, err := c.MemberList(ctx)
+			if err != nil {
+				return fmt.Errorf("list the members: %w", err)
+			}
+			scheme = join.SchemeTLS
+			for _, m := range r.Members {
+				if len(m.GetPeerURLs()) > 0 && strings.HasPrefix(m.GetPeerURLs()[0], join.SchemePlain+"://") {
+					scheme = join.SchemePlain
+				}
+			}
+		}
+		urls[i] = scheme + "://" + u
+	}
+	return nil
 }
 
 func newMemberPromote(a *app) *cobra.Command {

@@ -5,6 +5,8 @@ import (
 	"net"
 	"strconv"
 	"strings"
+
+	"chainfire/join"
 )
 
 // nextMember finds the line that adds one more member on this machine.
@@ -13,6 +15,10 @@ type nextMember struct {
 	client, peer string
 	dataDir      string
 	remote       bool
+	// plain says that members speak without TLS.
+	plain bool
+	// tokenFile holds a join token, if it is there.
+	tokenFile string
 	// free reports whether an address can be listened on, exists whether there
 	// is a file or folder.
 	free, exists func(string) bool
@@ -25,6 +31,15 @@ const maxMembersHere = 50
 // as far as they are free now.
 func (n *nextMember) line() string {
 	args := []string{n.program, "serve", "--join", n.peer}
+	scheme := ""
+	switch {
+	case n.plain:
+		scheme = join.SchemePlain + "://"
+	case n.exists(n.tokenFile):
+		args = append(args, "--token-file", shellQuote(n.tokenFile))
+	default:
+		args = append(args, "--token", `"$(`+n.program+" token create"+n.endpoints()+`)"`)
+	}
 	for i := 1; i <= maxMembersHere; i++ {
 		client, ok := addPort(n.client, 100*i)
 		peer, okPeer := addPort(n.peer, 100*i)
@@ -35,7 +50,7 @@ func (n *nextMember) line() string {
 		if n.exists(dir) || !n.free(client) || !n.free(peer) {
 			continue
 		}
-		args = append(args, "--listen-client", client, "--listen-peer", peer, "--data-dir", shellQuote(dir))
+		args = append(args, "--listen-client", client, "--listen-peer", scheme+peer, "--data-dir", shellQuote(dir))
 		break
 	}
 	if n.remote {
@@ -71,12 +86,17 @@ func shellQuote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
+// endpoints is the flag that leads a command to this member.
+func (n *nextMember) endpoints() string {
+	if n.client == defaultClientAddr {
+		return ""
+	}
+	return " --endpoints " + n.client
+}
+
 // readyText is what a member says once it serves.
 func readyText(cluster, member string, n nextMember) string {
-	endpoints := ""
-	if n.client != defaultClientAddr {
-		endpoints = " --endpoints " + n.client
-	}
+	endpoints := n.endpoints()
 	return fmt.Sprintf(`
 member %s of cluster %s is ready
   clients connect to  %s  (etcd v3; also /health, /version and /metrics)

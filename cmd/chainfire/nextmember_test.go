@@ -11,9 +11,19 @@ func TestNextMemberGetsPortsAndAFolderThatAreFree(t *testing.T) {
 	n := nextMember{
 		program: "./chainfire", client: "127.0.0.1:2379", peer: "127.0.0.1:2380", dataDir: "d/",
 		free:   func(a string) bool { return !slices.Contains(taken, a) },
-		exists: func(p string) bool { return slices.Contains(taken, p) },
+		exists: func(p string) bool { return slices.Contains(taken, p) }, tokenFile: "d/join-token",
 	}
-	want := "./chainfire serve --join 127.0.0.1:2380 --listen-client 127.0.0.1:2579 --listen-peer 127.0.0.1:2580 --data-dir d-3"
+	want := `./chainfire serve --join 127.0.0.1:2380 --token "$(./chainfire token create)" --listen-client 127.0.0.1:2579 --listen-peer 127.0.0.1:2580 --data-dir d-3`
+	if got := n.line(); got != want {
+		t.Errorf("line\n%s\nwant\n%s", got, want)
+	}
+	taken = append(taken, "d/join-token")
+	want = "./chainfire serve --join 127.0.0.1:2380 --token-file d/join-token --listen-client 127.0.0.1:2579 --listen-peer 127.0.0.1:2580 --data-dir d-3"
+	if got := n.line(); got != want {
+		t.Errorf("line\n%s\nwant\n%s", got, want)
+	}
+	n.plain = true
+	want = "./chainfire serve --join 127.0.0.1:2380 --listen-client 127.0.0.1:2579 --listen-peer http://127.0.0.1:2580 --data-dir d-3"
 	if got := n.line(); got != want {
 		t.Errorf("line\n%s\nwant\n%s", got, want)
 	}

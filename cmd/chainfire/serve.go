@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -70,7 +71,7 @@ func (a *app) serve(ctx context.Context, o *serveOptions) (err error) {
 		return err
 	}
 	early := newEarlyPort(lis)
-	opts, err := o.nodeOptions(lis.Addr().String())
+	opts, err := o.nodeOptions(lis.Addr().String(), a.getenv)
 	if err != nil {
 		return errors.Join(err, lis.Close())
 	}
@@ -181,6 +182,7 @@ func (m *servedMember) announce() error {
 	}
 	next := nextMember{
 		program: m.app.program, client: client, peer: peer, dataDir: m.opts.dataDir,
+		plain: strings.HasPrefix(m.node.AdvertisePeer(), join.SchemePlain+"://"), tokenFile: node.TokenFile(m.opts.dataDir),
 		remote: m.opts.insecureListenRemote, free: portIsFree, exists: pathExists,
 	}
 	return m.app.printf("%s", readyText(clusterID(m.node.ClusterID()), memberID(m.node.ID()), next))

@@ -49,7 +49,12 @@ func startServe(t *testing.T, args ...string) *runningMember {
 	r, w := io.Pipe()
 	m := &runningMember{cancel: cancel, done: make(chan int, 1), errOut: &lockedBuilder{}}
 	a := newApp(strings.NewReader(""), w, m.errOut)
-	a.getenv = func(string) string { return "off" } // the collector stays as the tests have it
+	a.getenv = func(name string) string {
+		if name == "GOGC" || name == "GOMEMLIMIT" {
+			return "off" // the collector stays as the tests have it
+		}
+		return ""
+	}
 	args = append([]string{"serve", "--listen-client=127.0.0.1:0", "--listen-peer=127.0.0.1:0", "--progress=json", "--endpoints=127.0.0.1:1"}, args...)
 	go func() {
 		code := run(ctx, args, a)

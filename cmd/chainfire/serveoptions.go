@@ -11,8 +11,10 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"chainfire/internal/disk"
 	"chainfire/join"
 	"chainfire/node"
+	"chainfire/pki"
 	"chainfire/raft"
 	"chainfire/raft/etcdraft"
 )
@@ -24,6 +26,10 @@ type serveOptions struct {
 	advertiseClient           []string
 	advertisePeer             string
 	join                      []string
+	token, tokenFile          string
+	voters                    int
+	replaceAfter              time.Duration
+	manageVoters              bool
 	heartbeat, election       time.Duration
 	reserveTTL                time.Duration
 	maxRequestBytes, seedRate size
@@ -37,17 +43,22 @@ func (o *serveOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.dataDir, "data-dir", "./chainfire-data", "folder for everything this member keeps")
 	f.StringVar(&o.name, "name", "", "name of this member, unique in the cluster (default: its peer address)")
 	f.StringVar(&o.listenClient, "listen-client", defaultClientAddr, "address for clients, HOST:PORT")
-	f.StringVar(&o.listenPeer, "listen-peer", defaultPeerAddr, "address for other members, HOST:PORT")
+	f.StringVar(&o.listenPeer, "listen-peer", defaultPeerAddr, "address for other members, HOST:PORT; members speak mutual TLS, unless all of them write http://HOST:PORT")
 	f.StringSliceVar(&o.advertiseClient, "advertise-client", nil, "address at which clients reach this member (default: --listen-client)")
 	f.StringVar(&o.advertisePeer, "advertise-peer", "", "address at which the other members reach this one (default: --listen-peer)")
 	f.StringSliceVar(&o.join, "join", nil, "join the cluster of these members: peer addresses, HOST[:PORT],...")
+	f.StringVar(&o.token, "token", "", "join token, for --join with an empty data folder; also from "+tokenVariable)
+	f.StringVar(&o.tokenFile, "token-file", "", "file that holds the join token, instead of --token")
+	f.IntVar(&o.voters, "voters", defaultVoters, "how many voters the cluster should have, an odd number; members beyond it stand by")
+	f.DurationVar(&o.replaceAfter, "replace-after", defaultReplaceAfter, "how long a voter may be silent until a member that stands by takes its place")
+	f.BoolVar(&o.manageVoters, "manage-voters", true, "let the leader promote and replace voters by itself")
 	f.DurationVar(&o.heartbeat, "heartbeat-interval", defaultHeartbeat, "how often the leader is heard of")
 	f.DurationVar(&o.election, "election-timeout", defaultElection, "how long a leader may be silent, at least")
 	f.Var(&o.maxRequestBytes, "max-request-bytes", "the largest write that is taken")
 	f.Var(&o.seedRate, "seed-rate", "bytes a second that this member sends at most to seed others; 0 is no bound")
 	f.DurationVar(&o.reserveTTL, "reserve-ttl", defaultReserveTTL, "how long the place of a newcomer that fell silent is kept")
-	f.BoolVar(&o.insecureListenRemote, "insecure-listen-remote", false, "allow addresses that other machines can reach, though there is no TLS yet")
 	f.StringVar(&o.raftEngine, "raft-engine", engineOwn, "the consensus engine: chainfire, or etcd for etcd's; members may differ, and change at a restart")
+	f.BoolVar(&o.insecureListenRemote, "insecure-listen-remote", false, "allow addresses without TLS that other machines can reach: that for clients, and http:// in --listen-peer")
 	f.StringVar(&o.progress, "progress", progressAuto, "how to show a join: auto, bar, plain or json")
 }
 
@@ -80,6 +91,19 @@ const (
 	minHeartbeats = 5
 )
 
+// The voter set that the leader works for.
+const (
+	defaultVoters       = 5
+	maxVoters           = 9
+	defaultReplaceAfter = time.Minute
+)
+
+// tokenVariable is the environment variable that may hold a join token.
+const tokenVariable = "CHAINFIRE_TOKEN"
+
+// maxTokenFile bounds the file that holds one.
+const maxTokenFile = 4 << 10
+
 // The time that a silent newcomer has to come back. It speaks every second.
 const (
 	defaultReserveTTL = 30 * time.Second
@@ -111,7 +135,7 @@ func (o *serveOptions) checkListen(flag, addr string) error {
 	if isLoopback(host) || o.insecureListenRemote {
 		return nil
 	}
-	return fmt.Errorf("%s %s can be reached from other machines, and there is no TLS yet: whoever reaches it can read and change everything; listen on 127.0.0.1, or, in a network that you trust, add --insecure-listen-remote",
+	return fmt.Errorf("%s %s can be reached from other machines, and nothing protects it there: whoever reaches it can read and change everything; listen on 127.0.0.1, or, in a network that you trust, add --insecure-listen-remote",
 		flag, addr)
 }
 
@@ -123,9 +147,9 @@ func isLoopback(host string) bool {
 	return err == nil && ip.IsLoopback()
 }
 
-// advertised is the URL for an address that was given, or for the one that is
-// listened on.
-func advertised(flag, given, listen string) (string, error) {
+// advertised is the URL, with the scheme that is spoken there, for an address that
+// was given, or for the one that is listened on.
+func advertised(flag, scheme, given, listen string) (string, error) {
 	if given == "" {
 		given = listen
 		if host, _, err := net.SplitHostPort(listen); err == nil && !isLoopback(host) {
@@ -135,19 +159,19 @@ func advertised(flag, given, listen string) (string, error) {
 		}
 	}
 	if !strings.Contains(given, "://") {
-		given = "http://" + given
+		given = scheme + "://" + given
 	}
 	u, err := url.Parse(given)
 	if err != nil || u.Host == "" || u.Hostname() == "" || (u.Path != "" && u.Path != "/") {
 		return "", fmt.Errorf("%s %q: give HOST:PORT", flag, given)
 	}
-	if u.Scheme != "http" {
-		return "", fmt.Errorf("%s %q: there is no TLS yet; give HOST:PORT", flag, given)
+	if u.Scheme != scheme {
+		return "", fmt.Errorf("%s %q: what is spoken there is %s; give HOST:PORT", flag, given, scheme)
 	}
 	if u.Port() == "" {
 		return "", fmt.Errorf("%s %q has no port; give HOST:PORT", flag, given)
 	}
-	return "http://" + u.Host, nil
+	return scheme + "://" + u.Host, nil
 }
 
 // check finds what can be found wrong before anything is touched.
@@ -158,13 +182,25 @@ func (o *serveOptions) check() error {
 	if err := o.checkListen("--listen-client", o.listenClient); err != nil {
 		return err
 	}
-	if err := o.checkListen("--listen-peer", o.listenPeer); err != nil {
+	addr, plain, err := o.peerAddr()
+	if err != nil {
 		return err
 	}
-	if o.listenClient == o.listenPeer {
-		if _, port, err := net.SplitHostPort(o.listenPeer); err != nil || port != "0" {
-			return fmt.Errorf("--listen-client and --listen-peer are both %s: give them different ports", o.listenPeer)
+	if plain {
+		if err := o.checkListen("--listen-peer", addr); err != nil {
+			return err
 		}
+	}
+	if o.listenClient == addr {
+		if _, port, err := net.SplitHostPort(addr); err != nil || port != "0" {
+			return fmt.Errorf("--listen-client and --listen-peer are both %s: give them different ports", addr)
+		}
+	}
+	if o.token != "" && o.tokenFile != "" {
+		return errors.New("--token and --token-file: give one of them")
+	}
+	if o.voters < 1 || o.voters > maxVoters || o.voters%2 == 0 {
+		return fmt.Errorf("--voters %d: give an odd number up to %d; an even number of voters tolerates no more failures than one less", o.voters, maxVoters)
 	}
 	for _, j := range o.join {
 		if _, err := join.Target(j); err != nil {
@@ -177,6 +213,9 @@ func (o *serveOptions) check() error {
 	if _, err := o.engine(); err != nil {
 		return err
 	}
+	if o.replaceAfter < o.election {
+		return fmt.Errorf("--replace-after %v is shorter than --election-timeout %v", o.replaceAfter, o.election)
+	}
 	if o.reserveTTL < minReserveTTL {
 		return fmt.Errorf("--reserve-ttl %v: give at least %v; a newcomer is heard of about once a second", o.reserveTTL, minReserveTTL)
 	}
@@ -186,8 +225,42 @@ func (o *serveOptions) check() error {
 	if o.seedRate != 0 && o.seedRate < minSeedRate {
 		return fmt.Errorf("--seed-rate %s: give at least %d bytes a second, or 0 for no bound", o.seedRate.String(), minSeedRate)
 	}
-	_, err := newProgress(o.progress, nil)
+	_, err = newProgress(o.progress, nil)
 	return err
+}
+
+// peerAddr is the address of --listen-peer, and whether members are to speak
+// without TLS there.
+func (o *serveOptions) peerAddr() (addr string, plain bool, err error) {
+	addr, plain = strings.CutPrefix(o.listenPeer, join.SchemePlain+"://")
+	addr = strings.TrimSuffix(strings.TrimPrefix(addr, join.SchemeTLS+"://"), "/")
+	if _, _, err := net.SplitHostPort(addr); err != nil {
+		return "", false, fmt.Errorf("--listen-peer %q: give HOST:PORT, as %s", o.listenPeer, defaultPeerAddr)
+	}
+	return addr, plain, nil
+}
+
+// joinToken reads the token that was given; nil is none.
+func (o *serveOptions) joinToken(getenv func(string) string) (*pki.Token, error) {
+	text, from := o.token, "--token"
+	switch {
+	case o.tokenFile != "":
+		b, err := disk.ReadFile(disk.OS(), o.tokenFile, maxTokenFile)
+		if err != nil {
+			return nil, fmt.Errorf("--token-file: %w", err)
+		}
+		text, from = string(b), "--token-file "+o.tokenFile
+	case text == "":
+		text, from = getenv(tokenVariable), tokenVariable
+	}
+	if text == "" {
+		return nil, nil
+	}
+	t, err := pki.ParseToken(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", from, err)
+	}
+	return &t, nil
 }
 
 // Bounds of the flags. What is written travels whole between members, and is
@@ -200,7 +273,7 @@ const (
 
 // nodeOptions are the options of the member, but for where it logs and reports.
 // The client port is open already, at the address given.
-func (o *serveOptions) nodeOptions(clientAddr string) (node.Options, error) {
+func (o *serveOptions) nodeOptions(clientAddr string, getenv func(string) string) (node.Options, error) {
 	tick, heartbeat, election, err := o.ticks()
 	if err != nil {
 		return node.Options{}, err
@@ -209,8 +282,17 @@ func (o *serveOptions) nodeOptions(clientAddr string) (node.Options, error) {
 	if err != nil {
 		return node.Options{}, err
 	}
+	peer, plain, err := o.peerAddr()
+	if err != nil {
+		return node.Options{}, err
+	}
+	token, err := o.joinToken(getenv)
+	if err != nil {
+		return node.Options{}, err
+	}
 	out := node.Options{
-		Dir: o.dataDir, Name: o.name, ListenPeer: o.listenPeer, Join: o.join, Version: productVersion(),
+		Dir: o.dataDir, Name: o.name, ListenPeer: peer, Plain: plain, Join: o.join, Token: token, Version: productVersion(),
+		Voters: o.voters, ReplaceAfter: o.replaceAfter, NoPromote: !o.manageVoters,
 		TickInterval: tick, HeartbeatTicks: heartbeat, ElectionTicks: election, SeedRate: int64(o.seedRate),
 		ReserveTTL: o.reserveTTL, Engine: engine,
 	}
@@ -218,15 +300,19 @@ func (o *serveOptions) nodeOptions(clientAddr string) (node.Options, error) {
 		o.advertiseClient = []string{""}
 	}
 	for _, a := range o.advertiseClient {
-		u, err := advertised("--advertise-client", a, clientAddr)
+		u, err := advertised("--advertise-client", join.SchemePlain, a, clientAddr)
 		if err != nil {
 			return out, err
 		}
 		out.AdvertiseClient = append(out.AdvertiseClient, u)
 	}
-	if _, port, err := net.SplitHostPort(o.listenPeer); err == nil && port == "0" && o.advertisePeer == "" {
+	if _, port, err := net.SplitHostPort(peer); err == nil && port == "0" && o.advertisePeer == "" {
 		return out, nil // the member knows its address once it listens
 	}
-	out.AdvertisePeer, err = advertised("--advertise-peer", o.advertisePeer, o.listenPeer)
+	scheme := join.SchemeTLS
+	if plain {
+		scheme = join.SchemePlain
+	}
+	out.AdvertisePeer, err = advertised("--advertise-peer", scheme, o.advertisePeer, peer)
 	return out, err
 }

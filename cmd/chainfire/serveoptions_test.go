@@ -3,11 +3,15 @@ package main
 import (
 	"context"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"chainfire/pki"
 )
 
 // parseServe reads the flags of serve as the command does.
@@ -27,12 +31,18 @@ func TestServeRefusesFlagsThatCannotBeMeant(t *testing.T) {
 		{"--election-timeout=249ms", "give at least 250ms"},
 		{"--heartbeat-interval=100ms", "give at least 500ms"},
 		{"--heartbeat-interval=1ms", "give at least 10ms"},
+		{"--election-timeout=59s", ""},
 		{"--election-timeout=2m", "give at most 1m0s"},
 		{"--listen-client=0.0.0.0:2379", "--insecure-listen-remote"},
-		{"--listen-client=:2379", "no TLS yet"},
-		{"--listen-peer=10.0.0.1:2380", "no TLS yet"},
-		{"--listen-peer=example.com:2380", "--insecure-listen-remote"},
-		{"--listen-peer=[::]:2380", "--insecure-listen-remote"},
+		{"--listen-client=:2379", "nothing protects it"},
+		{"--listen-peer=http://10.0.0.1:2380", "nothing protects it"},
+		{"--listen-peer=http://example.com:2380", "--insecure-listen-remote"},
+		{"--listen-peer=http://[::]:2380", "--insecure-listen-remote"},
+		{"--listen-peer=2380", "give HOST:PORT"},
+		{"--listen-peer=ftp://127.0.0.1:2380", "give HOST:PORT"},
+		{"--voters=4", "odd number"},
+		{"--voters=11", "odd number"},
+		{"--replace-after=100ms", "--election-timeout"},
 		{"--listen-client=2379", "give HOST:PORT"},
 		{"--listen-client=127.0.0.1:2380", "different ports"},
 		{"--join=a/b", "HOST or HOST:PORT"},
@@ -65,7 +75,12 @@ func TestServeTakesLoopbackAndWhatIsAllowedByName(t *testing.T) {
 		{"--listen-client=localhost:1", "--listen-peer=[::1]:1"},
 		{"--listen-client=127.8.0.1:0", "--listen-peer=127.8.0.1:0"},
 		{"--listen-client=0.0.0.0:1", "--listen-peer=10.0.0.1:2", "--insecure-listen-remote"},
-		{"--join=10.0.0.1,[::1]:2380,http://h:1"},
+		{"--join=10.0.0.1,[::1]:2380,http://h:1,https://h:1"},
+		{"--listen-peer=0.0.0.0:2"}, // TLS protects it
+		{"--listen-peer=https://0.0.0.0:2"},
+		{"--listen-peer=http://127.0.0.1:2"},
+		{"--listen-peer=http://0.0.0.0:2", "--insecure-listen-remote"},
+		{"--voters=3", "--replace-after=5m", "--manage-voters=false"},
 		{"--raft-engine=etcd"},
 		{"--raft-engine=chainfire"},
 	} {
@@ -97,20 +112,81 @@ func TestTimesBecomeTicks(t *testing.T) {
 
 func TestMemberOptionsCarryTheFlags(t *testing.T) {
 	o, err := parseServe(t, "--name=a", "--data-dir=d", "--listen-peer=127.0.0.1:7", "--seed-rate=10MiB",
-		"--join=h1,h2:9", "--advertise-client=c1:1,http://c2:2")
+		"--join=h1,h2:9", "--advertise-client=c1:1,http://c2:2", "--voters=3", "--replace-after=2m", "--manage-voters=false")
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := o.nodeOptions("127.0.0.1:5")
+	n, err := o.nodeOptions("127.0.0.1:5", noEnvironment)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if n.Name != "a" || n.Dir != "d" || n.ListenPeer != "127.0.0.1:7" || n.SeedRate != 10<<20 ||
-		n.AdvertisePeer != "http://127.0.0.1:7" || len(n.Join) != 2 || n.Version == "" {
+		n.AdvertisePeer != "https://127.0.0.1:7" || n.Plain || len(n.Join) != 2 || n.Version == "" || n.Token != nil ||
+		n.Voters != 3 || n.ReplaceAfter != 2*time.Minute || !n.NoPromote {
 		t.Errorf("options %+v", n)
 	}
 	if got := strings.Join(n.AdvertiseClient, " "); got != "http://c1:1 http://c2:2" {
 		t.Errorf("client addresses %s", got)
+	}
+}
+
+func noEnvironment(string) string { return "" }
+
+func TestMembersSpeakPlainlyOnlyWhereItIsWritten(t *testing.T) {
+	o, err := parseServe(t, "--listen-peer=http://127.0.0.1:7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := o.nodeOptions("127.0.0.1:5", noEnvironment)
+	if err != nil || !n.Plain || n.ListenPeer != "127.0.0.1:7" || n.AdvertisePeer != "http://127.0.0.1:7" {
+		t.Errorf("options %+v, %v", n, err)
+	}
+}
+
+func TestTokenComesFromTheFlagTheFileOrTheEnvironment(t *testing.T) {
+	authority, err := pki.NewAuthority(7, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := pki.NewToken(authority.CertPEM())
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte(token.Text()+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	environment := func(name string) string {
+		if name == tokenVariable {
+			return token.Text()
+		}
+		return ""
+	}
+	for _, c := range []struct {
+		args   []string
+		getenv func(string) string
+	}{
+		{[]string{"--token=" + token.Text()}, noEnvironment},
+		{[]string{"--token-file=" + file}, noEnvironment},
+		{nil, environment},
+	} {
+		o, err := parseServe(t, c.args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := o.nodeOptions("127.0.0.1:5", c.getenv)
+		if err != nil || n.Token == nil || *n.Token != token {
+			t.Errorf("%v: token %v, %v", c.args, n.Token, err)
+		}
+	}
+	for _, args := range [][]string{{"--token=cf1.secret"}, {"--token-file=" + file + "x"}} {
+		o, err := parseServe(t, args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := o.nodeOptions("127.0.0.1:5", noEnvironment); err == nil || strings.Contains(err.Error(), "secret") && !strings.Contains(err.Error(), "SECRET") {
+			t.Errorf("%v: %v", args, err)
+		}
 	}
 }
 
@@ -122,12 +198,12 @@ func TestAddressForOthersMustBeOneTheyCanDial(t *testing.T) {
 		{"", "0.0.0.0:1", "", "every address"},
 		{"", "[::]:1", "", "every address"},
 		{"", ":1", "", "every address"},
-		{"https://h:1", "", "", "no TLS yet"},
+		{"https://h:1", "", "", "spoken there is http"},
 		{"h", "", "", "no port"},
 		{"http://h:1/x", "", "", "HOST:PORT"},
 		{"http://:1", "", "", "HOST:PORT"},
 	} {
-		got, err := advertised("--advertise-peer", c.given, c.listen)
+		got, err := advertised("--advertise-peer", "http", c.given, c.listen)
 		if got != c.want || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
 			t.Errorf("%q on %q: %q, %v", c.given, c.listen, got, err)
 		}

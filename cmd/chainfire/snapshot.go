@@ -41,7 +41,7 @@ when it is run again. FILE appears once it is complete, durable and read back.
 FILE is in ChainFire's own format, not etcd's: a tar of the files of the store and
 of the manifest SNAPSHOT, with the checksums of all of them.
 
-The member is reached at its peer address, which is asked for at --endpoints.
+The first of --endpoints that answers is the member whose state is saved.
 
 With -w json: {"file":"..","bytes":N,"cluster_id":"..","index":N,"term":N,"files":N}`,
 		Args: needArgs(1, 1),
@@ -50,7 +50,6 @@ With -w json: {"file":"..","bytes":N,"cluster_id":"..","index":N,"term":N,"files
 			return a.saveSnapshot(cmd.Context(), &s)
 		},
 	}
-	cmd.Flags().StringVar(&s.peer, "peer", "", "peer address of the member to take it from, HOST[:PORT] (default: that of an endpoint)")
 	cmd.Flags().BoolVar(&s.force, "force", false, "write over FILE")
 	cmd.Flags().DurationVar(&s.within, "within", time.Hour, "how long the whole may take")
 	return cmd
@@ -58,9 +57,11 @@ With -w json: {"file":"..","bytes":N,"cluster_id":"..","index":N,"term":N,"files
 
 // snapshotSave is one save.
 type snapshotSave struct {
-	file, peer string
-	force      bool
-	within     time.Duration
+	file   string
+	force  bool
+	within time.Duration
+	// endpoint is the member that answered.
+	endpoint string
 	// What the cluster said.
 	cluster, member, index uint64
 }
@@ -89,7 +90,7 @@ func (a *app) saveSnapshot(ctx context.Context, s *snapshotSave) error {
 		return err
 	}
 	err = s.pull(ctx, func(done, total int64) {
-		bar.show(progressEvent{Step: string(join.StepSeed), Text: "from " + s.peer, Done: done, Total: total})
+		bar.show(progressEvent{Step: string(join.StepSeed), Text: "from " + s.endpoint, Done: done, Total: total})
 	})
 	if err := errors.Join(err, bar.Close()); err != nil {
 		return err
@@ -108,8 +109,7 @@ func (a *app) saveSnapshot(ctx context.Context, s *snapshotSave) error {
 	return a.printSaved(s, m, size)
 }
 
-// locate asks the endpoints in turn who they are, where their peer port is, and
-// for an index that holds everything acknowledged so far.
+// locate asks the endpoints in turn who they are, and for an index that holds everything acknowledged so far.
 func (a *app) locate(ctx context.Context, s *snapshotSave) error {
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
@@ -143,20 +143,8 @@ func (s *snapshotSave) ask(ctx context.Context, endpoint string) (err error) {
 		return err
 	}
 	s.cluster, s.member, s.index = st.Header.GetClusterId(), st.Header.GetMemberId(), st.RaftAppliedIndex
-	if s.peer != "" {
-		return nil
-	}
-	list, err := c.MemberList(ctx)
-	if err != nil {
-		return err
-	}
-	for _, m := range list.Members {
-		if m.GetID() == s.member && len(m.GetPeerURLs()) > 0 {
-			s.peer, err = join.HostPort(m.GetPeerURLs()[0])
-			return err
-		}
-	}
-	return fmt.Errorf("member %s has no peer address; name one with --peer", memberID(s.member))
+	s.endpoint = endpoint
+	return nil
 }
 
 // checkSaveFolder refuses a folder that is not one of an earlier save.
@@ -180,12 +168,7 @@ func checkSaveFolder(dir string) error {
 }
 
 func (s *snapshotSave) pull(ctx context.Context, show func(done, total int64)) (err error) {
-	addr, err := join.Target(s.peer)
-	if err != nil {
-		return fmt.Errorf("--peer %q: give HOST or HOST:PORT of a member's peer port", s.peer)
-	}
-	s.peer = addr
-	conn, err := join.Dial(addr)
+	conn, err := join.Dial(s.endpoint)
 	if err != nil {
 		return err
 	}
@@ -193,11 +176,11 @@ func (s *snapshotSave) pull(ctx context.Context, show func(done, total int64)) (
 	_, err = snapshot.Fetch(ctx, snapshot.FetchOptions{
 		FS: disk.OS(), Dir: s.tmp(), ClusterID: s.cluster, MinIndex: s.index, Progress: show,
 		Source: &snapshot.GRPCSource{
-			Client: api.NewPeerClient(conn), Label: "peer " + addr, ClusterID: s.cluster, MemberID: s.member,
+			Client: api.NewClusterClient(conn), Label: "member " + memberID(s.member) + " at " + s.endpoint, ClusterID: s.cluster, MemberID: s.member,
 		},
 	})
 	if err != nil {
-		return fmt.Errorf("pull the snapshot: %w; run the command again to go on, or name another member with --peer", err)
+		return fmt.Errorf("pull the snapshot: %w; run the command again to go on, or name another member with --endpoints", err)
 	}
 	return nil
 }

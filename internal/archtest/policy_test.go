@@ -28,13 +28,14 @@ raft/etcdraft:        raft raft/confchange raft/progress internal/invariant
 
 internal/disk:        internal/invariant
 wal:                  raft raft/confchange internal/disk internal/invariant
+pki:                  internal/disk internal/invariant
 mvcc:                 root internal/disk internal/invariant
 machine:              root raft raft/confchange mvcc internal/disk internal/invariant
 snapshot:             raft raft/confchange api/... internal/disk internal/sched internal/invariant
 replica:              root raft raft/confchange raft/quorum raft/progress internal/invariant
 transport:            raft raft/confchange api/... internal/invariant
-join:                 root api/... raft raft/confchange snapshot internal/disk internal/sched internal/invariant
-node:                 root api/... raft raft/confchange raft/quorum raft/progress wal mvcc machine snapshot replica transport join internal/disk internal/sniff internal/sched internal/invariant
+join:                 root api/... raft raft/confchange raft/quorum snapshot internal/disk internal/sched internal/invariant
+node:                 root api/... raft raft/confchange raft/quorum raft/progress wal mvcc machine snapshot replica transport join pki internal/disk internal/sniff internal/sched internal/invariant
 
 etcdapi:              root internal/sniff
 client:               root api/...

@@ -1,0 +1,152 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	"chainfire/api"
+	"chainfire/pki"
+)
+
+// open are the calls that a newcomer makes before it has a certificate, and the one
+// by which it is called back.
+var open = map[string]bool{
+	api.Peer_Identify_FullMethodName: true,
+	api.Peer_Join_FullMethodName:     true,
+}
+
+// guard keeps strangers from every call but the open ones.
+type guard struct{ creds *pki.Credentials }
+
+func (g guard) admit(ctx context.Context, method string) error {
+	if open[method] {
+		return nil
+	}
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return errStranger
+	}
+	info, ok := p.AuthInfo.(credentials.TLSInfo)
+	if !ok {
+		return errStranger
+	}
+	if _, err := g.creds.PeerID(info.State); err != nil {
+		return errStranger
+	}
+	return nil
+}
+
+var errStranger = status.Error(codes.Unauthenticated, "this call is for members of the cluster, with a certificate of its authority")
+
+func (g guard) options() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.Creds(handshaken{}),
+		grpc.UnaryInterceptor(func(ctx context.Context, q any, info *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
+			if err := g.admit(ctx, info.FullMethod); err != nil {
+				return nil, err
+			}
+			return h(ctx, q)
+		}),
+		grpc.StreamInterceptor(func(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, h grpc.StreamHandler) error {
+			if err := g.admit(s.Context(), info.FullMethod); err != nil {
+				return err
+			}
+			return h(srv, s)
+		}),
+	}
+}
+
+// handshaken are the credentials of connections whose TLS handshake is over when
+// gRPC gets them.
+type handshaken struct{}
+
+var errServerOnly = errors.New("these credentials are for servers")
+
+// ClientHandshake implements credentials.TransportCredentials.
+func (handshaken) ClientHandshake(context.Context, string, net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return nil, nil, errServerOnly
+}
+
+// ServerHandshake implements credentials.TransportCredentials.
+func (handshaken) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	state, ok := tlsState(c)
+	if !ok {
+		return nil, nil, errors.New("a connection without TLS came to a port with TLS")
+	}
+	return c, credentials.TLSInfo{
+		State: state, CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
+	}, nil
+}
+
+// Info implements credentials.TransportCredentials.
+func (handshaken) Info() credentials.ProtocolInfo {
+	return credentials.ProtocolInfo{SecurityProtocol: "tls"}
+}
+
+// Clone implements credentials.TransportCredentials.
+func (h handshaken) Clone() credentials.TransportCredentials { return h }
+
+// OverrideServerName implements credentials.TransportCredentials.
+func (handshaken) OverrideServerName(string) error { return errServerOnly }
+
+// dialTLS connects to another member for the Raft streams.
+func dialTLS(creds *pki.Credentials) func(ctx context.Context, addr string) (net.Conn, error) {
+	return func(ctx context.Context, addr string) (net.Conn, error) {
+		cfg := creds.ClientTLS()
+		cfg.NextProtos = []string{"chainfire"}
+		c, err := (&tls.Dialer{Config: cfg}).DialContext(ctx, "tcp", addr)
+		if err != nil {
+			return nil, explainTLS(err)
+		}
+		return c, nil
+	}
+}
+
+// identifyPeer is who is at the other side of a connection of the Raft streams.
+func identifyPeer(creds *pki.Credentials) func(c net.Conn, dialed bool) (uint64, error) {
+	return func(c net.Conn, dialed bool) (uint64, error) {
+		state, ok := tlsState(c)
+		if !ok {
+			return 0, errors.New("the connection has no TLS")
+		}
+		if dialed {
+			return creds.ServerID(state)
+		}
+		return creds.PeerID(state)
+	}
+}
+
+// explainTLS says what a handshake's failure means to the person who started a
+// member.
+func explainTLS(err error) error {
+	var record tls.RecordHeaderError
+	if errors.As(err, &record) || strings.Contains(err.Error(), "first record does not look like a TLS handshake") {
+		return fmt.Errorf("what answers there does not speak TLS; is it a client port, or a member that was started with http:// in --listen-peer? (%w)", err)
+	}
+	return err
+}
+
+// tlsState finds the TLS connection in one that was looked at and passed on.
+func tlsState(c net.Conn) (tls.ConnectionState, bool) {
+	for range 4 {
+		if t, ok := c.(*tls.Conn); ok {
+			return t.ConnectionState(), true
+		}
+		w, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		c = w.NetConn()
+	}
+	return tls.ConnectionState{}, false
+}
