@@ -62,6 +62,18 @@ schedules: ## random schedules of bare cores for MINUTES
 differential: ## the same workload and faults on our core, the reference engine, and mixed clusters
 	$(GO) test ./raft/rafttest -run 'TestDifferential|TestRandomSchedulesOfEngines' -v -plans=3000 -seeds=10000 -timeout 60m
 
+.PHONY: sim
+sim: ## whole members on simulated time, disk and network for MINUTES
+	$(GO) test -tags $(TEST_TAGS) ./sim -run 'TestSimulation$$' -v -minutes=$(MINUTES) -timeout 0
+
+.PHONY: mutants
+mutants: ## seed known faults into the core, one at a time; the simulator must find each
+	$(GO) test -tags mutants ./raft/rafttest -run 'TestTheSimulatorFindsEveryMutant$$' -v -timeout 120m $(MUTANTS_FLAGS)
+
+.PHONY: exhaustive
+exhaustive: ## every interleaving of small clusters with one membership change, deeper than the tests go
+	$(GO) test ./raft/rafttest -run 'TestEveryInterleaving' -v -explore-deeper=3 -timeout 120m
+
 .PHONY: kill-loop
 kill-loop: $(BIN)/etcdctl ## kill -9 of random members of real clusters, ROUNDS times on each engine and on both
 	for engine in chainfire etcd mixed; do \
