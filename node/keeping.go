@@ -114,8 +114,10 @@ func (n *Node) keep() {
 	defer stop()
 	progress, stop := sched.Tick(n.sched, progressInterval)
 	defer stop()
-	opts := join.KeeperOptions{Round: n.opts.election(), ReserveTTL: n.opts.ReserveTTL,
-		Voters: n.opts.Voters, ReplaceAfter: n.opts.ReplaceAfter, LearnTTL: n.opts.Bounds.LearnTTL}
+	opts := join.KeeperOptions{
+		Round: n.opts.election(), ReserveTTL: n.opts.ReserveTTL,
+		Voters: n.opts.Voters, ReplaceAfter: n.opts.ReplaceAfter, LearnTTL: n.opts.Bounds.LearnTTL,
+	}
 	for {
 		switch n.sched.Wait(n.stop, progress, ticks) {
 		case 0:

@@ -49,7 +49,10 @@ func NewCredentials(now time.Time) (*Credentials, error) {
 		return nil, fmt.Errorf("make the member's key: %w", err)
 	}
 	c := &Credentials{key: key}
-	return c, c.signSelf(now)
+	if err := c.signSelf(now); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // signSelf makes the certificate that a newcomer shows until it has a real one.

@@ -45,8 +45,14 @@ func authority(t *testing.T, cluster uint64) *Authority {
 	return a
 }
 
+// side is what one side of a handshake came to.
+type side struct {
+	state tls.ConnectionState
+	err   error
+}
+
 // meet lets a client and a server shake hands and returns what each found.
-func meet(t *testing.T, client, server *tls.Config) (clientErr, serverErr error, atClient, atServer tls.ConnectionState) {
+func meet(t *testing.T, client, server *tls.Config) (atClient, atServer side) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -59,15 +65,15 @@ func meet(t *testing.T, client, server *tls.Config) (clientErr, serverErr error,
 		defer close(done)
 		raw, err := l.Accept()
 		if err != nil {
-			serverErr = err
+			atServer.err = err
 			return
 		}
 		defer raw.Close()
 		sc := tls.Server(raw, server)
-		if serverErr = errors.Join(raw.SetDeadline(deadline), sc.Handshake()); serverErr == nil {
-			_, serverErr = sc.Write([]byte("x"))
+		if atServer.err = errors.Join(raw.SetDeadline(deadline), sc.Handshake()); atServer.err == nil {
+			_, atServer.err = sc.Write([]byte("x"))
 		}
-		atServer = sc.ConnectionState()
+		atServer.state = sc.ConnectionState()
 	}()
 	raw, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
@@ -75,26 +81,26 @@ func meet(t *testing.T, client, server *tls.Config) (clientErr, serverErr error,
 	}
 	defer raw.Close()
 	cc := tls.Client(raw, client)
-	if clientErr = errors.Join(raw.SetDeadline(deadline), cc.Handshake()); clientErr == nil {
-		_, clientErr = io.ReadFull(cc, make([]byte, 1))
+	if atClient.err = errors.Join(raw.SetDeadline(deadline), cc.Handshake()); atClient.err == nil {
+		_, atClient.err = io.ReadFull(cc, make([]byte, 1))
 	}
-	atClient = cc.ConnectionState()
+	atClient.state = cc.ConnectionState()
 	raw.Close()
 	<-done
-	return clientErr, serverErr, atClient, atServer
+	return atClient, atServer
 }
 
 func TestMembersOfAClusterKnowEachOther(t *testing.T) {
 	a := authority(t, 7)
 	one, two := member(t, a, 1, time.Now()), member(t, a, 2, time.Now())
-	cerr, serr, atClient, atServer := meet(t, one.ClientTLS(), two.ServerTLS())
-	if cerr != nil || serr != nil {
-		t.Fatal(cerr, serr)
+	atClient, atServer := meet(t, one.ClientTLS(), two.ServerTLS())
+	if atClient.err != nil || atServer.err != nil {
+		t.Fatal(atClient.err, atServer.err)
 	}
-	if id, err := one.ServerID(atClient); err != nil || id != 2 {
+	if id, err := one.ServerID(atClient.state); err != nil || id != 2 {
 		t.Errorf("the client met %d, %v", id, err)
 	}
-	if id, err := two.PeerID(atServer); err != nil || id != 1 {
+	if id, err := two.PeerID(atServer.state); err != nil || id != 1 {
 		t.Errorf("the server met %d, %v", id, err)
 	}
 }
@@ -115,13 +121,13 @@ func TestStrangersAreRefused(t *testing.T) {
 		// The stranger believes everybody, so that the server decides alone.
 		cfg := client.ClientTLS()
 		cfg.VerifyConnection = nil
-		cerr, serr, _, _ := meet(t, cfg, server.ServerTLS())
-		if !errors.Is(serr, ErrStranger) || cerr == nil {
-			t.Errorf("%s: the server says %v, the client %v", name, serr, cerr)
+		atClient, atServer := meet(t, cfg, server.ServerTLS())
+		if !errors.Is(atServer.err, ErrStranger) || atClient.err == nil {
+			t.Errorf("%s: the server says %v, the client %v", name, atServer.err, atClient.err)
 		}
 		// And the other way round: a member dials a stranger.
-		if cerr, _, _, _ := meet(t, server.ClientTLS(), client.ServerTLS()); !errors.Is(cerr, ErrNotPeer) {
-			t.Errorf("%s: a member that dials it says %v", name, cerr)
+		if atClient, _ := meet(t, server.ClientTLS(), client.ServerTLS()); !errors.Is(atClient.err, ErrNotPeer) {
+			t.Errorf("%s: a member that dials it says %v", name, atClient.err)
 		}
 	}
 }
@@ -131,11 +137,11 @@ func TestCertificateOfAClientIsNotThatOfAMember(t *testing.T) {
 	server := member(t, a, 2, time.Now())
 	cfg := server.ClientTLS()
 	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &tls.Certificate{}, nil }
-	cerr, serr, _, atServer := meet(t, cfg, server.ServerTLS())
-	if cerr != nil || serr != nil {
-		t.Fatal(cerr, serr)
+	atClient, atServer := meet(t, cfg, server.ServerTLS())
+	if atClient.err != nil || atServer.err != nil {
+		t.Fatal(atClient.err, atServer.err)
 	}
-	if id, err := server.PeerID(atServer); !errors.Is(err, ErrStranger) {
+	if id, err := server.PeerID(atServer.state); !errors.Is(err, ErrStranger) {
 		t.Errorf("a client without a certificate is member %d, %v", id, err)
 	}
 }
@@ -151,25 +157,25 @@ func TestNewcomerKnowsTheClusterByItsToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cerr, _, _, _ := meet(t, newcomer.ClientTLS(), server.ServerTLS()); cerr == nil || !strings.Contains(cerr.Error(), "--token") {
-		t.Errorf("without a token: %v", cerr)
+	if atClient, _ := meet(t, newcomer.ClientTLS(), server.ServerTLS()); atClient.err == nil || !strings.Contains(atClient.err.Error(), "--token") {
+		t.Errorf("without a token: %v", atClient.err)
 	}
 	newcomer.ExpectCluster(token)
-	cerr, serr, atClient, _ := meet(t, newcomer.ClientTLS(), server.ServerTLS())
-	if cerr != nil || serr != nil {
-		t.Fatal(cerr, serr)
+	atClient, atServer := meet(t, newcomer.ClientTLS(), server.ServerTLS())
+	if atClient.err != nil || atServer.err != nil {
+		t.Fatal(atClient.err, atServer.err)
 	}
-	if id, err := newcomer.ServerID(atClient); err != nil || id != 2 {
+	if id, err := newcomer.ServerID(atClient.state); err != nil || id != 2 {
 		t.Errorf("the newcomer met %d, %v", id, err)
 	}
 	impostor := member(t, authority(t, 7), 2, time.Now())
-	if cerr, _, _, _ := meet(t, newcomer.ClientTLS(), impostor.ServerTLS()); cerr == nil || !strings.Contains(cerr.Error(), "another cluster") {
-		t.Errorf("an impostor is met with %v", cerr)
+	if atClient, _ := meet(t, newcomer.ClientTLS(), impostor.ServerTLS()); atClient.err == nil || !strings.Contains(atClient.err.Error(), "another cluster") {
+		t.Errorf("an impostor is met with %v", atClient.err)
 	}
 	// The impostor shows the true authority's certificate behind its own.
 	impostor.own.Certificate = [][]byte{impostor.own.Certificate[0], a.cert.Raw}
-	if cerr, _, _, _ := meet(t, newcomer.ClientTLS(), impostor.ServerTLS()); !errors.Is(cerr, ErrNotPeer) {
-		t.Errorf("an impostor with a borrowed authority is met with %v", cerr)
+	if atClient, _ := meet(t, newcomer.ClientTLS(), impostor.ServerTLS()); !errors.Is(atClient.err, ErrNotPeer) {
+		t.Errorf("an impostor with a borrowed authority is met with %v", atClient.err)
 	}
 }
 
@@ -186,10 +192,10 @@ func TestCallBackFindsExactlyThatNewcomer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cerr, serr, _, _ := meet(t, cfg, newcomer.ServerTLS()); cerr != nil || serr != nil {
-		t.Errorf("the newcomer itself: %v, %v", cerr, serr)
+	if atClient, atServer := meet(t, cfg, newcomer.ServerTLS()); atClient.err != nil || atServer.err != nil {
+		t.Errorf("the newcomer itself: %v, %v", atClient.err, atServer.err)
 	}
-	if cerr, _, _, _ := meet(t, cfg, another.ServerTLS()); cerr == nil {
+	if atClient, _ := meet(t, cfg, another.ServerTLS()); atClient.err == nil {
 		t.Error("another newcomer is taken for this one")
 	}
 	if _, err := CallBackTLS([]byte("no certificate")); err == nil {
@@ -290,8 +296,8 @@ func TestSavedCredentialsAreFoundAgain(t *testing.T) {
 	if err != nil || held == nil {
 		t.Fatal(held, err)
 	}
-	if cerr, serr, _, _ := meet(t, again.ClientTLS(), member(t, held, 6, time.Now()).ServerTLS()); cerr != nil || serr != nil {
-		t.Error(cerr, serr)
+	if atClient, atServer := meet(t, again.ClientTLS(), member(t, held, 6, time.Now()).ServerTLS()); atClient.err != nil || atServer.err != nil {
+		t.Error(atClient.err, atServer.err)
 	}
 	if _, _, err := Load(f, "pki", Member{Cluster: 7, ID: 6}); err == nil {
 		t.Error("the credentials of member 5 are taken for those of member 6")
