@@ -53,5 +53,8 @@ func huntSeed(seed uint64) (err error) {
 	})
 	defer alarm.Stop()
 	s := rafttest.NewSchedule(seed, nil)
-	return s.Run(*huntSteps)
+	if err := s.Run(*huntSteps); err != nil {
+		return err
+	}
+	return s.Drill()
 }

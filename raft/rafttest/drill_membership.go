@@ -1,0 +1,138 @@
+package rafttest
+
+import (
+	"slices"
+
+	"chainfire/raft"
+	"chainfire/raft/confchange"
+)
+
+// drillJointSplit replaces every voter but the leader in one joint change, and
+// cuts the cluster in two between the halves as soon as the leader is in the
+// joint configuration. Both sides then try to go on.
+func (s *Schedule) drillJointSplit(lead uint64) {
+	old := s.others(lead)
+	if len(old) == 0 {
+		return
+	}
+	fresh := s.newLearners(lead, len(old))
+	if s.err != nil {
+		return
+	}
+	var steps []confchange.Step
+	for i := range old {
+		steps = append(steps, confchange.Step{Kind: confchange.Remove, ID: old[i]}, confchange.Step{Kind: confchange.AddVoter, ID: fresh[i]})
+	}
+	at := s.mustConf(lead, steps...)
+	s.await(raft.None, func() bool { return s.Core(lead).Commit() >= at })
+	s.part(old, s.apart(old))
+	s.Settle()
+	if s.err == nil && !s.conf(lead).Joint() {
+		s.fail("drill: a change of several voters was not joint:%s", s.Describe())
+	}
+	s.goOn(old)
+	s.Read(lead)
+	s.Settle()
+	s.giveUp(lead, append(fresh, lead))
+	s.goOn(append(fresh, lead))
+	s.goOn(old)
+	s.mendAll()
+}
+
+// promote makes a learner a voter.
+func (s *Schedule) promote(lead, id uint64) {
+	s.reconfigure(lead, confchange.Step{Kind: confchange.AddVoter, ID: id})
+	s.catchUp(lead, id)
+}
+
+// threeVoters makes a cluster of fewer voters one of three.
+func (s *Schedule) threeVoters(lead uint64) {
+	for s.err == nil && len(s.conf(lead).Voters) < 3 {
+		s.promote(lead, s.newLearners(lead, 1)[0])
+	}
+}
+
+// drillLeave has a leader remove itself, and switches it off as soon as it has
+// left office. The others go on without it.
+func (s *Schedule) drillLeave(lead uint64) {
+	others := s.others(lead)
+	if len(others) == 0 {
+		return
+	}
+	if len(others) > 1 && s.rand.IntN(2) == 0 {
+		// Two remain, of whom one alone can decide nothing.
+		s.reconfigure(lead, confchange.Step{Kind: confchange.Remove, ID: others[0]})
+		others = others[1:]
+	}
+	at := s.mustConf(lead, confchange.Step{Kind: confchange.Remove, ID: lead})
+	if _, ok := s.propose(s.members[lead]); ok {
+		s.fail("drill: leader %d takes a write after its own removal", lead)
+		return
+	}
+	s.await(raft.None, func() bool { return !s.Leads(lead) && s.Applied(lead) >= at })
+	s.Crash(lead, 0, false)
+	s.members[lead].retired = true
+	s.mustGoOn(others)
+}
+
+// drillShrink removes the other one of two voters and demands that the one who
+// remains finishes what waited for both, without another input.
+func (s *Schedule) drillShrink(lead uint64) {
+	if len(s.others(lead)) == 0 {
+		s.promote(lead, s.newLearners(lead, 1)[0])
+	}
+	for s.err == nil && len(s.others(lead)) > 1 {
+		s.reconfigure(lead, confchange.Step{Kind: confchange.Remove, ID: s.others(lead)[0]})
+	}
+	if s.err != nil {
+		return
+	}
+	id := s.others(lead)[0]
+	at := s.mustConf(lead, confchange.Step{Kind: confchange.Remove, ID: id})
+	s.Ready(lead)
+	s.Persist(lead, len(s.members[lead].disk.queue))
+	sent := slices.Clone(s.Flying())
+	write, _ := s.propose(s.members[lead])
+	s.Read(lead)
+	s.Ready(lead)
+	s.Persist(lead, len(s.members[lead].disk.queue))
+	s.net.flying = sent
+	s.await(raft.None, func() bool { return s.Core(lead).Commit() >= at })
+	s.part([]uint64{lead}, []uint64{id})
+	s.Settle()
+	switch {
+	case s.err != nil:
+	case s.Core(lead).Commit() < write.index:
+		s.fail("drill: sole voter %d does not commit %d:%s", lead, write.index, s.Describe())
+	case len(s.check.reads) > 0:
+		s.fail("drill: sole voter %d does not answer a read", lead)
+	}
+}
+
+// drillRejoin removes a member and adds it again, empty, under the same id and
+// leader. What it acknowledged before arrives only now.
+func (s *Schedule) drillRejoin(lead uint64) {
+	ids := s.newLearners(lead, 1)
+	if s.err != nil {
+		return
+	}
+	id := ids[0]
+	late := s.acknowledgement(lead, id)
+	s.reconfigure(lead, confchange.Step{Kind: confchange.Remove, ID: id})
+	s.replaceDisk(id)
+	s.part([]uint64{id}, s.order)
+	s.reconfigure(lead, confchange.Step{Kind: confchange.AddLearner, ID: id})
+	delete(s.check.removed, id)
+	s.mendAll()
+	for _, m := range late {
+		s.Deliver(m)
+	}
+	if s.err != nil {
+		return
+	}
+	if p := s.peer(lead, id); p.Match > 0 {
+		s.fail("drill: an answer of %d from before its removal gives it match %d", id, p.Match)
+		return
+	}
+	s.catchUp(lead, id)
+}
