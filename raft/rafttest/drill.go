@@ -13,6 +13,7 @@ var drills = []func(s *Schedule, lead uint64){
 	(*Schedule).drillTransfer, (*Schedule).drillDisturb, (*Schedule).drillSplit, (*Schedule).drillTerms,
 	(*Schedule).drillAnswers, (*Schedule).drillJointSplit, (*Schedule).drillLeave, (*Schedule).drillShrink,
 	(*Schedule).drillRejoin, (*Schedule).drillStalledDisk, (*Schedule).drillLostDisk, (*Schedule).drillOverrun,
+	(*Schedule).drillVotes, (*Schedule).drillLongTail, (*Schedule).drillOvertaken,
 }
 
 // Drill leads a cluster that Run has left healed through one of a few situations
@@ -161,10 +162,10 @@ func (s *Schedule) until(slow uint64, done func() bool) bool {
 			if id != slow {
 				busy = s.Persist(id, len(m.disk.queue)) > 0 || busy
 			}
+			busy = s.Apply(id, len(m.applying)) > 0 || busy
 			if done() {
 				return true
 			}
-			busy = s.Apply(id, len(m.applying)) > 0 || busy
 		}
 		for range len(s.net.flying) {
 			if s.Deliver(s.Take(0)); done() {
@@ -195,11 +196,8 @@ func (s *Schedule) await(slow uint64, done func() bool) {
 	s.fail("drill: what is waited for does not come:%s", s.Describe())
 }
 
-// acknowledgement has a write replicated to a member and returns a copy of the
-// answer, which stays under way as well.
-func (s *Schedule) acknowledgement(lead, id uint64) []raft.Message {
-	s.propose(s.members[lead])
-	s.Ready(lead)
+// deliverTo delivers what is under way to a member.
+func (s *Schedule) deliverTo(id uint64) {
 	for i := 0; i < len(s.net.flying); {
 		if s.net.flying[i].To == id {
 			s.Deliver(s.Take(i))
@@ -207,6 +205,14 @@ func (s *Schedule) acknowledgement(lead, id uint64) []raft.Message {
 			i++
 		}
 	}
+}
+
+// acknowledgement has a write replicated to a member and returns a copy of the
+// answer, which stays under way as well.
+func (s *Schedule) acknowledgement(lead, id uint64) []raft.Message {
+	s.propose(s.members[lead])
+	s.Ready(lead)
+	s.deliverTo(id)
 	s.Ready(id)
 	s.Persist(id, len(s.members[id].disk.queue))
 	var kept []raft.Message

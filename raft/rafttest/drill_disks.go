@@ -50,28 +50,15 @@ func (s *Schedule) drillLostDisk(lead uint64) {
 // way to the disk, while the others go on and compact. It comes back to a
 // snapshot that its log disagrees with, and may crash while it installs it.
 func (s *Schedule) drillOverrun(lead uint64) {
-	s.threeVoters(lead)
+	others := s.threeVoters(lead)
 	if s.err != nil {
 		return
 	}
-	others := s.others(lead)
-	s.part([]uint64{lead}, s.order)
-	for range 10 {
-		s.propose(s.members[lead])
-		s.Ready(lead)
-	}
-	queued := s.rand.IntN(2) == 0
-	if !queued {
-		s.sync()
-	}
-	s.members[lead].paused = true
-	s.mustGoOn(others)
+	queued := s.leaveBehind(lead, others)
 	for _, id := range others {
 		s.Flush(id)
 		s.Compact(id, s.Applied(id))
 	}
-	s.members[lead].paused = false
-	s.mendAll()
 	now := s.Leader()
 	if queued {
 		s.await(lead, func() bool { return s.installing(lead) })
@@ -81,6 +68,62 @@ func (s *Schedule) drillOverrun(lead uint64) {
 	s.sync()
 	if s.err == nil {
 		s.catchUp(now, lead)
+	}
+}
+
+// leaveBehind has a leader write ten entries that nobody else hears of, while
+// the others elect another and go on. It reports whether the ten are still on
+// their way to the disk.
+func (s *Schedule) leaveBehind(lead uint64, others []uint64) (queued bool) {
+	s.part([]uint64{lead}, s.order)
+	for range 10 {
+		s.propose(s.members[lead])
+		s.Ready(lead)
+	}
+	if queued = s.rand.IntN(2) == 0; !queued {
+		s.sync()
+	}
+	s.members[lead].paused = true
+	s.mustGoOn(others)
+	s.members[lead].paused = false
+	s.mendAll()
+	return queued
+}
+
+// drillOvertaken has a follower acknowledge an entry after the state that a
+// snapshot brings it, while it does not know yet that the state is committed.
+func (s *Schedule) drillOvertaken(lead uint64) {
+	others := s.threeVoters(lead)
+	if s.err != nil {
+		return
+	}
+	id, other := others[0], others[1]
+	first, _ := s.propose(s.members[lead])
+	s.Ready(lead)
+	s.deliverTo(other)
+	s.propose(s.members[lead])
+	s.Ready(lead)
+	s.deliverTo(id)
+	s.net.flying = nil
+	s.sync()
+	for _, m := range []uint64{id, other} {
+		s.Ready(m)
+		s.Persist(m, len(s.members[m].disk.queue))
+	}
+	acks := slices.DeleteFunc(slices.Clone(s.Flying()), func(m raft.Message) bool { return m.From != id })
+	s.part([]uint64{id}, s.order)
+	s.await(raft.None, func() bool { return s.Applied(lead) >= first.index })
+	s.Flush(lead)
+	s.Compact(lead, s.Applied(lead))
+	s.mendAll()
+	s.Unreachable(lead, id)
+	log := &s.members[id].disk.durable.log
+	s.until(raft.None, func() bool { return log.base >= first.index })
+	for _, m := range acks {
+		s.Deliver(m)
+	}
+	if s.err == nil {
+		s.catchUp(lead, id)
 	}
 }
 

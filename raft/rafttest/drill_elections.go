@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"chainfire/raft"
-	"chainfire/raft/confchange"
 )
 
 // drillTransfer demands that leadership does not go to a follower before it has
@@ -100,14 +99,10 @@ func (s *Schedule) drillDisturb(lead uint64) {
 // drillTerms leaves two voters of three: one whose campaigns the other did not
 // hear of, and the other with a longer log in an older term.
 func (s *Schedule) drillTerms(lead uint64) {
-	s.threeVoters(lead)
-	for s.err == nil && len(s.conf(lead).Voters) > 3 {
-		s.reconfigure(lead, confchange.Step{Kind: confchange.Remove, ID: s.others(lead)[0]})
-	}
+	others := s.threeVoters(lead)
 	if s.err != nil {
 		return
 	}
-	others := s.others(lead)
 	high, long := others[0], others[1]
 	s.propose(s.members[lead])
 	s.Ready(lead)
@@ -158,4 +153,60 @@ func (s *Schedule) drillAnswers(lead uint64) {
 	if p := s.peer(lead, id); s.err == nil && p.Match > 0 {
 		s.fail("drill: an answer of %d in an older term gives it match %d", id, p.Match)
 	}
+}
+
+// drillVotes crashes a member between its vote, its own or for another, and the
+// disk, and then has the other ask for votes in the same term.
+func (s *Schedule) drillVotes(lead uint64) {
+	others := s.threeVoters(lead)
+	if s.err != nil {
+		return
+	}
+	one, other := others[0], others[1]
+	s.Crash(lead, 0, false)
+	s.Start(lead)
+	s.net.flying = nil
+	for range s.cfg.ElectionTicks {
+		s.Tick(one)
+		s.Tick(other)
+	}
+	s.Campaign(one)
+	if !s.until(one, func() bool { return s.Core(one).Role() == raft.Candidate }) {
+		return
+	}
+	s.net.flying = nil
+	s.Ready(one)
+	if s.rand.IntN(2) == 0 {
+		s.Crash(one, 0, false)
+		s.Start(one)
+	} else {
+		s.Persist(one, len(s.members[one].disk.queue))
+		for range len(s.net.flying) {
+			if m := s.Take(0); m.To == other {
+				s.Deliver(m)
+			}
+		}
+		s.Ready(other)
+		s.Crash(other, 0, false)
+		s.Start(other)
+	}
+	s.net.flying = nil
+	s.Campaign(other)
+	s.Settle()
+	s.mustGoOn([]uint64{one, other, lead})
+}
+
+// drillLongTail leaves two voters of three: one with a long tail of an older
+// term, and one with a shorter log of a newer.
+func (s *Schedule) drillLongTail(lead uint64) {
+	others := s.threeVoters(lead)
+	if s.err != nil {
+		return
+	}
+	s.leaveBehind(lead, others)
+	s.Crash(others[0], 0, false)
+	s.members[others[0]].retired = true
+	s.Crash(others[1], 0, false)
+	s.Start(others[1])
+	s.mustGoOn([]uint64{lead, others[1]})
 }

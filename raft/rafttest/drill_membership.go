@@ -45,11 +45,16 @@ func (s *Schedule) promote(lead, id uint64) {
 	s.catchUp(lead, id)
 }
 
-// threeVoters makes a cluster of fewer voters one of three.
-func (s *Schedule) threeVoters(lead uint64) {
+// threeVoters makes the cluster one of three voters and returns the two that
+// follow.
+func (s *Schedule) threeVoters(lead uint64) []uint64 {
 	for s.err == nil && len(s.conf(lead).Voters) < 3 {
 		s.promote(lead, s.newLearners(lead, 1)[0])
 	}
+	for s.err == nil && len(s.conf(lead).Voters) > 3 {
+		s.reconfigure(lead, confchange.Step{Kind: confchange.Remove, ID: s.others(lead)[0]})
+	}
+	return s.others(lead)
 }
 
 // drillLeave has a leader remove itself, and switches it off as soon as it has
@@ -59,19 +64,43 @@ func (s *Schedule) drillLeave(lead uint64) {
 	if len(others) == 0 {
 		return
 	}
-	if len(others) > 1 && s.rand.IntN(2) == 0 {
-		// Two remain, of whom one alone can decide nothing.
+	for s.err == nil && len(others) > 1 && s.rand.IntN(4) > 0 {
 		s.reconfigure(lead, confchange.Step{Kind: confchange.Remove, ID: others[0]})
 		others = others[1:]
+	}
+	if s.err != nil {
+		return
 	}
 	at := s.mustConf(lead, confchange.Step{Kind: confchange.Remove, ID: lead})
 	if _, ok := s.propose(s.members[lead]); ok {
 		s.fail("drill: leader %d takes a write after its own removal", lead)
 		return
 	}
-	s.await(raft.None, func() bool { return !s.Leads(lead) && s.Applied(lead) >= at })
+	// The others acknowledge the change, twice, and do not hear that it is
+	// committed.
+	s.Ready(lead)
+	s.Persist(lead, len(s.members[lead].disk.queue))
+	for _, id := range others {
+		s.deliverTo(id)
+		s.Ready(id)
+		s.Persist(id, len(s.members[id].disk.queue))
+	}
+	acks := slices.DeleteFunc(slices.Clone(s.Flying()), func(m raft.Message) bool { return m.To != lead })
+	for _, id := range others {
+		s.Cut(lead, id, true)
+	}
+	s.Settle()
+	for _, m := range acks {
+		s.Deliver(m)
+	}
+	s.Settle()
+	if s.Leads(lead) {
+		s.mendAll()
+		s.await(raft.None, func() bool { return !s.Leads(lead) && s.Applied(lead) >= at })
+	}
 	s.Crash(lead, 0, false)
 	s.members[lead].retired = true
+	s.net.flying = nil
 	s.mustGoOn(others)
 }
 

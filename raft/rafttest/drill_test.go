@@ -18,15 +18,23 @@ func TestDrillsAfterRandomSchedules(t *testing.T) {
 			return s.Drill()
 		}
 		d := ""
-		if err := run(func(f string, args ...any) { if f == "drill %d" { d = fmt.Sprintf(f, args...); counts[d]++}}); err != nil {
+		if err := run(func(f string, args ...any) {
+			if f == "drill %d" {
+				d = fmt.Sprintf(f, args...)
+				counts[d]++
+			}
+		}); err != nil {
 			counts[d+" fail"]++
 			var lines []string
-			if counts[d+" fail"] > 1 { continue }
+			if counts[d+" fail"] > 1 {
+				continue
+			}
 			run(func(f string, args ...any) { lines = append(lines, fmt.Sprintf(f, args...)) })
 			if testing.Verbose() {
-			for _, l := range lines[max(0, len(lines)-60):] {
-				t.Log(l)
-			} }
+				for _, l := range lines[max(0, len(lines)-60):] {
+					t.Log(l)
+				}
+			}
 			t.Errorf("seed %d %s: %v", seed, d, err)
 		}
 	}
