@@ -14,6 +14,7 @@ var drills = []func(s *Schedule, lead uint64){
 	(*Schedule).drillAnswers, (*Schedule).drillJointSplit, (*Schedule).drillLeave, (*Schedule).drillShrink,
 	(*Schedule).drillRejoin, (*Schedule).drillStalledDisk, (*Schedule).drillLostDisk, (*Schedule).drillOverrun,
 	(*Schedule).drillVotes, (*Schedule).drillLongTail, (*Schedule).drillOvertaken,
+	(*Schedule).drillUnaware,
 }
 
 // Drill leads a cluster that Run has left healed through one of a few situations

@@ -50,7 +50,7 @@ func (s *Schedule) drillLostDisk(lead uint64) {
 // way to the disk, while the others go on and compact. It comes back to a
 // snapshot that its log disagrees with, and may crash while it installs it.
 func (s *Schedule) drillOverrun(lead uint64) {
-	others := s.threeVoters(lead)
+	others := s.voters(lead, 3)
 	if s.err != nil {
 		return
 	}
@@ -93,7 +93,7 @@ func (s *Schedule) leaveBehind(lead uint64, others []uint64) (queued bool) {
 // drillOvertaken has a follower acknowledge an entry after the state that a
 // snapshot brings it, while it does not know yet that the state is committed.
 func (s *Schedule) drillOvertaken(lead uint64) {
-	others := s.threeVoters(lead)
+	others := s.voters(lead, 3)
 	if s.err != nil {
 		return
 	}

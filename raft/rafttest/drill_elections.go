@@ -99,7 +99,7 @@ func (s *Schedule) drillDisturb(lead uint64) {
 // drillTerms leaves two voters of three: one whose campaigns the other did not
 // hear of, and the other with a longer log in an older term.
 func (s *Schedule) drillTerms(lead uint64) {
-	others := s.threeVoters(lead)
+	others := s.voters(lead, 3)
 	if s.err != nil {
 		return
 	}
@@ -158,7 +158,7 @@ func (s *Schedule) drillAnswers(lead uint64) {
 // drillVotes crashes a member between its vote, its own or for another, and the
 // disk, and then has the other ask for votes in the same term.
 func (s *Schedule) drillVotes(lead uint64) {
-	others := s.threeVoters(lead)
+	others := s.voters(lead, 3)
 	if s.err != nil {
 		return
 	}
@@ -199,7 +199,7 @@ func (s *Schedule) drillVotes(lead uint64) {
 // drillLongTail leaves two voters of three: one with a long tail of an older
 // term, and one with a shorter log of a newer.
 func (s *Schedule) drillLongTail(lead uint64) {
-	others := s.threeVoters(lead)
+	others := s.voters(lead, 3)
 	if s.err != nil {
 		return
 	}

@@ -45,13 +45,12 @@ func (s *Schedule) promote(lead, id uint64) {
 	s.catchUp(lead, id)
 }
 
-// threeVoters makes the cluster one of three voters and returns the two that
-// follow.
-func (s *Schedule) threeVoters(lead uint64) []uint64 {
-	for s.err == nil && len(s.conf(lead).Voters) < 3 {
+// voters makes the cluster one of n voters and returns those that follow.
+func (s *Schedule) voters(lead uint64, n int) []uint64 {
+	for s.err == nil && len(s.conf(lead).Voters) < n {
 		s.promote(lead, s.newLearners(lead, 1)[0])
 	}
-	for s.err == nil && len(s.conf(lead).Voters) > 3 {
+	for s.err == nil && len(s.conf(lead).Voters) > n {
 		s.reconfigure(lead, confchange.Step{Kind: confchange.Remove, ID: s.others(lead)[0]})
 	}
 	return s.others(lead)
@@ -82,8 +81,7 @@ func (s *Schedule) drillLeave(lead uint64) {
 	s.Persist(lead, len(s.members[lead].disk.queue))
 	for _, id := range others {
 		s.deliverTo(id)
-		s.Ready(id)
-		s.Persist(id, len(s.members[id].disk.queue))
+		s.host(id)
 	}
 	acks := slices.DeleteFunc(slices.Clone(s.Flying()), func(m raft.Message) bool { return m.To != lead })
 	for _, id := range others {
@@ -107,16 +105,11 @@ func (s *Schedule) drillLeave(lead uint64) {
 // drillShrink removes the other one of two voters and demands that the one who
 // remains finishes what waited for both, without another input.
 func (s *Schedule) drillShrink(lead uint64) {
-	if len(s.others(lead)) == 0 {
-		s.promote(lead, s.newLearners(lead, 1)[0])
-	}
-	for s.err == nil && len(s.others(lead)) > 1 {
-		s.reconfigure(lead, confchange.Step{Kind: confchange.Remove, ID: s.others(lead)[0]})
-	}
+	others := s.voters(lead, 2)
 	if s.err != nil {
 		return
 	}
-	id := s.others(lead)[0]
+	id := others[0]
 	at := s.mustConf(lead, confchange.Step{Kind: confchange.Remove, ID: id})
 	s.Ready(lead)
 	s.Persist(lead, len(s.members[lead].disk.queue))
@@ -136,6 +129,50 @@ func (s *Schedule) drillShrink(lead uint64) {
 	case len(s.check.reads) > 0:
 		s.fail("drill: sole voter %d does not answer a read", lead)
 	}
+}
+
+// drillUnaware takes two of four voters out, in one change. They know that it is
+// committed and have the longest logs. Of those who remain the one with the
+// longer log does not know, and still needs the vote of one who is out.
+func (s *Schedule) drillUnaware(lead uint64) {
+	others := s.voters(lead, 4)
+	if s.err != nil {
+		return
+	}
+	unaware, out := others[0], others[1:]
+	s.mustConf(lead, confchange.Step{Kind: confchange.Remove, ID: out[0]}, confchange.Step{Kind: confchange.Remove, ID: out[1]})
+	s.await(raft.None, func() bool { return s.conf(lead).Joint() })
+	// The change that leaves the joint configuration is in the leader's log now.
+	for len(s.net.flying) > 0 {
+		s.Deliver(s.Take(0))
+		for _, id := range others {
+			s.host(id)
+		}
+	}
+	s.Ready(lead)
+	s.Persist(lead, len(s.members[lead].disk.queue))
+	s.deliverTo(unaware)
+	s.host(unaware)
+	s.deliverTo(lead)
+	s.propose(s.members[lead])
+	s.Ready(lead)
+	s.deliverTo(unaware)
+	s.host(unaware)
+	s.propose(s.members[lead])
+	s.part([]uint64{unaware}, s.order)
+	s.until(lead, func() bool { return false })
+	s.Crash(lead, 0, false)
+	s.Start(lead)
+	s.net.flying = nil
+	s.mendAll()
+	s.mustGoOn(append(others, lead))
+}
+
+// host does once what a member's host has to do.
+func (s *Schedule) host(id uint64) {
+	s.Ready(id)
+	s.Persist(id, len(s.members[id].disk.queue))
+	s.Apply(id, len(s.members[id].applying))
 }
 
 // drillRejoin removes a member and adds it again, empty, under the same id and
