@@ -15,7 +15,7 @@ func TestACloneGoesOnLikeItsOriginal(t *testing.T) {
 	for seed := range uint64(40) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		x := newExplorer(Exploration{
-			Voters: []uint64{1, 2}, Strangers: []uint64{3}, Apart: seed%2 == 0,
+			Voters: []uint64{1, 2}, Strangers: []uint64{3}, SlowDisks: seed%2 == 0,
 			Changes:   []Proposal{func(uint64) confchange.Change { return confchange.Change{Steps: []confchange.Step{step}} }},
 			Campaigns: 3, Writes: 5, Crashes: 2, Heartbeats: 5, Doubles: 3, Reads: 3,
 		})
@@ -58,7 +58,7 @@ func TestACloneGoesOnLikeItsOriginal(t *testing.T) {
 
 // Two runs that differ in what is still possible must not be taken for one.
 func TestFingerprintsTellStatesApart(t *testing.T) {
-	x := newExplorer(Exploration{Voters: []uint64{1, 2}, Campaigns: 2, Writes: 2, Crashes: 2, Heartbeats: 2, Apart: true})
+	x := newExplorer(Exploration{Voters: []uint64{1, 2}, Campaigns: 2, Writes: 2, Crashes: 2, Heartbeats: 2, SlowDisks: true})
 	start := x.begin(nil)
 	seen := map[uint64]event{x.key(start): {}}
 	for _, ev := range x.events(start) {

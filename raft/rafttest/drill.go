@@ -8,13 +8,40 @@ import (
 	"chainfire/raft/confchange"
 )
 
+// drill is one situation that a leader of a healed cluster is put into.
+type drill struct {
+	name string
+	run  func(s *Schedule, lead uint64)
+}
+
 // drills are what Drill chooses from.
-var drills = []func(s *Schedule, lead uint64){
-	(*Schedule).drillTransfer, (*Schedule).drillDisturb, (*Schedule).drillSplit, (*Schedule).drillTerms,
-	(*Schedule).drillAnswers, (*Schedule).drillJointSplit, (*Schedule).drillLeave, (*Schedule).drillShrink,
-	(*Schedule).drillRejoin, (*Schedule).drillStalledDisk, (*Schedule).drillLostDisk, (*Schedule).drillOverrun,
-	(*Schedule).drillVotes, (*Schedule).drillLongTail, (*Schedule).drillOvertaken,
-	(*Schedule).drillUnaware,
+func drills() []drill {
+	return []drill{
+		{"transfer", (*Schedule).drillTransfer},
+		{"disturb", (*Schedule).drillDisturb},
+		{"split", (*Schedule).drillSplit},
+		{"terms", (*Schedule).drillTerms},
+		{"answers", (*Schedule).drillAnswers},
+		{"votes", (*Schedule).drillVotes},
+		{"long tail", (*Schedule).drillLongTail},
+		{"joint split", (*Schedule).drillJointSplit},
+		{"leave", (*Schedule).drillLeave},
+		{"shrink", (*Schedule).drillShrink},
+		{"unaware", (*Schedule).drillUnaware},
+		{"rejoin", (*Schedule).drillRejoin},
+		{"stalled disk", (*Schedule).drillStalledDisk},
+		{"lost disk", (*Schedule).drillLostDisk},
+		{"overrun", (*Schedule).drillOverrun},
+		{"overtaken", (*Schedule).drillOvertaken},
+	}
+}
+
+// Drills names what Drill chooses from.
+func Drills() (names []string) {
+	for _, d := range drills() {
+		names = append(names, d.name)
+	}
+	return names
 }
 
 // Drill leads a cluster that Run has left healed through one of a few situations
@@ -29,9 +56,10 @@ func (s *Schedule) Drill() error {
 	s.Settle()
 	s.checkChanges()
 	if s.err == nil {
-		n := s.rand.IntN(len(drills))
-		s.trace("drill %d", n)
-		drills[n](s, s.Leader())
+		all := drills()
+		d := all[s.rand.IntN(len(all))]
+		s.trace("drill: %s", d.name)
+		d.run(s, s.Leader())
 	}
 	return s.err
 }

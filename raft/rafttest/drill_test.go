@@ -1,42 +1,42 @@
 package rafttest_test
 
 import (
+	"flag"
 	"fmt"
+	"strings"
 	"testing"
 
 	"chainfire/raft/rafttest"
 )
 
+var drillTrace = flag.Uint64("drill-seed", 1<<63, "the seed of which TestDrillsAfterRandomSchedules prints the trace when it fails")
+
+// drillSteps are the events before a drill; TestRandomSchedules has the many.
+const drillSteps = 300
+
 func TestDrillsAfterRandomSchedules(t *testing.T) {
-	counts := map[string]int{}
-	for seed := range uint64(600) {
-		run := func(trace func(string, ...any)) error {
-			s := rafttest.NewSchedule(seed, trace)
-			if err := s.Run(300); err != nil {
-				return err
+	held := map[string]int{}
+	for seed := range uint64(250) {
+		var lines []string
+		s := rafttest.NewSchedule(seed, func(format string, args ...any) {
+			if strings.HasPrefix(format, "drill: ") {
+				held[fmt.Sprintf(format, args...)]++
 			}
-			return s.Drill()
+			if *drillTrace == seed {
+				lines = append(lines, fmt.Sprintf(format, args...))
+			}
+		})
+		err := s.Run(drillSteps)
+		if err == nil {
+			err = s.Drill()
 		}
-		d := ""
-		if err := run(func(f string, args ...any) {
-			if f == "drill %d" {
-				d = fmt.Sprintf(f, args...)
-				counts[d]++
-			}
-		}); err != nil {
-			counts[d+" fail"]++
-			var lines []string
-			if counts[d+" fail"] > 1 {
-				continue
-			}
-			run(func(f string, args ...any) { lines = append(lines, fmt.Sprintf(f, args...)) })
-			if testing.Verbose() {
-				for _, l := range lines[max(0, len(lines)-60):] {
-					t.Log(l)
-				}
-			}
-			t.Errorf("seed %d %s: %v", seed, d, err)
+		if err != nil {
+			t.Errorf("%s\nseed %d: %v", strings.Join(lines, "\n"), seed, err)
 		}
 	}
-	t.Log(counts)
+	for _, name := range rafttest.Drills() {
+		if held["drill: "+name] == 0 {
+			t.Errorf("no schedule held the drill %q", name)
+		}
+	}
 }

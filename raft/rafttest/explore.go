@@ -25,9 +25,9 @@ type Exploration struct {
 	// message is then lost by an event, of which there may be Losses.
 	Ordered bool
 	Losses  int
-	// Apart makes a member's taking a Ready, its disk and its state machine
-	// separate events; else a member does all of it at once after each input.
-	Apart bool
+	// SlowDisks makes each write's coming to the disk an event; else it follows
+	// at once.
+	SlowDisks bool
 	// Depth bounds the events of one run; 0 means no bound.
 	Depth int
 }
@@ -118,9 +118,7 @@ const (
 	evRead
 	evHeartbeat
 	evCrash // b: how many queued writes survive
-	evReady
 	evPersist
-	evApply
 	eventKinds
 )
 
@@ -206,16 +204,8 @@ func (x *explorer) events(s *state) (out []event) {
 	}
 	for _, id := range s.order {
 		m := s.members[id]
-		if x.e.Apart {
-			if m.fresh {
-				may(evReady, -1, id, 0)
-			}
-			if len(m.disk.queue) > 0 {
-				may(evPersist, -1, id, 0)
-			}
-			if len(m.applying) > 0 {
-				may(evApply, -1, id, 0)
-			}
+		if len(m.disk.queue) > 0 {
+			may(evPersist, -1, id, 0)
 		}
 		for n := range len(m.disk.queue) + 1 {
 			may(evCrash, e.Crashes, id, uint64(n))
@@ -287,18 +277,12 @@ func (x *explorer) perform(s *state, ev event) {
 	case evCrash:
 		s.Crash(id, int(ev.b), false)
 		s.Start(id)
-	case evReady:
-		s.Ready(id)
 	case evPersist:
+		s.done[evPersist] = 0
 		s.Persist(id, 1)
-	case evApply:
-		s.Apply(id, len(s.members[id].applying))
 	}
-	for kind := evReady; kind < eventKinds; kind++ {
-		s.done[kind] = 0
-	}
-	if !x.e.Apart {
-		s.hostAll()
+	for _, id := range s.order {
+		x.host(s, id)
 	}
 }
 
@@ -309,14 +293,16 @@ func (s *state) waitInVain(id uint64) {
 	}
 }
 
-// hostAll does what the hosts of all members have to do.
-func (s *state) hostAll() {
-	for _, id := range s.order {
-		for busy := true; busy && s.err == nil; {
-			m := s.members[id]
-			busy = m.fresh && s.Ready(id)
-			busy = s.Persist(id, len(m.disk.queue)) > 0 || busy
-			busy = s.Apply(id, len(m.applying)) > 0 || busy
+// host does what a member's host has to do, as far as its disk goes along.
+func (x *explorer) host(s *state, id uint64) {
+	m := s.members[id]
+	for m.fresh && s.err == nil {
+		s.Ready(id)
+		if n := len(m.disk.queue); n > 0 && !x.e.SlowDisks {
+			s.Persist(id, n)
+		}
+		if n := len(m.applying); n > 0 {
+			s.Apply(id, n)
 		}
 	}
 }

@@ -3,6 +3,7 @@
 package rafttest_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -176,6 +177,53 @@ func huntIn(ctx context.Context, dir string, m mutant, from, seeds uint64) (uint
 		return 0, "", fmt.Errorf("hunt: %w", err)
 	}
 	return seed - from + 1, reason, nil
+}
+
+// exhaustible are mutants that show in the smallest clusters within a few events.
+var exhaustible = []string{
+	"vote-before-durable", "vote-request-before-durable", "own-vote-counted-before-durable", "term-persisted-late",
+	"vote-not-persisted", "two-votes-in-a-term", "log-compared-by-length", "pre-vote-counted-as-vote", "own-entry-counted-before-durable",
+	"learner-counted-in-commit", "learner-campaigns", "joint-commit-of-one-half", "joint-commit-of-either-half", "joint-vote-of-one-half", "commit-at-upper-median",
+	"majority-of-even-is-half", "acknowledged-before-durable", "heartbeat-commit-beyond-match", "matched-goes-back", "applied-before-durable",
+	"change-while-one-is-pending", "change-while-one-is-unapplied", "several-changed-at-once", "progress-lost-in-change", "removed-leader-leaves-at-once",
+	"answer-of-older-term-taken", "commit-of-older-term", "append-without-check", "truncation-without-conflict", "older-leader-followed", "campaign-with-unapplied-change", "older-write-makes-newer-durable", "truncation-keeps-stable", "change-handed-out-before-commit-is-durable",
+}
+
+// The exhaustive search finds faults too.
+func TestTheExhaustiveSearchFindsMutants(t *testing.T) {
+	list, err := readMutants(mutantsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list = slices.DeleteFunc(list, func(m mutant) bool { return !slices.Contains(exhaustible, m.name) })
+	if len(list) != len(exhaustible) {
+		t.Fatalf("of %v only %d are listed in %s", exhaustible, len(list), mutantsFile)
+	}
+	inParallel(list, func(m mutant) find {
+		begin := time.Now()
+		binary, err := m.build(t.Context(), t.TempDir())
+		if err != nil {
+			t.Error(err)
+			return find{}
+		}
+		out, err := exec.CommandContext(t.Context(), binary, "-test.run=^TestEveryInterleaving", "-test.failfast").CombinedOutput()
+		if err == nil {
+			t.Errorf("mutant %s: no interleaving fails", m.name)
+			return find{}
+		}
+		t.Logf("%-42s %6.1fs  %s", m.name, time.Since(begin).Seconds(), complaint(string(out)))
+		return find{}
+	})
+}
+
+// complaint is what a failed search says first.
+func complaint(out string) string {
+	for line := range strings.Lines(out) {
+		if _, text, ok := strings.Cut(line, "explore_test.go:"); ok || strings.HasPrefix(line, "panic:") {
+			return strings.TrimSpace(cmp.Or(text, line))
+		}
+	}
+	return out
 }
 
 // build compiles this package's tests with the mutant in the place of the file
