@@ -8,8 +8,8 @@ import (
 )
 
 // drillJointSplit replaces every voter but the leader in one joint change, and
-// cuts the cluster in two between the halves as soon as the leader is in the
-// joint configuration. Both sides then try to go on.
+// cuts the cluster in two between the halves as soon as the change is committed.
+// Both sides then try to go on.
 func (s *Schedule) drillJointSplit(lead uint64) {
 	old := s.others(lead)
 	if len(old) == 0 {

@@ -186,7 +186,13 @@ func (x *explorer) fail(s *state) {
 	for _, ev := range x.path {
 		x.perform(again, ev)
 	}
-	x.err = fmt.Errorf("%w\nafter %d events (again: %v):\n%s", s.err, len(x.path), again.err, strings.Join(lines, "\n"))
+	trace := strings.Join(lines, "\n")
+	if again.err == nil {
+		// Then a copy or a fingerprint is at fault, not the core.
+		x.err = fmt.Errorf("%w\nbut not when its %d events are run from the start:\n%s", s.err, len(x.path), trace)
+		return
+	}
+	x.err = fmt.Errorf("%w\nafter %d events:\n%s", again.err, len(x.path), trace)
 }
 
 // events lists what can happen next.
@@ -252,7 +258,6 @@ func (x *explorer) perform(s *state, ev event) {
 			s.Take(int(ev.a))
 		}
 		s.done[evDeliver] = 0
-		id = msg.To
 		s.Deliver(msg)
 	case evLose:
 		s.Take(int(ev.a))
