@@ -13,33 +13,45 @@ import (
 // those of the cores, so that a new field cannot be forgotten; what nobody ever
 // modifies is shared.
 type cloner struct {
-	plans map[reflect.Type]*plan
+	recipes map[reflect.Type]*recipe
 	// seen maps what pointers point at to its copy, during one cloning.
 	seen map[unsafe.Pointer]reflect.Value
 }
 
-// plan says how values of one type are copied.
-type plan struct {
+// recipe says how values of one type are copied.
+type recipe struct {
 	// flat values are copied by assignment.
 	flat bool
 	// deep are the fields of a struct that are not.
 	deep []int
 }
 
-func newCloner() *cloner { return &cloner{plans: map[reflect.Type]*plan{}} }
+func newCloner() *cloner { return &cloner{recipes: map[reflect.Type]*recipe{}} }
 
 // clone copies a cluster of cores.
 func (k *cloner) clone(c *Cluster) *Cluster {
 	k.seen = map[unsafe.Pointer]reflect.Value{}
 	n := new(Cluster)
 	k.copy(reflect.ValueOf(n).Elem(), reflect.ValueOf(c).Elem())
-	for _, m := range n.members {
-		// The log that the core reads is that of its new disk.
-		core, written := reflect.ValueOf(m.core).Elem(), reflect.ValueOf(&m.disk.written)
-		field(field(core, "cfg"), "Storage").Set(written)
-		field(field(core, "log"), "storage").Set(written)
+	n.now = raft.Status{} // its lists are written over
+	for _, m := range n.list {
+		if m.up() {
+			n.rebind(m)
+		}
 	}
 	return n
+}
+
+// rebind makes a copied core belong to its new cluster: the log that it reads is
+// that of its new disk, and chance is the new cluster's.
+func (c *Cluster) rebind(m *member) {
+	core, written := reflect.ValueOf(m.core).Elem(), reflect.ValueOf(&m.disk.written)
+	field(field(core, "cfg"), "Storage").Set(written)
+	field(field(core, "log"), "storage").Set(written)
+	id := m.id
+	jitter := func(n int) int { return c.jitter(id, n) }
+	field(field(core, "cfg"), "Jitter").Set(reflect.ValueOf(jitter))
+	m.statusTo = m.core.(*raft.Core).StatusTo
 }
 
 // unmodified are types whose values are never modified once they are made, and
@@ -54,17 +66,17 @@ func unmodified(t reflect.Type) bool {
 	return false
 }
 
-func (k *cloner) plan(t reflect.Type) *plan {
-	if p := k.plans[t]; p != nil {
+func (k *cloner) recipe(t reflect.Type) *recipe {
+	if p := k.recipes[t]; p != nil {
 		return p
 	}
-	p := &plan{}
+	p := &recipe{}
 	switch {
 	case unmodified(t):
 		p.flat = true
 	case t.Kind() == reflect.Struct:
 		for i := range t.NumField() {
-			if !k.plan(t.Field(i).Type).flat {
+			if !k.recipe(t.Field(i).Type).flat {
 				p.deep = append(p.deep, i)
 			}
 		}
@@ -75,14 +87,14 @@ func (k *cloner) plan(t reflect.Type) *plan {
 		case reflect.Chan, reflect.UnsafePointer:
 			panic("rafttest: cannot copy a " + t.String())
 		case reflect.Array:
-			if p.flat = k.plan(t.Elem()).flat; !p.flat {
+			if p.flat = k.recipe(t.Elem()).flat; !p.flat {
 				panic("rafttest: cannot copy a " + t.String())
 			}
 		default:
 			p.flat = true
 		}
 	}
-	k.plans[t] = p
+	k.recipes[t] = p
 	return p
 }
 
@@ -95,7 +107,7 @@ func writable(v reflect.Value) reflect.Value {
 
 // copy sets dst to a copy of src. Both are addressable.
 func (k *cloner) copy(dst, src reflect.Value) {
-	p := k.plan(src.Type())
+	p := k.recipe(src.Type())
 	dst.Set(src)
 	if p.flat {
 		return
@@ -124,7 +136,7 @@ func (k *cloner) copySlice(dst, src reflect.Value) {
 	}
 	dst.Set(reflect.MakeSlice(src.Type(), src.Len(), src.Len()))
 	reflect.Copy(dst, src)
-	if k.plan(src.Type().Elem()).flat {
+	if k.recipe(src.Type().Elem()).flat {
 		return
 	}
 	for i := range src.Len() {
@@ -138,7 +150,7 @@ func (k *cloner) copyMap(dst, src reflect.Value) {
 	}
 	t := src.Type()
 	n := reflect.MakeMapWithSize(t, src.Len())
-	isFlat := k.plan(t.Elem()).flat
+	isFlat := k.recipe(t.Elem()).flat
 	for it := src.MapRange(); it.Next(); {
 		if isFlat {
 			n.SetMapIndex(it.Key(), it.Value())

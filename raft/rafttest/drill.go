@@ -48,20 +48,56 @@ func Drills() (names []string) {
 // which chance seldom arranges in full, and demands what the run cannot: that
 // leaders without a quorum or a disk give up, that nobody takes over with a part
 // of the log, that no half of a joint configuration decides alone, and that a
-// member which comes back without its data is not taken for what it was. After
-// it the cluster is of no further use.
-func (s *Schedule) Drill() error {
-	s.lazy = false
-	s.sync()
-	s.Settle()
+// member which comes back without its data is not taken for what it was. It
+// returns the drill's name. After it the cluster is of no further use.
+func (s *Schedule) Drill() (string, error) {
+	all := drills()
+	d := all[s.rand.IntN(len(all))]
+	s.gather()
 	s.checkChanges()
 	if s.err == nil {
-		all := drills()
-		d := all[s.rand.IntN(len(all))]
-		s.trace("drill: %s", d.name)
+		s.note(Event{Kind: EventDrill, Data: []byte(d.name)})
 		d.run(s, s.Leader())
 	}
-	return s.err
+	if s.story != nil {
+		s.story.end(s)
+	}
+	return d.name, s.err
+}
+
+// gather ends what Run left broken: every way is there again, and those who were
+// to stay down come back. It demands that everyone follows one leader then.
+func (s *Schedule) gather() {
+	s.lazy = false
+	s.mendAll()
+	for _, m := range s.list {
+		if m.doomed {
+			m.doomed = false
+			s.Start(m.id)
+		}
+	}
+	s.sync()
+	for range healTicks * s.cfg.ElectionTicks {
+		if s.Settle(); s.err != nil || s.gathered() {
+			return
+		}
+		s.pass()
+	}
+	s.breaks(progresses, "drill: not everyone follows one leader:%s", s.Describe())
+}
+
+// gathered reports whether every member of the configuration follows one leader
+// and has applied all that it has committed.
+func (s *Schedule) gathered() bool {
+	lead := s.members[s.Leader()]
+	if lead == nil || !lead.core.Status().CommittedInTerm {
+		return false
+	}
+	conf := s.conf(lead.id)
+	return !conf.Joint() && !slices.ContainsFunc(conf.IDs(), func(id uint64) bool {
+		m := s.members[id]
+		return !m.runs() || m.core.Leader() != lead.id || m.machine.Index != lead.core.Commit()
+	})
 }
 
 // checkChanges demands of the committed membership changes that each fits the
@@ -70,14 +106,14 @@ func (s *Schedule) Drill() error {
 func (s *Schedule) checkChanges() {
 	var conf raft.ConfState
 	for i := range s.check.ledger {
-		e := &s.check.ledger[i]
+		e := &s.check.ledger[i].entry
 		if e.Type != raft.EntryConf {
 			continue
 		}
 		change, err := raft.DecodeChange(e.Data)
 		next, misfit := confchange.Apply(conf, change)
 		if err != nil || misfit != nil {
-			s.fail("change %d/%d, %s, does not fit %v: %w", e.Index, e.Term, describeChange(change), conf, errors.Join(err, misfit))
+			s.breaks(confSequence, "change %d/%d, %s, does not fit %v: %w", e.Index, e.Term, describeChange(change), conf, errors.Join(err, misfit))
 			return
 		}
 		if string(change.Context) != refusal {
@@ -110,7 +146,7 @@ func (s *Schedule) reconfigure(lead uint64, steps ...confchange.Step) {
 		s.Tick(lead)
 	}
 	if s.err == nil && !s.Leads(lead) {
-		s.fail("drill: leader %d gave way in a change:%s", lead, s.Describe())
+		s.breaks(stableLeader, "drill: leader %d gave way in a change:%s", lead, s.Describe())
 	}
 }
 
@@ -118,7 +154,7 @@ func (s *Schedule) reconfigure(lead uint64, steps ...confchange.Step) {
 func (s *Schedule) mustConf(lead uint64, steps ...confchange.Step) uint64 {
 	index, _, err := s.ProposeConf(lead, confchange.Change{Steps: steps})
 	if err != nil {
-		s.fail("drill: leader %d of a healed cluster refuses a change: %w", lead, err)
+		s.breaks(progresses, "drill: leader %d of a healed cluster refuses a change: %w", lead, err)
 	}
 	return index
 }
@@ -145,7 +181,7 @@ func (s *Schedule) catchUp(lead, id uint64) {
 		}
 		s.Tick(lead)
 	}
-	s.fail("drill: %d does not catch up with %d:%s", id, lead, s.Describe())
+	s.breaks(progresses, "drill: %d does not catch up with %d:%s", id, lead, s.Describe())
 }
 
 // peer is what the leader knows of a member; the zero value if nothing.
@@ -172,7 +208,9 @@ func (s *Schedule) part(some, others []uint64) {
 func (s *Schedule) mendAll() {
 	for _, a := range s.order {
 		for _, b := range s.order {
-			s.Cut(a, b, false)
+			if s.net.cut[[2]uint64{a, b}] {
+				s.Cut(a, b, false)
+			}
 		}
 	}
 }
@@ -206,7 +244,7 @@ func (s *Schedule) until(slow uint64, done func() bool) bool {
 			return false
 		}
 	}
-	s.fail("messages go on without end")
+	s.breaks(progresses, "messages go on without end")
 	return false
 }
 
@@ -222,13 +260,13 @@ func (s *Schedule) await(slow uint64, done func() bool) {
 			}
 		}
 	}
-	s.fail("drill: what is waited for does not come:%s", s.Describe())
+	s.breaks(progresses, "drill: what is waited for does not come:%s", s.Describe())
 }
 
 // deliverTo delivers what is under way to a member.
 func (s *Schedule) deliverTo(id uint64) {
 	for i := 0; i < len(s.net.flying); {
-		if s.net.flying[i].To == id {
+		if s.net.at(i).To == id {
 			s.Deliver(s.Take(i))
 		} else {
 			i++
@@ -251,7 +289,7 @@ func (s *Schedule) acknowledgement(lead, id uint64) []raft.Message {
 		}
 	}
 	if s.err == nil && len(kept) == 0 {
-		s.fail("drill: %d does not acknowledge a write of %d:%s", id, lead, s.Describe())
+		s.breaks(progresses, "drill: %d does not acknowledge a write of %d:%s", id, lead, s.Describe())
 	}
 	s.Settle()
 	return kept
@@ -268,7 +306,7 @@ func (s *Schedule) goOn(ids []uint64) bool {
 			switch {
 			case s.err != nil:
 				return false
-			case !leads(m) || !m.core.Status().CommittedInTerm:
+			case !m.leads() || !m.core.Status().CommittedInTerm:
 			case written:
 				return true
 			default:
@@ -285,7 +323,7 @@ func (s *Schedule) goOn(ids []uint64) bool {
 // mustGoOn demands that some members go on by themselves.
 func (s *Schedule) mustGoOn(ids []uint64) {
 	if !s.goOn(ids) && s.err == nil {
-		s.fail("drill: %v do not go on:%s", ids, s.Describe())
+		s.breaks(progresses, "drill: %v do not go on:%s", ids, s.Describe())
 	}
 }
 
@@ -298,6 +336,6 @@ func (s *Schedule) giveUp(lead uint64, with []uint64) {
 		s.Settle()
 	}
 	if s.err == nil && s.Leads(lead) {
-		s.fail("drill: %d leads on without a quorum:%s", lead, s.Describe())
+		s.breaks(hearsQuorum, "drill: %d leads on without a quorum:%s", lead, s.Describe())
 	}
 }

@@ -42,7 +42,7 @@ func (s *Schedule) drillLostDisk(lead uint64) {
 		return
 	}
 	if p := s.peer(lead, id); p.State != progress.Quarantined || p.Match > 0 {
-		s.fail("drill: %d lost its disk, and %d has it as %v with match %d", id, lead, p.State, p.Match)
+		s.breaks(matchTrue, "drill: %d lost its disk, and %d has it as %v with match %d", id, lead, p.State, p.Match)
 	}
 }
 
@@ -104,13 +104,13 @@ func (s *Schedule) drillOvertaken(lead uint64) {
 	s.propose(s.members[lead])
 	s.Ready(lead)
 	s.deliverTo(id)
-	s.net.flying = nil
+	s.net.clear()
 	s.sync()
 	for _, m := range []uint64{id, other} {
 		s.Ready(m)
 		s.Persist(m, len(s.members[m].disk.queue))
 	}
-	acks := slices.DeleteFunc(slices.Clone(s.Flying()), func(m raft.Message) bool { return m.From != id })
+	acks := slices.DeleteFunc(s.Flying(), func(m raft.Message) bool { return m.From != id })
 	s.part([]uint64{id}, s.order)
 	s.await(raft.None, func() bool { return s.Applied(lead) >= first.index })
 	s.Flush(lead)
@@ -137,12 +137,15 @@ func (s *Schedule) installing(id uint64) bool {
 func (s *Schedule) halfInstall(id uint64) {
 	var ask []raft.Message
 	s.await(id, func() bool {
-		ask = slices.DeleteFunc(slices.Clone(s.Flying()), func(m raft.Message) bool { return m.Type != raft.MsgSnapshot || m.To != id })
+		ask = slices.DeleteFunc(s.Flying(), func(m raft.Message) bool { return m.Type != raft.MsgSnapshot || m.To != id })
 		return len(ask) > 0
 	})
 	s.Crash(id, 0, false)
 	s.Start(id)
-	s.net.flying = ask
+	s.net.clear()
+	for i := range ask {
+		s.net.put(&ask[i])
+	}
 	for range 2 * len(ask) {
 		s.Deliver(s.Take(0))
 	}
@@ -151,7 +154,7 @@ func (s *Schedule) halfInstall(id uint64) {
 		return
 	}
 	if !s.installing(id) {
-		s.fail("drill: %d does not install its snapshot:%s", id, s.Describe())
+		s.breaks(progresses, "drill: %d does not install its snapshot:%s", id, s.Describe())
 		return
 	}
 	s.Crash(id, 0, true)
@@ -160,6 +163,6 @@ func (s *Schedule) halfInstall(id uint64) {
 		return
 	}
 	if last, err := s.members[id].view.Term(s.members[id].view.LastIndex()); err != nil || s.Core(id).Term() < last {
-		s.fail("drill: %d starts in term %d with a log of term %d (%v)", id, s.Core(id).Term(), last, err)
+		s.breaks(onlyForward, "drill: %d starts in term %d with a log of term %d (%v)", id, s.Core(id).Term(), last, err)
 	}
 }

@@ -15,23 +15,23 @@ func (s *Schedule) drillTransfer(lead uint64) {
 	}
 	to := others[0]
 	if _, ok := s.propose(s.members[lead]); !ok {
-		s.fail("drill: leader %d of a healed cluster refuses a write", lead)
+		s.breaks(progresses, "drill: leader %d of a healed cluster refuses a write", lead)
 		return
 	}
 	if err := s.Transfer(lead, to); err != nil {
-		s.fail("drill: leader %d refuses a transfer: %w", lead, err)
+		s.breaks(progresses, "drill: leader %d refuses a transfer: %w", lead, err)
 		return
 	}
 	s.Ready(lead)
 	for _, m := range s.Flying() {
 		if m.Type == raft.MsgTimeoutNow {
-			s.fail("drill: %d is told to take over without the last write", to)
+			s.breaks(takeOver, "drill: %d is told to take over without the last write", to)
 			return
 		}
 	}
 	s.Settle()
 	if s.err == nil && !s.Leads(to) {
-		s.fail("drill: leadership was not transferred to %d:%s", to, s.Describe())
+		s.breaks(progresses, "drill: leadership was not transferred to %d:%s", to, s.Describe())
 	}
 }
 
@@ -71,7 +71,7 @@ func (s *Schedule) drillStalledDisk(lead uint64) {
 	}
 	s.lazy = false
 	if s.err == nil && s.Leads(lead) {
-		s.fail("drill: %d leads on with a disk that hangs:%s", lead, s.Describe())
+		s.breaks(diskStall, "drill: %d leads on with a disk that hangs:%s", lead, s.Describe())
 	}
 }
 
@@ -92,7 +92,7 @@ func (s *Schedule) drillDisturb(lead uint64) {
 	s.Campaign(id)
 	s.Settle()
 	if s.err == nil && !s.Leads(lead) {
-		s.fail("drill: %d campaigned and leader %d gave way:%s", id, lead, s.Describe())
+		s.breaks(stableLeader, "drill: %d campaigned and leader %d gave way:%s", id, lead, s.Describe())
 	}
 }
 
@@ -106,8 +106,8 @@ func (s *Schedule) drillTerms(lead uint64) {
 	high, long := others[0], others[1]
 	s.propose(s.members[lead])
 	s.Ready(lead)
-	late := slices.DeleteFunc(slices.Clone(s.Flying()), func(m raft.Message) bool { return m.To != long })
-	s.net.flying = nil
+	late := slices.DeleteFunc(s.Flying(), func(m raft.Message) bool { return m.To != long })
+	s.net.clear()
 	s.part([]uint64{lead}, s.order)
 	s.Crash(lead, 0, false)
 	s.members[lead].retired = true
@@ -119,7 +119,7 @@ func (s *Schedule) drillTerms(lead uint64) {
 		s.until(high, func() bool { return s.Core(high).Role() == raft.Candidate })
 		s.Ready(high)
 		s.Persist(high, len(s.members[high].disk.queue))
-		s.net.flying = nil
+		s.net.clear()
 	}
 	s.Cut(lead, long, false)
 	for _, m := range late {
@@ -139,7 +139,7 @@ func (s *Schedule) drillAnswers(lead uint64) {
 	late := s.acknowledgement(lead, id)
 	for _, step := range [][2]uint64{{lead, id}, {id, lead}} {
 		if err := s.Transfer(step[0], step[1]); err != nil {
-			s.fail("drill: leader %d refuses a transfer: %w", step[0], err)
+			s.breaks(progresses, "drill: leader %d refuses a transfer: %w", step[0], err)
 			return
 		}
 		s.until(raft.None, func() bool { return s.Leads(step[1]) })
@@ -151,7 +151,7 @@ func (s *Schedule) drillAnswers(lead uint64) {
 		s.Deliver(m)
 	}
 	if p := s.peer(lead, id); s.err == nil && p.Match > 0 {
-		s.fail("drill: an answer of %d in an older term gives it match %d", id, p.Match)
+		s.breaks(matchTrue, "drill: an answer of %d in an older term gives it match %d", id, p.Match)
 	}
 }
 
@@ -165,7 +165,7 @@ func (s *Schedule) drillVotes(lead uint64) {
 	one, other := others[0], others[1]
 	s.Crash(lead, 0, false)
 	s.Start(lead)
-	s.net.flying = nil
+	s.net.clear()
 	for range s.cfg.ElectionTicks {
 		s.Tick(one)
 		s.Tick(other)
@@ -174,7 +174,7 @@ func (s *Schedule) drillVotes(lead uint64) {
 	if !s.until(one, func() bool { return s.Core(one).Role() == raft.Candidate }) {
 		return
 	}
-	s.net.flying = nil
+	s.net.clear()
 	s.Ready(one)
 	if s.rand.IntN(2) == 0 {
 		s.Crash(one, 0, false)
@@ -190,7 +190,7 @@ func (s *Schedule) drillVotes(lead uint64) {
 		s.Crash(other, 0, false)
 		s.Start(other)
 	}
-	s.net.flying = nil
+	s.net.clear()
 	s.Campaign(other)
 	s.Settle()
 	s.mustGoOn([]uint64{one, other, lead})

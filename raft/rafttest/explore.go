@@ -234,7 +234,7 @@ func (x *explorer) events(s *state) (out []event) {
 func (x *explorer) deliverable(s *state) (out []uint64) {
 	var same []uint64
 	for i := range s.net.flying {
-		m := &s.net.flying[i]
+		m := s.net.at(i)
 		key := x.message(m)
 		if x.e.Ordered {
 			key = m.From<<32 | m.To
@@ -253,7 +253,7 @@ func (x *explorer) perform(s *state, ev event) {
 	id := ev.a
 	switch ev.kind {
 	case evDeliver, evDouble:
-		msg := s.net.flying[ev.a]
+		msg := *s.net.at(int(ev.a))
 		if ev.kind == evDeliver {
 			s.Take(int(ev.a))
 		}

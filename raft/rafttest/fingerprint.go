@@ -1,7 +1,6 @@
 package rafttest
 
 import (
-	"math/bits"
 	"reflect"
 	"slices"
 
@@ -18,19 +17,20 @@ func newHasher() *hasher { return &hasher{fields: map[reflect.Type][]int{}} }
 
 // fingerprint is a number that two clusters share when nothing that can happen
 // to them, and nothing that the checker would say to it, is different. It covers
-// every field of the cores, disks, state machines and the checker, and the
-// messages under way as a multiset, or with ordered set in the order of each way.
+// every field of the cluster, down to those of the cores, disks, state machines
+// and the checker, but for the uncounted ones; and the messages under way as a
+// multiset, or with ordered set in the order of each way.
 func (h *hasher) fingerprint(c *Cluster, ordered bool) uint64 {
-	sum := h.sum(reflect.ValueOf(&c.check).Elem())
-	for _, id := range c.order {
-		sum = mix(sum, h.sum(reflect.ValueOf(c.members[id])))
+	sum := h.sum(reflect.ValueOf(c).Elem())
+	for _, m := range c.list {
+		sum = h.numbers(sum, c, m)
 	}
 	var flying uint64
 	for i := range c.net.flying {
-		m := &c.net.flying[i]
+		m := c.net.at(i)
 		key := h.message(m)
 		for j := range i {
-			if before := &c.net.flying[j]; ordered && before.From == m.From && before.To == m.To {
+			if before := c.net.at(j); ordered && before.From == m.From && before.To == m.To {
 				key = mix(key, 1)
 			}
 		}
@@ -39,15 +39,56 @@ func (h *hasher) fingerprint(c *Cluster, ordered bool) uint64 {
 	return mix(sum, flying)
 }
 
-func (h *hasher) message(m *raft.Message) uint64 { return h.sum(reflect.ValueOf(m).Elem()) }
-
-func mix(h, v uint64) uint64 {
-	return bits.RotateLeft64((h^v)*0x9e3779b97f4a7c15, 29) * 0xbf58476d1ce4e5b9
+// numbers adds what matters of the numbers that writes have: how many of those
+// of a member are not reported yet, and whether its disk is as the checker saw it
+// last on behalf of a leader.
+func (h *hasher) numbers(sum uint64, c *Cluster, m *member) uint64 {
+	if m.written > 0 {
+		sum = mix(sum, m.seen.seq-m.written+1)
+	}
+	if m.disk.writes > 0 {
+		sum = mix(sum, 1)
+	}
+	for i := range m.seen.peers {
+		p := &m.seen.peers[i]
+		if peer := c.members[p.status.ID]; peer != nil && peer.disk.writes == p.writes {
+			sum = mix(sum, uint64(i))
+		}
+	}
+	return mix(sum, m.id)
 }
 
-// uncounted are the fields that only configure, or number what stands in order
-// anyway: a member's writes are those of its queue.
-var uncounted = []string{"Core.cfg", "Core.seq", "raftLog.storage", "write.seq", "Persist.Seq", "disk.early"}
+func (h *hasher) message(m *raft.Message) uint64 { return h.sum(reflect.ValueOf(m).Elem()) }
+
+// mix is the hash of a sum after one more number.
+func mix(sum, v uint64) uint64 {
+	h := hash(sum)
+	h.add(v)
+	return uint64(h)
+}
+
+// uncounted are the fields that say nothing of what can happen.
+var uncounted = []string{
+	// Configuration, and who follows the run.
+	"Cluster.cfg", "Cluster.engine", "Cluster.early", "Cluster.jitter", "Cluster.trace", "Cluster.watch",
+	"Core.cfg", "raftLog.storage", "disk.early",
+	// The past, and numbers for people.
+	"Cluster.hash", "Cluster.events", "Cluster.rounds",
+	// What is written over before it is read; members are those of the list.
+	"Cluster.now", "Cluster.members", "member.ready", "member.statusTo", "network.arriving",
+	// Messages under way are not in the order of their places.
+	"network.flying", "network.slots", "network.free",
+	// Numbers of writes, which stand in order anyway; see numbers.
+	"Core.seq", "write.seq", "Persist.Seq", "seen.seq", "member.written", "disk.writes", "seenPeer.writes",
+	// What the checker does not compare the next look with.
+	"PeerStatus.Next", "PeerStatus.Active", "PeerStatus.Acked", "PeerStatus.SilentTicks",
+}
+
+// unordered are the types whose lists are searched by a key, so that their order
+// says only how they came about.
+var unordered = []reflect.Type{
+	reflect.TypeFor[ballot](), reflect.TypeFor[written](), reflect.TypeFor[sign](), reflect.TypeFor[round](),
+}
 
 func (h *hasher) counted(t reflect.Type) []int {
 	fields, ok := h.fields[t]
@@ -74,21 +115,14 @@ func (h *hasher) sum(v reflect.Value) uint64 {
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		return v.Uint()
 	case reflect.String:
-		return sumBytes(v.String())
+		return sumBytes([]byte(v.String()))
 	case reflect.Pointer, reflect.Interface:
 		if v.IsNil() {
 			return 3
 		}
 		return h.sum(v.Elem())
 	case reflect.Slice:
-		if v.Type().Elem().Kind() == reflect.Uint8 {
-			return sumBytes(v.Bytes())
-		}
-		sum := uint64(v.Len())
-		for i := range v.Len() {
-			sum = mix(sum, h.sum(v.Index(i)))
-		}
-		return sum
+		return h.sumSlice(v)
 	case reflect.Array:
 		var sum uint64
 		for i := range v.Len() {
@@ -111,10 +145,26 @@ func (h *hasher) sum(v reflect.Value) uint64 {
 	panic("rafttest: cannot hash a " + v.Type().String())
 }
 
-func sumBytes[T string | []byte](s T) uint64 {
-	sum := uint64(len(s))
-	for i := range len(s) {
-		sum = (sum ^ uint64(s[i])) * 1099511628211
+func (h *hasher) sumSlice(v reflect.Value) uint64 {
+	t := v.Type().Elem()
+	if t.Kind() == reflect.Uint8 {
+		return sumBytes(v.Bytes())
+	}
+	sum := uint64(v.Len())
+	if slices.Contains(unordered, t) {
+		for i := range v.Len() {
+			sum += h.sum(v.Index(i))
+		}
+		return sum
+	}
+	for i := range v.Len() {
+		sum = mix(sum, h.sum(v.Index(i)))
 	}
 	return sum
+}
+
+func sumBytes(b []byte) uint64 {
+	h := newHash()
+	h.addBytes(b)
+	return uint64(h)
 }

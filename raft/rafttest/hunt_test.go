@@ -56,5 +56,6 @@ func huntSeed(seed uint64) (err error) {
 	if err := s.Run(*huntSteps); err != nil {
 		return err
 	}
-	return s.Drill()
+	_, err = s.Drill()
+	return err
 }
