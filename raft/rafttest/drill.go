@@ -33,6 +33,7 @@ func drills() []drill {
 		{"lost disk", (*Schedule).drillLostDisk},
 		{"overrun", (*Schedule).drillOverrun},
 		{"overtaken", (*Schedule).drillOvertaken},
+		{"lost answer", (*Schedule).drillLostAnswer},
 	}
 }
 

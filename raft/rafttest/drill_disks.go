@@ -127,6 +127,33 @@ func (s *Schedule) drillOvertaken(lead uint64) {
 	}
 }
 
+// drillLostAnswer loses the answer of a learner that has installed a snapshot,
+// and demands that the leader learns of it by the next heartbeat, not by sending
+// the snapshot again.
+func (s *Schedule) drillLostAnswer(lead uint64) {
+	ids := s.newLearners(lead, 1)
+	if s.err != nil {
+		return
+	}
+	id := ids[0]
+	s.part(ids, s.order)
+	write, ok := s.propose(s.members[lead])
+	s.await(raft.None, func() bool { return !ok || s.Applied(lead) >= write.index })
+	s.Flush(lead)
+	s.Compact(lead, s.Applied(lead))
+	s.mendAll()
+	s.Unreachable(lead, id)
+	s.await(raft.None, func() bool { return s.members[id].disk.durable.log.base >= write.index })
+	s.net.clear()
+	for range 2 * s.cfg.HeartbeatTicks {
+		s.Tick(lead)
+		s.Settle()
+	}
+	if p := s.peer(lead, id); s.err == nil && p.State != progress.Replicate {
+		s.breaks(progresses, "drill: %d has installed a snapshot, and %d has it as %v:%s", id, lead, p.State, s.Describe())
+	}
+}
+
 // installing reports whether a snapshot is on its way to a member's disk.
 func (s *Schedule) installing(id uint64) bool {
 	return slices.ContainsFunc(s.members[id].disk.queue, func(p *raft.Persist) bool { return p.Snapshot != nil })
