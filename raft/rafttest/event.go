@@ -47,6 +47,7 @@ const (
 	EventRelease
 	EventHeal
 	EventDoom
+	EventDrill
 	EventClock
 	EventFailed
 )
@@ -181,6 +182,8 @@ func (e *Event) terse() string {
 		return fmt.Sprintf("tick %d: %v of term %d", e.Member, e.Role, e.Term)
 	case EventHeal:
 		return "heal"
+	case EventDrill:
+		return fmt.Sprintf("drill: %s", e.Data)
 	case EventFailed:
 		return fmt.Sprintf("FAILED: %v", e.Err)
 	case EventCut, EventMend:

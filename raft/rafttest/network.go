@@ -39,6 +39,9 @@ func (n *network) take(i int) raft.Message {
 	return n.slots[k]
 }
 
+// clear loses every message under way.
+func (n *network) clear() { n.flying, n.slots, n.free = nil, nil, nil }
+
 // Cut makes messages in one direction get lost, or arrive again.
 func (c *Cluster) Cut(from, to uint64, cut bool) {
 	if c.net.cut == nil {

@@ -201,6 +201,8 @@ func (e *Event) faultWords() string {
 		return fmt.Sprintf("the way from %d to %d is mended", e.Member, e.Peer)
 	case EventHeal:
 		return "all faults end, and progress is due"
+	case EventDrill:
+		return fmt.Sprintf("the drill %q begins", e.Data)
 	}
 	return fmt.Sprintf("BROKEN: %v", e.Err)
 }
