@@ -67,6 +67,8 @@ type host struct {
 	slow time.Duration
 	// crashIn counts the operations on its disk until it loses power; 0 is off.
 	crashIn int
+	// armed lets the power go soon after the next operation on a seed.
+	armed bool
 	// hashed is the revision at which its state was last compared; tries counts
 	// the starts that damage ended.
 	hashed int64
@@ -228,6 +230,9 @@ func (h *host) observe(p *proc, e disk.Event) {
 	}
 	if p.dead || p.void || e.Op == disk.OpRead {
 		return
+	}
+	if h.armed && strings.HasPrefix(e.Path, "seed") {
+		h.armed, h.crashIn = false, 1+h.w.rng.IntN(40)
 	}
 	if h.crashIn > 0 {
 		if h.crashIn--; h.crashIn == 0 {

@@ -192,6 +192,9 @@ func (c *cluster) tend(h *host) {
 		h.why = why // once there is space
 	case damaged(why) && (len(h.via) == 0 || c.established(h)):
 		c.refusedStart(h, why)
+	case damaged(why) && h.rotten:
+		// A newcomer whose disk is bad is nobody's loss.
+		c.retire(h)
 	case len(h.via) > 0 && !c.established(h) && (strings.Contains(text, "join") || strings.Contains(text, "learn") || strings.Contains(text, "seed")):
 		// The person who started it gives up, or tries again.
 		if c.w.chance(0.3) {

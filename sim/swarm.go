@@ -26,7 +26,7 @@ type swarm struct {
 
 // The kinds, in the order in which they are drawn.
 var faultNames = []string{
-	"power cut", "kill", "stop", "blackout", "power cut at an operation", "pause", "isolate", "cut one way", "split",
+	"power cut", "kill", "stop", "blackout", "power cut at an operation", "power cut at a seed", "pause", "isolate", "cut one way", "split",
 	"loss", "slow disk", "failed sync", "full disk", "rot", "join", "remove", "destroy", "transfer", "compact", "damage chunks",
 }
 
@@ -52,6 +52,7 @@ func faults() map[string]func(*cluster) {
 		"stop":                      func(c *cluster) { c.down((*host).stop) },
 		"blackout":                  (*cluster).blackout,
 		"power cut at an operation": (*cluster).crashAtOperation,
+		"power cut at a seed":       (*cluster).crashAtSeed,
 		"pause":                     (*cluster).pause,
 		"isolate":                   (*cluster).isolate,
 		"cut one way":               (*cluster).cutOneWay,
@@ -119,6 +120,13 @@ func (c *cluster) blackout() {
 func (c *cluster) crashAtOperation() {
 	if h := c.some((*host).up); h != nil {
 		h.crashIn = 1 + c.w.rng.IntN(40)
+	}
+}
+
+// crashAtSeed lets everyone lose power who receives a snapshot.
+func (c *cluster) crashAtSeed() {
+	for _, h := range c.hosts {
+		h.armed = c.w.chance(0.7)
 	}
 }
 
