@@ -200,7 +200,7 @@ func (c *Cluster) Flush(id uint64) {
 func (c *Cluster) Compact(id, index uint64) {
 	m := c.members[id]
 	if c.err == nil && m.up() {
-		if _, ours := m.core.(*raft.Core); !ours {
+		if !m.ours() {
 			// Members keep what their engine does not know applied. Core does without
 			// it too; the reference reads from there when it is to campaign.
 			index = min(index, m.core.Status().Applied)

@@ -132,6 +132,9 @@ func (c *Cluster) checkBegins(m *member, index uint64) {
 	if l.change > s.Applied {
 		c.breaks(oneChange, "%d: a change at %d while the one at %d is not applied", m.id, index, l.change)
 	}
+	if !m.ours() && s.Conf.Joint() {
+		return // the reference leaves a joint configuration as soon as that is applied
+	}
 	if term, err := m.view.Term(s.Commit); err != nil || term != s.Term {
 		c.breaks(oneChange, "%d: a change at %d before an entry of term %d is committed", m.id, index, s.Term)
 	}

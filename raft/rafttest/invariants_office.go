@@ -21,6 +21,9 @@ func (c *Cluster) checkHeard(m *member, s *raft.Status) {
 	if m.ticks-l.since <= limit {
 		return
 	}
+	if !m.ours() {
+		return // the reference counts more as a sign of life than what is checked here
+	}
 	heard := func(id uint64) bool {
 		if id == m.id {
 			return true
@@ -58,6 +61,9 @@ func (c *Cluster) checkStall(m *member) {
 	limit := c.cfg.DiskStallTicks
 	if limit == 0 {
 		limit = 8 * c.electionTicks()
+	}
+	if !m.ours() && m.core.SoleVoter() {
+		return // package etcdraft says so of the reference
 	}
 	if m.stall > limit {
 		c.breaks(diskStall, "%d leads term %d, and its disk completed no write for %d ticks", m.id, m.seen.lead.term, m.stall)

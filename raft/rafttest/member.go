@@ -107,6 +107,10 @@ func (s *seen) peer(id uint64) *seenPeer {
 	return nil
 }
 
+// ours reports whether the engine is raft.Core. The few rules that the reference
+// does not keep ask for it, each where it says so.
+func (m *member) ours() bool { _, ok := m.core.(*raft.Core); return ok }
+
 func (m *member) up() bool { return m.core != nil }
 
 // runs reports whether the member does anything now.
