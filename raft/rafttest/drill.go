@@ -23,6 +23,7 @@ func drills() []drill {
 		{"terms", (*Schedule).drillTerms},
 		{"answers", (*Schedule).drillAnswers},
 		{"votes", (*Schedule).drillVotes},
+		{"refused votes", (*Schedule).drillRefusedVotes},
 		{"long tail", (*Schedule).drillLongTail},
 		{"joint split", (*Schedule).drillJointSplit},
 		{"leave", (*Schedule).drillLeave},

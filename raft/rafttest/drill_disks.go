@@ -61,7 +61,7 @@ func (s *Schedule) drillOverrun(lead uint64) {
 	}
 	now := s.Leader()
 	if queued {
-		s.await(lead, func() bool { return s.installing(lead) })
+		s.await(lead, func() bool { return s.members[lead].installing() })
 	} else {
 		s.halfInstall(lead)
 	}
@@ -154,9 +154,9 @@ func (s *Schedule) drillLostAnswer(lead uint64) {
 	}
 }
 
-// installing reports whether a snapshot is on its way to a member's disk.
-func (s *Schedule) installing(id uint64) bool {
-	return slices.ContainsFunc(s.members[id].disk.queue, func(p *raft.Persist) bool { return p.Snapshot != nil })
+// installing reports whether a snapshot is on its way to the member's disk.
+func (m *member) installing() bool {
+	return slices.ContainsFunc(m.disk.queue, func(p *raft.Persist) bool { return p.Snapshot != nil })
 }
 
 // halfInstall has a member hear of a new term by a snapshot, and crash when
@@ -180,7 +180,7 @@ func (s *Schedule) halfInstall(id uint64) {
 	if s.err != nil {
 		return
 	}
-	if !s.installing(id) {
+	if !s.members[id].installing() {
 		s.breaks(progresses, "drill: %d does not install its snapshot:%s", id, s.Describe())
 		return
 	}

@@ -210,3 +210,46 @@ func (s *Schedule) drillLongTail(lead uint64) {
 	s.Start(others[1])
 	s.mustGoOn([]uint64{lead, others[1]})
 }
+
+// drillRefusedVotes leaves four voters of five: one with the longest log, and one
+// who asks it for its vote again and again, and gets none. The time until the
+// election of the first runs on all the same.
+func (s *Schedule) drillRefusedVotes(lead uint64) {
+	others := s.voters(lead, 5)
+	if s.err != nil {
+		return
+	}
+	long, other := others[0], others[1]
+	s.part([]uint64{lead}, others[1:])
+	s.propose(s.members[lead])
+	s.Ready(lead)
+	s.deliverTo(long)
+	s.host(long)
+	s.Crash(lead, 0, false)
+	s.members[lead].retired = true
+	s.net.clear()
+	for range s.cfg.ElectionTicks {
+		for _, id := range others {
+			s.Tick(id)
+		}
+	}
+	s.net.clear()
+	for range 2 * s.cfg.ElectionTicks {
+		s.Campaign(other)
+		if !s.until(raft.None, func() bool { return s.Core(other).Role() == raft.Candidate }) {
+			break
+		}
+		// Nobody else hears of it.
+		s.host(other)
+		s.deliverTo(long)
+		s.host(long)
+		s.net.clear()
+		if s.Tick(long); s.err != nil || s.Core(long).Role() != raft.Follower {
+			s.mustGoOn(others)
+			return
+		}
+	}
+	if s.err == nil {
+		s.breaks(progresses, "drill: %d has the longest log and asks for no votes:%s", long, s.Describe())
+	}
+}

@@ -54,6 +54,7 @@ const shortDepth = 4
 // explore runs one search as a test. Without a bound it must have been whole.
 func explore(t *testing.T, name string, e rafttest.Exploration) {
 	t.Run(name, func(t *testing.T) {
+		t.Parallel()
 		bounded := e.Depth > 0 || testing.Short()
 		switch {
 		case testing.Short():

@@ -56,8 +56,12 @@ func (m *member) heard(msg *raft.Message) {
 }
 
 // checkStall: a leader gives up when its own disk completes no write for
-// DiskStallTicks (raft.Config).
+// DiskStallTicks (raft.Config). The reference does not when it decides alone
+// (package etcdraft).
 func (c *Cluster) checkStall(m *member) {
+	if _, ours := m.core.(*raft.Core); !ours && m.core.SoleVoter() {
+		return
+	}
 	limit := c.cfg.DiskStallTicks
 	if limit == 0 {
 		limit = 8 * c.electionTicks()

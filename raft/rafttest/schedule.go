@@ -77,6 +77,19 @@ func NewScheduleOf(seed uint64, engine func(id uint64) raft.NewEngine, trace fun
 
 // Run performs steps random events, then heals a majority and demands progress.
 func (s *Schedule) Run(steps int) error {
+	s.chance(steps)
+	if s.err == nil {
+		s.heal()
+		s.checkLogsAgree()
+	}
+	if s.story != nil {
+		s.story.end(s)
+	}
+	return s.err
+}
+
+// chance performs steps random events.
+func (s *Schedule) chance(steps int) {
 	// Draws for which there is nothing to do do not count, within bounds.
 	for i, idle := 0, 0; i < steps && idle < 20*steps && s.err == nil; {
 		n, a := s.rand.IntN(s.plan.total), action(0)
@@ -94,14 +107,6 @@ func (s *Schedule) Run(steps int) error {
 		}
 		s.switchOff()
 	}
-	if s.err == nil {
-		s.heal()
-		s.checkLogsAgree()
-	}
-	if s.story != nil {
-		s.story.end(s)
-	}
-	return s.err
 }
 
 // some draws a member that fits, or nil.
