@@ -2,8 +2,10 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
+	"chainfire"
 	"chainfire/join"
 	"chainfire/raft"
 	"chainfire/snapshot"
@@ -58,9 +60,15 @@ func (n *Node) openPeers() error {
 // cutter cuts snapshots of the machine.
 type cutter struct{ n *Node }
 
-// Cut implements snapshot.Cutter.
+// Cut implements snapshot.Cutter. A copy that is damaged when it is made was made
+// of a damaged store: a leader that went on could never again bring up a member
+// that lags.
 func (c cutter) Cut(ctx context.Context, dir string) (raft.SnapshotMeta, error) {
-	return c.n.machine.Checkpoint(ctx, dir)
+	meta, err := c.n.machine.Checkpoint(ctx, dir)
+	if errors.Is(err, chainfire.ErrCorrupt) {
+		c.n.fatal("the store failed", err)
+	}
+	return meta, err
 }
 
 func (n *Node) gateOptions() join.GateOptions {

@@ -58,7 +58,7 @@ func (c *cluster) heal() {
 	clear(c.net.cut)
 	c.net.loss, c.net.damage = 0, 0
 	for _, h := range c.hosts {
-		h.slow, h.crashIn, h.full, h.armed = 0, 0, false, false
+		h.slow, h.crashIn, h.full, h.armed, h.between = 0, 0, false, false, false
 		h.disk.Heal()
 		if !h.up() {
 			h.start()

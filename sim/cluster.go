@@ -56,7 +56,7 @@ func (c *cluster) draw() {
 	c.net.fast, c.net.slow = 100*time.Microsecond, pick(w, ms, 5*ms, 30*ms)
 	c.set = settings{
 		tick: pick(w, 25*ms, 25*ms, 50*ms), heartbeat: pick(w, 1, 2), election: 10,
-		segment: pick(w, int64(1<<10), 4<<10, 32<<10), keepLog: pick(w, int64(1), 8<<10, 64<<10),
+		segment: pick(w, int64(1<<10), 4<<10, 32<<10), keepLog: pick(w, int64(1), 1, 8<<10, 64<<10),
 		maxLog: pick(w, int64(8<<10), 64<<10, 1<<20), logCache: pick(w, int64(-1), 4<<10, 1<<20),
 		reserveTTL: 5 * time.Second, learnTTL: 6 * time.Second, requestTimeout: 3 * time.Second,
 		syncFast: 200 * time.Microsecond, syncSlow: pick(w, ms, 4*ms, 20*ms),

@@ -69,6 +69,8 @@ type host struct {
 	crashIn int
 	// armed lets the power go soon after the next operation on a seed.
 	armed bool
+	// between lets it go when the log is begun anew, with the store replaced.
+	between bool
 	// hashed is the revision at which its state was last compared; tries counts
 	// the starts that damage ended.
 	hashed int64
@@ -232,7 +234,13 @@ func (h *host) observe(p *proc, e disk.Event) {
 		return
 	}
 	if h.armed && strings.HasPrefix(e.Path, "seed") {
-		h.armed, h.crashIn = false, 1+h.w.rng.IntN(40)
+		h.armed = false
+		if h.between = h.w.chance(0.5); !h.between {
+			h.crashIn = 1 + h.w.rng.IntN(40)
+		}
+	}
+	if h.between && inLog && e.Op == disk.OpCreate {
+		h.between, h.crashIn = false, 1
 	}
 	if h.crashIn > 0 {
 		if h.crashIn--; h.crashIn == 0 {

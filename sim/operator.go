@@ -164,6 +164,9 @@ func (c *cluster) startOperator() {
 	var look func()
 	look = func() {
 		for _, h := range c.hosts {
+			if _, err := h.disk.Stat("store-quarantined"); err == nil && !h.rotten {
+				c.w.violate("%s has set a store aside that nobody damaged", h.name)
+			}
 			if h.why != nil && !h.up() && !h.retired {
 				c.tend(h)
 			}
@@ -180,6 +183,9 @@ func (c *cluster) tend(h *host) {
 	h.why = nil
 	text := why.Error()
 	switch {
+	case c.furthest() == nil:
+		h.why = why // nobody can tell what it is
+		c.w.after(c.w.between(100*time.Millisecond, time.Second), h.start)
 	case strings.Contains(text, "was removed from the cluster"), strings.Contains(text, "has given this member up"):
 		if !c.expelled[h.name] && c.established(h) {
 			c.w.violate("%s stops as one that was removed, which nobody asked for: %v", h.name, why)
