@@ -351,7 +351,9 @@ func (n *Node) closeParts() error {
 		n.seeder.close()
 	}
 	n.tasks.Wait()
-	n.conns.close()
+	if n.conns != nil {
+		n.conns.close()
+	}
 	if n.snapshots != nil {
 		n.snapshots.Close()
 	}
