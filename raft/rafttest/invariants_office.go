@@ -59,9 +59,6 @@ func (m *member) heard(msg *raft.Message) {
 // DiskStallTicks (raft.Config). The reference does not when it decides alone
 // (package etcdraft).
 func (c *Cluster) checkStall(m *member) {
-	if _, ours := m.core.(*raft.Core); !ours && m.core.SoleVoter() {
-		return
-	}
 	limit := c.cfg.DiskStallTicks
 	if limit == 0 {
 		limit = 8 * c.electionTicks()
