@@ -138,7 +138,7 @@ func (h *host) ended(p *proc, err error) {
 	}
 	h.say("ends: %v", err)
 	h.why = err
-	image := h.disk.Crash(disk.CrashOptions{Names: disk.NamesAll, Tear: disk.TearKeepAll})
+	image := h.disk.Fork()
 	h.finish(false)
 	h.replace(image)
 	if err == nil {
@@ -190,7 +190,7 @@ func (h *host) kill() {
 		return
 	}
 	h.say("is killed")
-	image := h.disk.Crash(disk.CrashOptions{Names: disk.NamesAll, Tear: disk.TearKeepAll})
+	image := h.disk.Fork()
 	h.life.void = true
 	h.finish(false)
 	h.replace(image)

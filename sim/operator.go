@@ -203,7 +203,7 @@ func (c *cluster) tend(h *host) {
 		c.retire(h)
 	case len(h.via) > 0 && !c.established(h) && (strings.Contains(text, "join") || strings.Contains(text, "learn") || strings.Contains(text, "seed")):
 		// The person who started it gives up, or tries again.
-		if c.w.chance(0.3) {
+		if c.w.chance(0.3) || c.stranded(h) {
 			h.say("is given up")
 			c.retire(h)
 			return
@@ -212,6 +212,16 @@ func (c *cluster) tend(h *host) {
 	default:
 		c.w.after(c.w.between(100*time.Millisecond, time.Second), h.start)
 	}
+}
+
+// stranded reports whether a newcomer was told only of members that are gone.
+func (c *cluster) stranded(h *host) bool {
+	for _, addr := range h.via {
+		if o := c.net.hosts[addr]; o != nil && !o.retired {
+			return false
+		}
+	}
+	return true
 }
 
 // damaged reports whether a start was refused over damage that does not pass.

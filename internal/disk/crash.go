@@ -142,3 +142,38 @@ func mix(a, b, c uint64) uint64 {
 	}
 	return z
 }
+
+// Fork returns the disk as the next process finds it when the present one is
+// killed: nothing is lost, what was not durable is not durable, and no lock is
+// held. Rules and limits are not taken over. The file system it is called on goes
+// on unharmed, and the two share nothing.
+func (f *FaultFS) Fork() *FaultFS {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	image := NewFaultFS()
+	image.inodes = f.inodes
+	copies := map[*inode]*inode{nil: nil, f.root: image.root}
+	copied := func(n *inode) *inode {
+		c, ok := copies[n]
+		if !ok {
+			c = &inode{
+				id: n.id, dir: n.dir,
+				data: slices.Clone(n.data), synced: slices.Clone(n.synced), dirty: slices.Clone(n.dirty),
+			}
+			copies[n] = c
+		}
+		return c
+	}
+	for _, t := range []struct{ from, to tree }{{f.live, image.live}, {f.durable, image.durable}} {
+		for dir, names := range t.from {
+			for name, n := range names {
+				t.to.set(copied(dir), name, copied(n))
+			}
+		}
+	}
+	for _, o := range f.journal {
+		o.fromDir, o.toDir, o.node = copied(o.fromDir), copied(o.toDir), copied(o.node)
+		image.journal = append(image.journal, o)
+	}
+	return image
+}

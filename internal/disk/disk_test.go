@@ -264,3 +264,39 @@ func (quiet) Fatalf(f string, _ ...any) {
 }
 
 var _ vfs.File = (*faultFile)(nil)
+
+func TestForkKeepsApartWhatIsSeenAndWhatIsDurable(t *testing.T) {
+	d := NewFaultFS()
+	must(t, MkdirAll(d, "dir"))
+	f := open(t, d, "dir/f")
+	write(t, f, 0, "durable")
+	must(t, f.Sync())
+	must(t, SyncDir(d, "dir"))
+	write(t, f, 0, "WRITTEN")
+	must(t, d.Rename("dir/f", "dir/g"))
+	lock, err := Lock(d, "dir")
+	must(t, err)
+	fork := d.Fork()
+	write(t, f, 0, "later")
+	must(t, lock.Close())
+	if got := read(t, fork, "dir/g"); got != "WRITTEN" {
+		t.Errorf("the fork shows %q", got)
+	}
+	if got := read(t, fork.Crash(CrashOptions{}), "dir/f"); got != "durable" {
+		t.Errorf("after a power cut the fork shows %q", got)
+	}
+	must(t, SyncDir(fork, "dir"))
+	if got := read(t, fork.Crash(CrashOptions{Tear: TearKeepAll}), "dir/g"); got != "WRITTEN" {
+		t.Errorf("with everything kept the fork shows %q", got)
+	}
+	c, err := Lock(fork, "dir")
+	must(t, err)
+	must(t, c.Close())
+	d.Fail(Rule{Op: OpSync, Times: 1})
+	if err := f.Sync(); err == nil {
+		t.Fatal("the sync does not fail")
+	}
+	if got := read(t, d.Fork().Crash(CrashOptions{Names: NamesAll, Tear: TearKeepAll}), "dir/g"); got != "durable" {
+		t.Errorf("what a failed sync lost is %q in a fork", got)
+	}
+}
