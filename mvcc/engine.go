@@ -141,6 +141,9 @@ func engineOptions(opts *Options, fail *failure, cache *pebble.Cache) *pebble.Op
 		DisableAutomaticCompactions: opts.Still,
 		DisableTableStats:           opts.Still,
 	}
+	if opts.Still {
+		o.FS = keepingFS{opts.FS}
+	}
 	for i := range o.Levels {
 		o.Levels[i].BlockSize = 8 << 10
 		o.Levels[i].IndexBlockSize = 64 << 10
@@ -152,6 +155,13 @@ func engineOptions(opts *Options, fail *failure, cache *pebble.Cache) *pebble.Op
 	}
 	return o
 }
+
+// keepingFS keeps the files of an engine that the engine does not need any more. It
+// removes them in the background, at times of its own.
+type keepingFS struct{ FS }
+
+// Remove implements FS.
+func (keepingFS) Remove(string) error { return nil }
 
 // stopWrites is how many files of flushes hold writes up until they are
 // compacted.
