@@ -56,7 +56,7 @@ func (f *FaultFS) Crash(o CrashOptions) *FaultFS {
 	case NamesAll:
 		keep = len(f.journal)
 	case NamesPrefix:
-		keep = int(mix(o.Seed, 0, 0) % uint64(len(f.journal)+1))
+		keep = f.prefix(o.Seed)
 	}
 	for _, op := range f.journal[:keep] {
 		op.apply(names)
@@ -81,6 +81,29 @@ func (f *FaultFS) Crash(o CrashOptions) *FaultFS {
 		image.durable.set(dir, path.Base(p), c)
 	})
 	return image
+}
+
+// prefix chooses how much of the journal a crash keeps. It counts names given
+// alone: names are taken away by threads of the storage engine too, of which
+// nobody knows how far they are.
+func (f *FaultFS) prefix(seed uint64) int {
+	given := 0
+	for _, op := range f.journal {
+		if op.toDir != nil {
+			given++
+		}
+	}
+	left := int(mix(seed, 0, 0) % uint64(given+1))
+	for i, op := range f.journal {
+		if op.toDir == nil {
+			continue
+		}
+		if left == 0 {
+			return i
+		}
+		left--
+	}
+	return len(f.journal)
 }
 
 // torn is the content of a file after a crash.
