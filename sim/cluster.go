@@ -38,7 +38,7 @@ type cluster struct {
 
 // counts tell what a run was made of.
 type counts struct {
-	crashes, joins, removed, rebuilt, refused, rotten int
+	crashes, joins, removed, refused, rotten int
 }
 
 // newCluster prepares the run of a seed.
