@@ -168,6 +168,13 @@ func TestNewcomerKnowsTheClusterByItsToken(t *testing.T) {
 	if id, err := newcomer.ServerID(atClient.state); err != nil || id != 2 {
 		t.Errorf("the newcomer met %d, %v", id, err)
 	}
+	another, err := NewCredentials(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if atClient, _ := meet(t, newcomer.ClientTLS(), another.ServerTLS()); !errors.Is(atClient.err, ErrNewcomer) {
+		t.Errorf("another newcomer is met with %v", atClient.err)
+	}
 	impostor := member(t, authority(t, 7), 2, time.Now())
 	if atClient, _ := meet(t, newcomer.ClientTLS(), impostor.ServerTLS()); atClient.err == nil || !strings.Contains(atClient.err.Error(), "another cluster") {
 		t.Errorf("an impostor is met with %v", atClient.err)

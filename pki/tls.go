@@ -5,12 +5,17 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
 // ErrStranger says that the other side of a connection proved to be no member of
 // this cluster, though what it asked for is for members only.
 var ErrStranger = errors.New("the other side is no member of this cluster")
+
+// ErrNewcomer says that a newcomer reached what is one itself, and has no certificate
+// of the cluster yet. It may have one soon.
+var ErrNewcomer = errors.New("what answers there is joining itself and is not ready yet; ask another")
 
 // base is what all of a peer's connections have in common.
 func base() *tls.Config {
@@ -100,6 +105,9 @@ func (c *Credentials) ServerID(s tls.ConnectionState) (uint64, error) {
 		if h := hash(cert); cert.IsCA && sameHash(h[:], token.Authority[:]) {
 			return verifyAnyMember(leaf, cert)
 		}
+	}
+	if slices.Contains(leaf.DNSNames, newcomerName) {
+		return 0, ErrNewcomer
 	}
 	return 0, errors.New("the join token is for another cluster: its hash is not that of the authority of what answers there")
 }

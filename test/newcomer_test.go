@@ -2,6 +2,7 @@ package test
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
@@ -105,7 +107,12 @@ func askClientPort(t *testing.T, m *member) {
 
 func dial(t *testing.T, addr string) *grpc.ClientConn {
 	t.Helper()
-	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	return dialWith(t, addr, insecure.NewCredentials())
+}
+
+func dialWith(t *testing.T, addr string, creds credentials.TransportCredentials) *grpc.ClientConn {
+	t.Helper()
+	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(creds))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,15 +145,19 @@ func healthOf(ctx context.Context, m *member) error {
 // askPeerPort asks a newcomer what only members answer, and who it is.
 func askPeerPort(t *testing.T, m *member) {
 	t.Helper()
-	p := api.NewPeerClient(dial(t, m.peer))
+	// A stranger that believes whoever answers.
+	p := api.NewPeerClient(dialWith(t, m.peer, credentials.NewTLS(&tls.Config{InsecureSkipVerify: true})))
+	mustAnswer(t, "join", codes.Unavailable, "this member is not ready yet; ask another", func(ctx context.Context) error {
+		_, err := p.Join(ctx, &api.JoinRequest{})
+		return err
+	})
 	for what, call := range map[string]func(context.Context) error{
-		"join":          func(ctx context.Context) error { _, err := p.Join(ctx, &api.JoinRequest{}); return err },
 		"learn":         func(ctx context.Context) error { _, err := p.Learn(ctx, &api.LearnRequest{}); return err },
 		"join status":   func(ctx context.Context) error { _, err := p.JoinStatus(ctx, &api.JoinStatusRequest{}); return err },
 		"abandon":       func(ctx context.Context) error { _, err := p.Abandon(ctx, &api.AbandonRequest{}); return err },
 		"open snapshot": func(ctx context.Context) error { _, err := p.OpenSnapshot(ctx, &api.OpenSnapshotRequest{}); return err },
 	} {
-		mustAnswer(t, what, codes.Unavailable, "this member is not ready yet; ask another", call)
+		mustAnswer(t, what, codes.Unauthenticated, "this call is for members of the cluster", call)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), soon)
 	defer cancel()
