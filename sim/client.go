@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-
 	"chainfire"
 	"chainfire/internal/sched"
 	"chainfire/node"
@@ -261,10 +258,4 @@ func perform(ctx context.Context, n *node.Node, o *op) (answer, error) {
 		return answer{wrote: true, revision: r.Header.Revision, seen: previous(r.Responses[0].Put.PrevKV)}, nil
 	}
 	return answer{seen: stateOf(r.Responses[0].Range.KVs)}, nil
-}
-
-// transient reports whether an operator should ask again.
-func transient(err error) bool {
-	c := status.Code(err)
-	return c == codes.Unavailable || c == codes.DeadlineExceeded || c == codes.Canceled
 }

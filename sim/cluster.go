@@ -38,7 +38,7 @@ type cluster struct {
 
 // counts tell what a run was made of.
 type counts struct {
-	crashes, joins, snapshots, removed, rebuilt, refused, rotten int
+	crashes, joins, removed, refused, rotten int
 }
 
 // newCluster prepares the run of a seed.
@@ -90,7 +90,7 @@ func (c *cluster) addHost(d *disk.FaultFS, via ...string) *host {
 }
 
 // join makes a new machine that joins at members that are there.
-func (c *cluster) join() *host {
+func (c *cluster) join() {
 	var via []string
 	for _, h := range c.hosts {
 		if !h.retired && (len(h.via) == 0 || h.node != nil) {
@@ -102,7 +102,6 @@ func (c *cluster) join() *host {
 	c.counts.joins++
 	h.say("is to join at %v", h.via)
 	h.start()
-	return h
 }
 
 // some draws a host that fits, or nil.

@@ -19,16 +19,15 @@ func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps
 
 // settings are what all members of a run have in common.
 type settings struct {
-	tick                      time.Duration
-	heartbeat, election       int
-	segment, keepLog, maxLog  int64
-	logCache                  int64
-	raft                      raft.Config
-	reserveTTL, learnTTL      time.Duration
-	requestTimeout            time.Duration
-	syncFast, syncSlow        time.Duration
-	tears                     []disk.Tear
-	startAfterLo, startAfterH time.Duration
+	tick                     time.Duration
+	heartbeat, election      int
+	segment, keepLog, maxLog int64
+	logCache                 int64
+	raft                     raft.Config
+	reserveTTL, learnTTL     time.Duration
+	requestTimeout           time.Duration
+	syncFast, syncSlow       time.Duration
+	tears                    []disk.Tear
 }
 
 // host is a machine that may run a member, in one life after the other.

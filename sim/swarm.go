@@ -8,14 +8,6 @@ import (
 	"chainfire/node"
 )
 
-// fault is one kind of event.
-type fault struct {
-	name string
-	// every is the mean time between two; 0 is never in this run.
-	every time.Duration
-	do    func(*cluster)
-}
-
 // swarm is which kinds there are in a run, and how often.
 type swarm struct {
 	members  int

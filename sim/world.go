@@ -75,7 +75,7 @@ func (w *world) between(lo, hi time.Duration) time.Duration {
 func pick[T any](w *world, from ...T) T { return from[w.rng.IntN(len(from))] }
 
 // after calls f when a time has passed.
-func (w *world) after(d time.Duration, f func()) *event { return w.schedule(nil, d, f) }
+func (w *world) after(d time.Duration, f func()) { w.schedule(nil, d, f) }
 
 func (w *world) schedule(p *proc, d time.Duration, f func()) *event {
 	w.seq++
