@@ -97,6 +97,10 @@ func (c *cluster) join() {
 			via = append(via, h.addr)
 		}
 	}
+	if len(via) == 0 {
+		c.w.after(time.Second, c.join) // nobody to join at; alone it would found
+		return
+	}
 	c.w.rng.Shuffle(len(via), func(i, j int) { via[i], via[j] = via[j], via[i] })
 	h := c.addHost(disk.NewFaultFS(), via[:min(len(via), 2)]...)
 	c.counts.joins++

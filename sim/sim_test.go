@@ -154,3 +154,19 @@ func (c *campaign) summary() string {
 		real.Round(time.Second), c.done, c.bad, x.Simulated.Round(time.Second), x.Simulated.Seconds()/real.Seconds(), cpu.Round(time.Second),
 		(cpu / time.Duration(max(1, c.done))).Round(time.Millisecond), x.Operations, x.Acknowledged, x.Crashes, x.Joins, x.Removed, x.Rotten, x.Refused)
 }
+
+// found are seeds that found something, and what.
+var found = map[uint64]string{
+	9:   "a log that believed what a disk showed after a failed sync had a hole after the next power cut",
+	126: "a store that could not be opened on a full disk was taken for damaged and set aside",
+	169: "a follower far behind never found a leader that had joined while it was away",
+}
+
+func TestSeedsThatFoundSomethingStayGreen(t *testing.T) {
+	r := &sim.Runner{}
+	for seed, what := range found {
+		if res := r.Run(seed, nil, false); res.Err != nil {
+			t.Errorf("seed %d, which found that %s: %v", seed, what, res.Err)
+		}
+	}
+}

@@ -6,12 +6,15 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 )
 
 // story is what a person reads of a run: faults, what members log, what clients
 // see. Without a writer it costs nothing.
 type story struct {
+	// mu: the engine logs from threads of its own.
+	mu  sync.Mutex
 	out io.Writer
 	// messages tells of every message too.
 	messages bool
@@ -24,6 +27,8 @@ func (s *story) tell(who, format string, args ...any) {
 	if s.out == nil {
 		return
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	// Nothing is done about a story that cannot be told.
 	_, _ = fmt.Fprintf(s.out, "%11.6f  %-9s  %s\n", s.now().Seconds(), who, fmt.Sprintf(format, args...))
 }
