@@ -68,7 +68,7 @@ func (c *cluster) heal() {
 
 // Bounds of the time that healing may take.
 const (
-	healTime = 120 * time.Second
+	healTime = 240 * time.Second
 	healLook = 250 * time.Millisecond
 )
 
@@ -176,6 +176,7 @@ func (c *cluster) describe() string {
 func (c *cluster) finish() {
 	c.readAll()
 	c.watchAll()
+	c.settle()
 	if len(c.w.wrong) > 0 {
 		return
 	}
@@ -238,6 +239,21 @@ func (c *cluster) watchAll() {
 		c.w.run(c.w.now + healLook)
 		if c.w.now > limit {
 			c.w.violate("the watcher has seen revision %d, the members are at %d", c.watcher.seen, c.alive()[0].store.Revision())
+		}
+	}
+}
+
+// settle waits until nothing is under way any more: the members may still record
+// that a learner has caught up.
+func (c *cluster) settle() {
+	for limit := c.w.now + 20*time.Second; len(c.w.wrong) == 0; {
+		why := c.unsettled(0)
+		if why == "" {
+			return
+		}
+		c.w.run(c.w.now + healLook/10)
+		if c.w.now > limit {
+			c.w.violate("the healed cluster does not come to rest: %s", why)
 		}
 	}
 }
