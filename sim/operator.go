@@ -138,6 +138,10 @@ func (c *cluster) rot() {
 	if len(files) == 0 {
 		return
 	}
+	if part == "MANIFEST" || part == "OPTIONS" || part == "marker" {
+		// Older ones go when a thread of the engine comes to it.
+		files = files[len(files)-1:]
+	}
 	name := pick(c.w, files...)
 	info, err := h.disk.Stat(name)
 	if err != nil || info.Size() == 0 {
