@@ -138,6 +138,10 @@ func (c *cluster) rot() {
 	if len(files) == 0 {
 		return
 	}
+	if part == "MANIFEST" || part == "OPTIONS" || part == "marker" {
+		// Older ones go when a thread of the engine comes to it.
+		files = files[len(files)-1:]
+	}
 	name := pick(c.w, files...)
 	info, err := h.disk.Stat(name)
 	if err != nil || info.Size() == 0 {
@@ -164,8 +168,11 @@ func (c *cluster) startOperator() {
 	var look func()
 	look = func() {
 		for _, h := range c.hosts {
-			if _, err := h.disk.Stat("store-quarantined"); err == nil && !h.rotten {
+			if _, err := h.disk.Stat("store-quarantined"); err == nil && c.counts.rotten == 0 {
 				c.w.violate("%s has set a store aside that nobody damaged", h.name)
+			}
+			if h.retired && !c.expelled[h.name] && !c.surgery && c.established(h) {
+				c.expel(h, nil) // it was lost just when it had caught up
 			}
 			if h.why != nil && !h.up() && !h.retired {
 				c.tend(h)
@@ -240,7 +247,8 @@ func damaged(err error) bool {
 
 // refusedStart replaces a host that stopped over its own damage.
 func (c *cluster) refusedStart(h *host, why error) {
-	if !h.rotten {
+	// Rot in a table travels with a snapshot, until it is read.
+	if c.counts.rotten == 0 {
 		c.w.violate("%s finds damage where there was none: %v", h.name, why)
 		return
 	}

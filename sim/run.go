@@ -133,7 +133,7 @@ func makeImages(members int) ([]*disk.FaultFS, error) {
 	}
 	for _, h := range c.hosts {
 		h.stop()
-		h.retired = true
+		h.retired, c.expelled[h.name] = true, true // it stays down
 	}
 	c.w.run(c.w.now + 20*time.Second)
 	var out []*disk.FaultFS
