@@ -56,8 +56,8 @@ func newEtcd(binary string) system {
 	}
 }
 
-// newChainFire is ChainFire with its defaults: one member, which the others
-// join.
+// newChainFire is ChainFire with its defaults, but for TLS between members, which
+// etcd is not asked for either: one member, which the others join.
 func newChainFire(binary string) system {
 	return system{
 		name:        "chainfire",
@@ -71,7 +71,7 @@ func newChainFire(binary string) system {
 				"--name", s.name,
 				"--data-dir", s.dir,
 				"--listen-client", s.client,
-				"--listen-peer", s.peer,
+				"--listen-peer", "http://" + s.peer,
 			}
 			if i > 0 {
 				args = append(args, "--join", seats[0].peer)
