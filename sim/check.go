@@ -227,6 +227,9 @@ func (c *cluster) readAll() {
 				case answered:
 					c.ops = append(c.ops, o)
 				case open:
+					if c.mayBeDamaged(h) {
+						break // it found the damage by this read, and stopped instead of serving it
+					}
 					c.w.violate("the last read of %s at %s: %v", o.key, h.name, err)
 				}
 			})
