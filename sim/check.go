@@ -176,6 +176,9 @@ func (c *cluster) describe() string {
 // finish holds what the members have in the end to what the clients saw.
 func (c *cluster) finish() {
 	c.readAll()
+	if slices.ContainsFunc(c.alive(), func(h *host) bool { return h.store == nil }) && len(c.w.wrong) == 0 {
+		return // a member has stopped over rot that only the last reads met: there is no common end to compare
+	}
 	c.watchAll()
 	c.settle()
 	if len(c.w.wrong) > 0 {
@@ -206,6 +209,9 @@ func (c *cluster) alive() []*host {
 func (c *cluster) mayBeDamaged(h *host) bool {
 	if c.counts.rotten == 0 {
 		return false
+	}
+	if h.store == nil {
+		return errors.Is(h.why, chainfire.ErrCorrupt) // it has stopped over it
 	}
 	_, err := h.store.HashKV(context.Background(), 0)
 	return errors.Is(err, chainfire.ErrCorrupt) || h.store.Err() != nil
