@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"chainfire"
 	"chainfire/mvcc"
 	"chainfire/raft"
 )
@@ -12,11 +13,22 @@ import (
 // directory that does not exist yet, and says what it holds. Applying goes on
 // meanwhile.
 func (m *Machine) Checkpoint(ctx context.Context, dir string) (raft.SnapshotMeta, error) {
+	applied, _ := m.Applied()
 	if err := m.store.Checkpoint(ctx, dir); err != nil {
 		return raft.SnapshotMeta{}, err
 	}
 	meta, _, err := CheckpointMeta(m.store.FS(), dir)
+	if err == nil && meta.Index < applied {
+		// Damage at the very end of the manifest looks like a write cut short.
+		err = fmt.Errorf("%w: checkpoint %s holds index %d, and %d was applied before", chainfire.ErrCorrupt, dir, meta.Index, applied)
+	}
 	return meta, err
+}
+
+// VerifyCheckpoint compares every block of a checkpoint with its checksum, and
+// returns an error that wraps chainfire.ErrCorrupt and names table and offset.
+func (m *Machine) VerifyCheckpoint(ctx context.Context, dir string) error {
+	return mvcc.VerifyCheckpoint(ctx, m.store.FS(), dir)
 }
 
 // CheckpointMeta reads what a checkpoint holds, and of which cluster. A nil FS

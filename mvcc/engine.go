@@ -13,6 +13,8 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/sstable"
+
+	"chainfire/internal/disk"
 )
 
 // memTables is how many memory tables may wait for the disk before writes do.
@@ -49,11 +51,12 @@ func (f *failure) set(err error) error {
 		return f.err
 	}
 	f.err = err
-	close(f.failed)
 	f.log.Error("store failed", "err", err)
 	if f.fatal != nil {
 		f.spawn(func() { f.fatal(err) })
 	}
+	// Last, so that whoever waits for it comes after the callback's task.
+	close(f.failed)
 	return err
 }
 
@@ -142,7 +145,7 @@ func engineOptions(opts *Options, fail *failure, cache *pebble.Cache) *pebble.Op
 		DisableTableStats:           opts.Still,
 	}
 	if opts.Still {
-		o.FS = keepingFS{opts.FS}
+		o.FS = stillFS{opts.FS, fail}
 	}
 	for i := range o.Levels {
 		o.Levels[i].BlockSize = 8 << 10
@@ -156,12 +159,24 @@ func engineOptions(opts *Options, fail *failure, cache *pebble.Cache) *pebble.Op
 	return o
 }
 
-// keepingFS keeps the files of an engine that the engine does not need any more. It
-// removes them in the background, at times of its own.
-type keepingFS struct{ FS }
+// stillFS leaves no trace of what an engine does at times of its own: it keeps the
+// files that the engine does not need any more, and makes none after the first
+// failure, since the engine tries a failed flush again until it is closed.
+type stillFS struct {
+	FS
+	fail *failure
+}
 
 // Remove implements FS.
-func (keepingFS) Remove(string) error { return nil }
+func (stillFS) Remove(string) error { return nil }
+
+// Create implements FS.
+func (s stillFS) Create(name string, c disk.WriteCategory) (disk.File, error) {
+	if err := s.fail.get(); err != nil {
+		return nil, err
+	}
+	return s.FS.Create(name, c)
+}
 
 // stopWrites is how many files of flushes hold writes up until they are
 // compacted.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"chainfire"
 	"chainfire/internal/disk"
 )
 
@@ -374,5 +375,52 @@ func TestInspectionEndsWithItsContext(t *testing.T) {
 	_, err := Inspect(ctx, InspectOptions{FS: fs, Dir: "data", Row: func(*InspectedRow) error { cancel(); return nil }})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
+	}
+}
+
+func TestCheckpointOfARottenStoreIsFoundOut(t *testing.T) {
+	fs, _, _ := filled(t)
+	s, err := Open(Options{FS: fs, Dir: "data"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	if err := s.Checkpoint(ctx, "copy"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := VerifyCheckpoint(ctx, fs, "copy"); err != nil {
+		t.Fatalf("a sound copy: %v", err)
+	}
+	names, err := fs.List("copy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	flips := 0
+	for _, name := range names {
+		path := fs.PathJoin("copy", name)
+		info, err := fs.Stat(path)
+		manifest := strings.HasPrefix(name, "MANIFEST-")
+		if err != nil || !manifest && !strings.HasSuffix(name, tableExt) {
+			continue
+		}
+		end := info.Size()
+		if manifest {
+			end = manifestHeader // of its first record, behind which there are others
+		}
+		for off := int64(0); off < end; off += 1 + end/97 {
+			flips++
+			image := fs.Crash(disk.CrashOptions{Names: disk.NamesAll, Tear: disk.TearKeepAll})
+			must0(t, image.FlipBit(path, off, uint(off)))
+			err := VerifyCheckpoint(ctx, image, "copy")
+			if !errors.Is(err, chainfire.ErrCorrupt) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), " at offset ") {
+				t.Fatalf("a bit of %s at %d: %v", path, off, err)
+			}
+		}
+	}
+	if flips < 100 {
+		t.Errorf("only %d bits were flipped", flips)
 	}
 }

@@ -60,15 +60,25 @@ func (n *Node) openPeers() error {
 // cutter cuts snapshots of the machine.
 type cutter struct{ n *Node }
 
-// Cut implements snapshot.Cutter. A copy that is damaged when it is made was made
-// of a damaged store: a leader that went on could never again bring up a member
-// that lags.
+// Cut implements snapshot.Cutter.
 func (c cutter) Cut(ctx context.Context, dir string) (raft.SnapshotMeta, error) {
 	meta, err := c.n.machine.Checkpoint(ctx, dir)
-	if errors.Is(err, chainfire.ErrCorrupt) {
-		c.n.fatal("the store failed", err)
+	return meta, c.n.rotten(err)
+}
+
+// Verify implements snapshot.Cutter.
+func (c cutter) Verify(ctx context.Context, dir string) error {
+	return c.n.rotten(c.n.machine.VerifyCheckpoint(ctx, dir))
+}
+
+// rotten stops the member over damage in its store, if others can serve and give
+// it back what it lost: a leader that went on could never again bring up a member
+// that lags. A sole voter goes on and hands nothing on.
+func (n *Node) rotten(err error) error {
+	if conf := n.machine.Conf(); errors.Is(err, chainfire.ErrCorrupt) && len(conf.Voters) > 1 {
+		n.fatal("the store failed", err)
 	}
-	return meta, err
+	return err
 }
 
 func (n *Node) gateOptions() join.GateOptions {

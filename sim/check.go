@@ -176,9 +176,7 @@ func (c *cluster) describe() string {
 // finish holds what the members have in the end to what the clients saw.
 func (c *cluster) finish() {
 	c.readAll()
-	if slices.ContainsFunc(c.alive(), func(h *host) bool { return h.store == nil }) && len(c.w.wrong) == 0 {
-		return // a member has stopped over rot that only the last reads met: there is no common end to compare
-	}
+	c.settle() // a member may have stopped over rot that only the last reads met
 	c.watchAll()
 	c.settle()
 	if len(c.w.wrong) > 0 {
@@ -205,9 +203,10 @@ func (c *cluster) alive() []*host {
 }
 
 // mayBeDamaged reports whether a host may find damage only when everything in its
-// store is read, which is nobody's fault here. Its answers were checked.
+// store is read, which is nobody's fault here. Its answers were checked. Damage
+// stays on the host that has it: it does not travel with a snapshot.
 func (c *cluster) mayBeDamaged(h *host) bool {
-	if c.counts.rotten == 0 {
+	if !h.rotten {
 		return false
 	}
 	if h.store == nil {
@@ -261,9 +260,9 @@ func (c *cluster) watchAll() {
 }
 
 // settle waits until nothing is under way any more: the members may still record
-// that a learner has caught up.
+// that a learner has caught up, and one that found rot be rebuilt or replaced.
 func (c *cluster) settle() {
-	for limit := c.w.now + 20*time.Second; len(c.w.wrong) == 0; {
+	for limit := c.w.now + healTime; len(c.w.wrong) == 0; {
 		why := c.unsettled(0)
 		if why == "" {
 			return

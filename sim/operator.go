@@ -247,8 +247,7 @@ func damaged(err error) bool {
 
 // refusedStart replaces a host that stopped over its own damage.
 func (c *cluster) refusedStart(h *host, why error) {
-	// Rot in a table travels with a snapshot, until it is read.
-	if c.counts.rotten == 0 {
+	if !h.rotten {
 		c.w.violate("%s finds damage where there was none: %v", h.name, why)
 		return
 	}

@@ -21,6 +21,7 @@ var (
 	minutes  = flag.Int("minutes", 0, "run seeds for so long")
 	messages = flag.Bool("messages", false, "with -seed: tell of every message")
 	stopAt   = flag.Bool("stop", false, "stop at the first seed that fails")
+	again    = flag.Bool("twice", false, "run every seed twice, as the sample does")
 	workers  = flag.Int("workers", 0, "seeds at the same time; 0 is one for each processor")
 )
 
@@ -43,7 +44,7 @@ func TestSimulation(t *testing.T) {
 	if first == 0 {
 		first = uint64(time.Now().UnixNano())%1_000_000_000*1000 + 1
 	}
-	c := campaign{t: t, r: r, first: first, began: time.Now(), twice: *seeds == 0 && *minutes == 0}
+	c := campaign{t: t, r: r, first: first, began: time.Now(), twice: *again || *seeds == 0 && *minutes == 0}
 	switch {
 	case *seeds > 0:
 		c.limit = *seeds
@@ -105,8 +106,8 @@ func (c *campaign) work() {
 		seed := c.first + uint64(i)
 		res := c.r.Run(seed, nil, false)
 		if c.twice && res.Err == nil {
-			if again := c.r.Run(seed, nil, false); again.Trace != res.Trace {
-				res.Err = fmt.Errorf("not the same twice: trace %x after %d steps, and %x after %d", res.Trace, res.Steps, again.Trace, again.Steps)
+			if second := c.r.Run(seed, nil, false); second.Trace != res.Trace {
+				res.Err = fmt.Errorf("not the same twice: trace %x after %d steps, and %x after %d", res.Trace, res.Steps, second.Trace, second.Steps)
 			}
 		}
 		c.add(res)

@@ -1,6 +1,9 @@
 package snapshot
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // CloseSnapshot ends one use of a snapshot, and removes the snapshot with its
 // last. An id that is not open is no error: it ran out, or was closed before.
@@ -44,6 +47,38 @@ func (s *Server) endLocked(id string, r *reader) {
 func (s *Server) discardLocked(c *cut) {
 	s.cuts = slices.DeleteFunc(s.cuts, func(o *cut) bool { return o == c })
 	s.trash = append(s.trash, c.dir)
+}
+
+// giveWayLocked discards the snapshot that was not read for the longest, if that is
+// IdleFor: those who opened it may be dead, and must not keep a newcomer waiting
+// for the TTL. A reader who comes back after all opens another.
+func (s *Server) giveWayLocked(now time.Time) bool {
+	var idle *cut
+	for _, c := range s.cuts {
+		if now.Sub(c.lastUse) >= s.o.IdleFor && !s.busyLocked(c) && (idle == nil || c.lastUse.Before(idle.lastUse)) {
+			idle = c
+		}
+	}
+	if idle == nil {
+		return false
+	}
+	for id, r := range s.readers {
+		if r.cut == idle {
+			s.endLocked(id, r)
+		}
+	}
+	s.discardLocked(idle)
+	s.log.Info("snapshot gives way to a newer one", "index", idle.manifest.Meta.Index, "idle", now.Sub(idle.lastUse))
+	return true
+}
+
+func (s *Server) busyLocked(c *cut) bool {
+	for _, r := range s.readers {
+		if r.cut == c && r.busy > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // discardUnused gives up a snapshot that is too old for the one who asked for

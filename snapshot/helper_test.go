@@ -59,6 +59,8 @@ type store struct {
 	index uint64
 	cuts  int
 	err   error
+	// rot is what verifying finds.
+	rot error
 	// gate, if set, holds every cut up until it is closed.
 	gate chan struct{}
 }
@@ -85,6 +87,8 @@ func (s *store) Cut(ctx context.Context, dir string) (raft.SnapshotMeta, error) 
 	}
 	return raft.SnapshotMeta{Index: s.index, Term: 3, Conf: raft.ConfState{Voters: []uint64{1, 2}}}, s.err
 }
+
+func (s *store) Verify(context.Context, string) error { return s.rot }
 
 // clock is a settable time.
 type clock struct {

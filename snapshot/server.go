@@ -22,6 +22,9 @@ type Cutter interface {
 	// Cut writes the state into dir, which does not exist yet while its parent
 	// does, and says what it holds. On an error it may leave files behind.
 	Cut(ctx context.Context, dir string) (raft.SnapshotMeta, error)
+	// Verify reads what was written into dir, and returns an error if it is not
+	// as the state was written once: what rotted before the cut must not travel.
+	Verify(ctx context.Context, dir string) error
 }
 
 // ServerOptions configure a Server. The zero value of a field means its default.
@@ -37,6 +40,9 @@ type ServerOptions struct {
 	// ShareFor is how long after its cut a snapshot is given to further
 	// readers; default 1 min.
 	ShareFor time.Duration
+	// IdleFor is how long nobody must have read a snapshot for it to give way to a
+	// newer one when there are MaxCuts; default 15 s.
+	IdleFor time.Duration
 	// MaxCuts and MaxReaders bound what is open; defaults 2 and 16.
 	MaxCuts, MaxReaders int
 	// BytesPerSecond bounds all reading together; 0 is no bound.
@@ -117,10 +123,11 @@ func NewServer(o ServerOptions) (*Server, error) {
 	}
 	defaultTo(&o.TTL, 2*time.Minute)
 	defaultTo(&o.ShareFor, time.Minute)
+	defaultTo(&o.IdleFor, 15*time.Second)
 	defaultTo(&o.CutTimeout, 10*time.Minute)
 	defaultTo(&o.MaxCuts, 2)
 	defaultTo(&o.MaxReaders, 16)
-	if o.TTL < 0 || o.ShareFor < 0 || o.CutTimeout < 0 || o.MaxCuts < 0 || o.MaxReaders < 0 || o.BytesPerSecond < 0 {
+	if o.TTL < 0 || o.ShareFor < 0 || o.IdleFor < 0 || o.CutTimeout < 0 || o.MaxCuts < 0 || o.MaxReaders < 0 || o.BytesPerSecond < 0 {
 		return nil, errors.New("snapshot server options: a bound is negative")
 	}
 	o.Sched = sched.Or(o.Sched)
@@ -226,7 +233,7 @@ func (s *Server) join(minIndex uint64) (offer Offer, j *job, mine bool, err erro
 	if s.job != nil {
 		return Offer{}, s.job, false, nil
 	}
-	if len(s.cuts) >= s.o.MaxCuts {
+	if len(s.cuts) >= s.o.MaxCuts && !s.giveWayLocked(now) {
 		return Offer{}, nil, false, fmt.Errorf("%w: %d snapshots", ErrBusy, len(s.cuts))
 	}
 	s.job = &job{done: make(chan struct{})}
@@ -276,6 +283,11 @@ func (s *Server) cutInto(ctx context.Context, dir string) (*Manifest, error) {
 		return nil, fmt.Errorf("%w: %w", ErrCut, err)
 	}
 	m, err := BuildManifest(ctx, s.o.FS, dir, Meta{SnapshotMeta: meta, ClusterID: s.o.ClusterID})
+	if err == nil {
+		// After the manifest: what rots between the two shows here, and what rots
+		// later fails the manifest.
+		err = s.o.Cutter.Verify(ctx, dir)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCut, err)
 	}

@@ -132,6 +132,9 @@ func TestOldSnapshotIsNotSharedAndCutsAreBounded(t *testing.T) {
 	if i, ok := s.LowestIndex(); !ok || i != 100 {
 		t.Fatalf("lowest index %d, %t", i, ok)
 	}
+	if _, err := readAll(within(t), s, first.ID, "CURRENT"); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := s.Open(within(t), 201); !errors.Is(err, ErrBusy) {
 		t.Fatalf("a third was cut: %v", err)
 	}
@@ -142,6 +145,56 @@ func TestOldSnapshotIsNotSharedAndCutsAreBounded(t *testing.T) {
 	st.index = 300
 	if _, err := s.Open(within(t), 201); err != nil {
 		t.Fatalf("a snapshot that was too old takes a place: %v", err)
+	}
+}
+
+func TestSnapshotThatNobodyReadsGivesWayToANewerOne(t *testing.T) {
+	c := &clock{now: time.Unix(1000, 0)}
+	s, st, _ := server(t, func(o *ServerOptions) {
+		withClock(c)(o)
+		o.ShareFor = time.Second
+	})
+	var opened [2]Offer
+	for i := range opened {
+		var err error
+		if opened[i], err = s.Open(within(t), 1); err != nil {
+			t.Fatal(err)
+		}
+		c.advance(10 * time.Second)
+	}
+	c.advance(4 * time.Second)
+	if _, err := readAll(within(t), s, opened[0].ID, "CURRENT"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Open(within(t), 1); !errors.Is(err, ErrBusy) {
+		t.Fatalf("a snapshot read %v ago gave way: %v", 14*time.Second, err)
+	}
+	c.advance(time.Second)
+	st.index = 300
+	third, err := s.Open(within(t), 300)
+	if err != nil || third.Manifest.Meta.Index != 300 {
+		t.Fatalf("index %d, %v", third.Manifest.Meta.Index, err)
+	}
+	if _, err := readAll(within(t), s, opened[1].ID, "CURRENT"); !errors.Is(err, ErrUnknownSnapshot) {
+		t.Fatalf("the one that nobody read for 15 s is there still: %v", err)
+	}
+	if _, err := readAll(within(t), s, opened[0].ID, "CURRENT"); err != nil {
+		t.Fatalf("the one that was read a second ago is gone: %v", err)
+	}
+}
+
+func TestSnapshotThatDoesNotVerifyIsOfferedToNobody(t *testing.T) {
+	s, st, fsys := server(t, nil)
+	st.rot = errors.New("table 000007.sst at offset 512: fails its checksum")
+	if _, err := s.Open(within(t), 1); !errors.Is(err, ErrCut) || !errors.Is(err, st.rot) {
+		t.Fatalf("got %v", err)
+	}
+	if left, err := fsys.List("work"); err != nil || len(left) != 0 {
+		t.Fatalf("left over: %v, %v", left, err)
+	}
+	st.rot = nil
+	if _, err := s.Open(within(t), 1); err != nil {
+		t.Fatalf("after the disk was mended: %v", err)
 	}
 }
 

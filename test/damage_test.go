@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -281,4 +282,44 @@ func TestDamagedStoreOfASingleMemberIsRefusedAndLeftAsItIs(t *testing.T) {
 			a.mustRefuse("the store is damaged", filepath.Join(a.dir, "store"), "restore the data directory from a backup")
 		})
 	}
+}
+
+func TestRotDoesNotTravelWithASeed(t *testing.T) {
+	t.Parallel()
+	c := oneMember(t)
+	a := c.members[0]
+	ballast(t, a.kv(), 1<<20)
+	a.stop() // which flushes the store
+	table := a.largest("store/store-*/*.sst")
+	spoil(t, table, flip)
+	a.start()
+	a.awaitServing()
+	b := here.newMember(t, "b")
+	b.launch(a.peer)
+	b.mustFail(patience, "cut a snapshot", filepath.Base(table), " at offset ", "fails its checksum")
+	if !a.proc.alive() {
+		t.Fatalf("the only member with data ended:\n%s", a.proc.log())
+	}
+	c.mustBeWhole(soon)
+}
+
+func TestMemberThatFindsRotInASnapshotOfItselfEndsAndIsRebuilt(t *testing.T) {
+	t.Parallel()
+	c := here.newCluster(t)
+	ballast(t, c.awaitLeader().kv(), 1<<20)
+	m := c.followers()[0]
+	m.stop() // which flushes the store
+	m.start()
+	m.awaitServing()
+	table := m.largest("store/store-*/*.sst")
+	spoil(t, table, flip)
+	file := filepath.Join(t.TempDir(), "saved")
+	out, err := exec.CommandContext(t.Context(), m.lab.binary, "snapshot", "save", file, "--endpoints", m.client).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "fails its checksum") {
+		t.Fatalf("a snapshot of a rotten store was saved, or refused without the reason: %v\n%s", err, out)
+	}
+	m.mustFail(soon, "the member stopped", "corrupt data", filepath.Base(table), "fails its checksum")
+	m.mustRebuild("rot in a snapshot")
+	c.awaitVoters(3, 3)
+	c.mustHoldTheSame("ballast/")
 }

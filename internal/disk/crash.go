@@ -62,7 +62,6 @@ func (f *FaultFS) Crash(o CrashOptions) *FaultFS {
 		op.apply(names)
 	}
 	image := NewFaultFS()
-	image.inodes = f.inodes
 	copies := map[*inode]*inode{f.root: image.root}
 	names.walk(f.root, ".", func(p string, n *inode) {
 		c := copies[n]
@@ -174,7 +173,6 @@ func (f *FaultFS) Fork() *FaultFS {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	image := NewFaultFS()
-	image.inodes = f.inodes
 	copies := map[*inode]*inode{nil: nil, f.root: image.root}
 	copied := func(n *inode) *inode {
 		c, ok := copies[n]

@@ -69,7 +69,6 @@ type FaultFS struct {
 	room     int64
 	observer func(Event)
 	locks    map[string]bool
-	inodes   uint64
 }
 
 var _ FS = (*FaultFS)(nil)

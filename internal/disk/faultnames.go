@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"hash/fnv"
 	"io"
 	"maps"
 	"os"
@@ -103,6 +104,15 @@ func (f *FaultFS) parent(op, p string) (*inode, error) {
 	return d, nil
 }
 
+// pathID is what the fate of a file in a crash is drawn with: its first name, and
+// not how many files there were before it, so that it is the same whatever other
+// goroutines do with theirs.
+func pathID(p string) uint64 {
+	h := fnv.New64a()
+	h.Write([]byte(p))
+	return h.Sum64()
+}
+
 // create makes a new file at a clean path.
 func (f *FaultFS) create(p string) (*inode, error) {
 	dir, err := f.parent("create", p)
@@ -112,8 +122,7 @@ func (f *FaultFS) create(p string) (*inode, error) {
 	if n := f.find(p); n != nil && n.dir {
 		return nil, &os.PathError{Op: "create", Path: p, Err: syscall.EISDIR}
 	}
-	f.inodes++
-	n := &inode{id: f.inodes}
+	n := &inode{id: pathID(p)}
 	f.change(nameOp{toDir: dir, to: path.Base(p), node: n})
 	return n, nil
 }
@@ -313,8 +322,7 @@ func (f *FaultFS) MkdirAll(dir string, _ os.FileMode) error {
 			n = at
 		}
 		if n == nil {
-			f.inodes++
-			n = &inode{id: f.inodes, dir: true}
+			n = &inode{dir: true}
 			f.change(nameOp{toDir: at, to: name, node: n})
 		}
 		if !n.dir {
