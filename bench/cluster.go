@@ -16,6 +16,8 @@ const (
 	// readyTimeout bounds how long a cluster may take to form.
 	readyTimeout = 2 * time.Minute
 	readyPoll    = 50 * time.Millisecond
+	// growTimeout bounds how long one more member may take to be a voter.
+	growTimeout = 5 * time.Minute
 )
 
 // cluster is a running cluster on this machine.
@@ -58,7 +60,11 @@ func (c *cluster) form(ctx context.Context) error {
 
 // startMember starts member i, the first time or again on its data.
 func (c *cluster) startMember(i int) error {
-	p, err := startProcess(c.sys.binary, c.sys.args(c.seats, i), c.seats[i].dir+".log")
+	return c.startWith(i, c.sys.args(c.seats, i))
+}
+
+func (c *cluster) startWith(i int, args []string) error {
+	p, err := startProcess(c.sys.binary, args, c.seats[i].dir+".log")
 	if err != nil {
 		return err
 	}
@@ -68,6 +74,105 @@ func (c *cluster) startMember(i int) error {
 		c.members = append(c.members, p)
 	}
 	return nil
+}
+
+// pair starts two members: voters, or one and its standby where the system makes
+// no two.
+func (s system) pair(ctx context.Context, dir string) (*cluster, error) {
+	if !s.joins {
+		return startCluster(ctx, s, 2, dir)
+	}
+	c, err := startCluster(ctx, s, 1, dir)
+	if err != nil {
+		return nil, err
+	}
+	err = c.addSeat(dir)
+	if err == nil {
+		err = c.startMember(1)
+	}
+	if err == nil {
+		err = c.awaitMembers(ctx, 2, 1)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start %s: %w", s.name, err), c.stop())
+	}
+	return c, nil
+}
+
+// grow adds one more member and waits until all are voters that serve.
+func (c *cluster) grow(ctx context.Context, dir string) error {
+	ctx, cancel := context.WithTimeout(ctx, growTimeout)
+	defer cancel()
+	i := len(c.seats)
+	if err := c.addSeat(dir); err != nil {
+		return err
+	}
+	var err error
+	if c.sys.grow != nil {
+		err = c.sys.grow(ctx, c, i)
+	} else {
+		err = c.startMember(i)
+	}
+	if err != nil {
+		return err
+	}
+	return c.await(ctx, len(c.seats))
+}
+
+func (c *cluster) addSeat(dir string) error {
+	all, err := newSeats(c.sys.name, len(c.seats)+1, dir)
+	if err != nil {
+		return err
+	}
+	c.seats = append(c.seats, all[len(c.seats)])
+	return nil
+}
+
+// awaitMembers waits until the first member sees so many members, some of them
+// learners.
+func (c *cluster) awaitMembers(ctx context.Context, members, learners int) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	tick := time.NewTicker(readyPoll)
+	defer tick.Stop()
+	for {
+		have, learning, err := countMembers(ctx, c.seats[0].client)
+		if err == nil && have == members && learning == learners {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d members, %d of them learners: %w", have, learning, errors.Join(context.Cause(ctx), err))
+		case <-tick.C:
+		}
+	}
+}
+
+func countMembers(ctx context.Context, endpoint string) (all, learners int, err error) {
+	cl, err := dial([]string{endpoint})
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { err = errors.Join(err, cl.Close()) }()
+	list, err := cl.MemberList(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, m := range list.Members {
+		if m.IsLearner {
+			learners++
+		}
+	}
+	return len(list.Members), learners, nil
+}
+
+// removeData removes what the members keep, once they are stopped.
+func (c *cluster) removeData() error {
+	var errs []error
+	for _, s := range c.seats {
+		errs = append(errs, os.RemoveAll(s.dir))
+	}
+	return errors.Join(errs...)
 }
 
 // await waits until the first n members are voters that serve reads.
@@ -136,6 +241,35 @@ func serves(ctx context.Context, endpoint string, n int) (err error) {
 	}
 	_, err = cl.Get(ctx, keyName(0), clientv3.WithCountOnly())
 	return err
+}
+
+// leader is the member that leads, as the members see it.
+func (c *cluster) leader(ctx context.Context) (int, error) {
+	for i, s := range c.seats {
+		leads, err := leads(ctx, s.client)
+		if err != nil {
+			return 0, fmt.Errorf("ask member %s who leads: %w", s.name, err)
+		}
+		if leads {
+			return i, nil
+		}
+	}
+	return 0, errors.New("no member leads")
+}
+
+func leads(ctx context.Context, endpoint string) (_ bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	cl, err := dial([]string{endpoint})
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, cl.Close()) }()
+	st, err := cl.Status(ctx, endpoint)
+	if err != nil {
+		return false, err
+	}
+	return st.Leader == st.Header.GetMemberId(), nil
 }
 
 // listens tries a port once. It comes before a client of gRPC, which would wait

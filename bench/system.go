@@ -23,8 +23,18 @@ type system struct {
 	versionArgs []string
 	// args are the arguments that start member i of a cluster.
 	args func(seats []seat, i int) []string
+	// grow makes member i, whose seat is taken, a voter of a running cluster; nil
+	// is that it only needs to be started.
+	grow func(ctx context.Context, c *cluster, i int) error
 	// joins says that the first member must serve before others can start.
 	joins bool
+}
+
+// with is the system with more arguments for every member.
+func (s system) with(more ...string) system {
+	args := s.args
+	s.args = func(seats []seat, i int) []string { return append(args(seats, i), more...) }
+	return s
 }
 
 // newEtcd is etcd with its defaults, but for the quota: a million keys and what
@@ -34,6 +44,7 @@ func newEtcd(binary string) system {
 		name:        "etcd",
 		binary:      binary,
 		versionArgs: []string{"--version"},
+		grow:        growEtcd,
 		args: func(seats []seat, i int) []string {
 			var initial []string
 			for _, s := range seats {
