@@ -15,13 +15,15 @@ import (
 )
 
 func newStatus(a *app) *cobra.Command {
-	return &cobra.Command{
+	var wait statusWait
+	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show the cluster and its members",
 		Long: `Show the cluster as its leader sees it. Any member may be asked.
 
 The exit code is 0 when a majority of the voters is up, 1 when no member
-answers, and 2 when the cluster cannot take writes.
+answers, and 2 when the cluster cannot take writes, or is not what --wait asks
+for in time.
 
 LAG is how many log entries a member is behind, CONTACT the time since the leader
 heard of it, and NOTE what the member waits for.
@@ -36,6 +38,16 @@ The phase is reserved, seeding, learner, voter or unstarted; last_contact_ms is 
 for a member that was never heard of.`,
 		Args: needArgs(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := wait.check(); err != nil {
+				return err
+			}
+			if wait.what != "" {
+				s, err := wait.await(cmd.Context(), a.clusterStatus)
+				if s != nil {
+					err = errors.Join(a.printStatus(s), err)
+				}
+				return err
+			}
 			s, err := a.clusterStatus(cmd.Context())
 			if err != nil {
 				return err
@@ -49,6 +61,8 @@ for a member that was never heard of.`,
 			return nil
 		},
 	}
+	wait.flags(cmd.Flags())
+	return cmd
 }
 
 func (a *app) clusterStatus(ctx context.Context) (*chainfire.ClusterStatus, error) {

@@ -107,8 +107,8 @@ func (s *Schedule) wipe(m *member) bool {
 // may be if a member never takes part again.
 func (s *Schedule) canSpare(m *member) bool {
 	for _, l := range s.list {
-		if l.up() && l.core.Role() == raft.Leader && l.fresh {
-			return false // it may have begun a change that is nowhere yet
+		if l.up() && s.status(l).Last > l.view.LastIndex() {
+			return false // it may have begun a change that is nowhere yet, as a leader or before it stepped down
 		}
 	}
 	m.doomed = true
