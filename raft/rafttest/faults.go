@@ -107,8 +107,10 @@ func (s *Schedule) wipe(m *member) bool {
 // may be if a member never takes part again.
 func (s *Schedule) canSpare(m *member) bool {
 	for _, l := range s.list {
-		if l.up() && s.status(l).Last > l.view.LastIndex() {
-			return false // it may have begun a change that is nowhere yet, as a leader or before it stepped down
+		// It may have begun a change that is nowhere yet, as a leader or before it
+		// stepped down.
+		if l.up() && (l.fresh && l.core.Role() == raft.Leader || s.status(l).Last > l.view.LastIndex()) {
+			return false
 		}
 	}
 	m.doomed = true
@@ -143,11 +145,9 @@ func (c *Cluster) viableEverywhere() bool {
 		}
 	}
 	for _, m := range c.list {
-		state := machine{Index: uint64(len(c.check.ledger)), Conf: *conf}
-		for i := range m.view.entries {
-			if e := &m.view.entries[i]; e.Index > state.Index && !c.leadsToViable(&state, e) {
-				return false
-			}
+		// What replaces entries may not be durable when the member crashes.
+		if !c.holdsViable(conf, &m.view) || !c.holdsViable(conf, &m.disk.durable.log) {
+			return false
 		}
 	}
 	for i := range c.net.flying {
@@ -157,6 +157,18 @@ func (c *Cluster) viableEverywhere() bool {
 	}
 	for i := range c.net.stash {
 		if !c.carriesViable(conf, &c.net.stash[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// holdsViable reports whether every change in a log leads from the committed
+// configuration to a viable one.
+func (c *Cluster) holdsViable(conf *raft.ConfState, log *memLog) bool {
+	state := machine{Index: uint64(len(c.check.ledger)), Conf: *conf}
+	for i := range log.entries {
+		if e := &log.entries[i]; e.Index > state.Index && !c.leadsToViable(&state, e) {
 			return false
 		}
 	}
