@@ -132,12 +132,13 @@ func (n *Node) admit(h transport.Hello) error {
 			return &transport.RefusedError{Code: transport.CodeWrongIncarnation, Text: fmt.Sprintf(
 				"member %d is known with another data directory: it was wiped or copied; remove the member and join again", h.From)}
 		}
-		if m.ID == h.From {
+		if m.ID == h.From && !m.Reserved {
 			return nil
 		}
 	}
-	// A member of which this one has not heard yet, as the leader of a cluster
-	// that has changed while this one was away: it is answered where it says it is.
+	// A member of which this one has not heard yet, or only that a place is kept for
+	// it, as the leader of a cluster that has changed while this one was away: it is
+	// answered where it says it is.
 	if len(h.Addrs) > 0 {
 		n.streams.SetPeer(h.From, h.Addrs, h.Incarnation)
 	}
@@ -187,8 +188,12 @@ func (n *Node) membersChanged() {
 		}
 		n.streams.SetPeer(m.ID, addrs, m.Incarnation)
 	}
+	applied, _ := n.machine.Applied()
 	for _, p := range n.streams.Peers() {
-		if !slices.ContainsFunc(members, func(m machine.MemberRecord) bool { return m.ID == p.ID }) {
+		known := slices.ContainsFunc(members, func(m machine.MemberRecord) bool { return m.ID == p.ID })
+		// An id is the index of its reservation: one above what is applied is of a
+		// member that this one is to hear of yet, and which it must answer.
+		if !known && p.ID <= applied {
 			n.streams.RemovePeer(p.ID)
 		}
 	}

@@ -161,6 +161,9 @@ var found = map[uint64]string{
 	9:   "a log that believed what a disk showed after a failed sync had a hole after the next power cut",
 	126: "a store that could not be opened on a full disk was taken for damaged and set aside",
 	169: "a follower far behind never found a leader that had joined while it was away",
+
+	670458093042: "a run was not the same twice: a failed flush that was tried again and again changed what a power cut kept",
+	572054374082: "a follower far behind never answered a leader of which it had only heard that a place is kept for it",
 }
 
 func TestSeedsThatFoundSomethingStayGreen(t *testing.T) {
