@@ -53,6 +53,7 @@ demo: build ## grow a cluster from one member to three on this machine, and kill
 # How long, and how much. Each prints its seeds; a failure prints how to replay it.
 MINUTES ?= 10
 ROUNDS  ?= 50
+CUTS    ?= 200
 
 .PHONY: schedules
 schedules: ## random schedules of bare cores for MINUTES
@@ -80,6 +81,10 @@ kill-loop: $(BIN)/etcdctl ## kill -9 of random members of real clusters, ROUNDS 
 		$(GO) test ./test -run 'TestKillLoop$$' -engine=$$engine -rounds=$(ROUNDS) -v -timeout 60m || exit 1; \
 	done
 
+.PHONY: cut-joins
+cut-joins: ## CUTS joins of real members in network namespaces, each cut at a random point; needs root and ip
+	$(GO) test ./test -run 'TestJoinCutAtAnyPointEndsWholeOrOut$$' -cuts=$(CUTS) -v -timeout 180m
+
 .PHONY: coverage
 coverage: ## statement coverage of raft/ by its scripts, tests and schedules
 	@mkdir -p .cache
@@ -99,6 +104,16 @@ bench-full: bench-tools ## compare with etcd at length, and restart with a milli
 	$(BIN)/bench compare --members 1 --rounds 7 --duration 10s --dir $(BENCH_DIR) --json $(BENCH_DIR)/compare-1.json $(BENCH_FLAGS)
 	$(BIN)/bench compare --members 3 --rounds 7 --duration 10s --dir $(BENCH_DIR) --json $(BENCH_DIR)/compare-3.json $(BENCH_FLAGS)
 	$(BIN)/bench restart --keys 1000000 --value-size 256 --dir $(BENCH_DIR) --json $(BENCH_DIR)/restart.json $(BENCH_FLAGS)
+
+.PHONY: bench-life
+bench-life: bench-tools ## what clients feel, beside etcd, when the leader goes and when a member joins
+	@mkdir -p $(BENCH_DIR)
+	$(BIN)/bench gap --how kill --times 200 --timeout 2h --dir $(BENCH_DIR) --json $(BENCH_DIR)/gap-kill.json $(BENCH_FLAGS)
+	$(BIN)/bench gap --how kill --etcd-timing --times 200 --timeout 2h --dir $(BENCH_DIR) --json $(BENCH_DIR)/gap-kill-etcd-timing.json $(BENCH_FLAGS)
+	$(BIN)/bench gap --how freeze --times 200 --timeout 2h --dir $(BENCH_DIR) --json $(BENCH_DIR)/gap-freeze.json $(BENCH_FLAGS)
+	$(BIN)/bench gap --how stop --times 200 --timeout 2h --dir $(BENCH_DIR) --json $(BENCH_DIR)/gap-stop.json $(BENCH_FLAGS)
+	$(BIN)/bench join --keys 1000000 --rate 2000 --rounds 3 --dir $(BENCH_DIR) --json $(BENCH_DIR)/join.json $(BENCH_FLAGS)
+	$(BIN)/bench join --keys 1000000 --rate 0 --rounds 3 --dir $(BENCH_DIR) --json $(BENCH_DIR)/join-idle.json $(BENCH_FLAGS)
 
 .PHONY: bench-tools
 bench-tools: build $(BIN)/etcd

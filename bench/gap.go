@@ -49,7 +49,7 @@ type departed struct {
 type gapReport struct {
 	Machine  machine           `json:"machine"`
 	Versions map[string]string `json:"versions"`
-	Gaps     []departed            `json:"gaps"`
+	Gaps     []departed        `json:"gaps"`
 }
 
 func gapCommand() *cobra.Command {

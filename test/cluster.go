@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -104,7 +105,9 @@ type member struct {
 	name, dir    string
 	client, peer string
 	// args come after the arguments that every member has.
-	args   []string
+	args []string
+	// within is the command that the binary is an argument of, if it runs in one.
+	within []string
 	engine engine
 	// launches counts the processes that ran.
 	launches int
@@ -166,7 +169,8 @@ func (m *member) launch(join ...string) *process {
 	} else if _, known := m.lab.founders.Load(m.peer); !known {
 		m.lab.founders.Store(m.peer, m.dir)
 	}
-	p, err := startProcess(m.lab.binary, append(args, m.args...), m.stderr)
+	line := append(append(append(slices.Clone(m.within), m.lab.binary), args...), m.args...)
+	p, err := startProcess(line[0], line[1:], m.stderr)
 	if err != nil {
 		m.t.Fatal(err)
 	}
