@@ -12,7 +12,10 @@ import (
 // each tagged with the term it believes in. The leader of that very term takes
 // each batch once, in order, and answers; an unanswered batch is sent again.
 // So a proposal enters the log of a term at most once, whatever the network
-// does, and a leader of another term refuses it.
+// does. Only who led that term can say of a batch that it is in no log: a leader
+// that has stepped down says what it said before, and one that may have forgotten,
+// as after a restart, says nothing. What stays unanswered is proposed again once an
+// entry of a later term is applied (Applied).
 
 // Code is the leader's word on one forwarded proposal.
 type Code uint8
@@ -75,6 +78,8 @@ func (f *forwarder) restart(term uint64) {
 // acceptor is the leader's side, for one term.
 type acceptor struct {
 	from map[uint64]accepted
+	// led says that this member led the term, and took batches in it.
+	led bool
 }
 
 type accepted struct {
@@ -166,23 +171,24 @@ func (r *Replica) Envelope(e Envelope) {
 	if seen.nonce != e.Nonce {
 		seen = accepted{nonce: e.Nonce}
 	}
+	leads := r.core.Role() == raft.Leader
 	switch {
-	case e.Term != r.term || r.core.Role() != raft.Leader:
-		if e.Term > r.term {
-			return // this member does not know of its own term yet
-		}
-		a.Codes = make([]Code, len(e.Proposals))
-		for i := range a.Codes {
-			a.Codes[i] = NotLeader
-		}
+	case e.Term != r.term, !leads && !r.inbox.led:
+		return // of another term, or of one that this member cannot speak for
 	case e.Batch <= seen.batch:
 		if a.Codes = seen.word(e.Batch); a.Codes == nil {
 			return // answered so long ago that the answer has arrived
+		}
+	case !leads:
+		a.Codes = make([]Code, len(e.Proposals))
+		for i := range a.Codes {
+			a.Codes[i] = NotLeader
 		}
 	case e.Batch > seen.batch+1:
 		a.Batch = seen.batch + 1
 	default:
 		a.Codes = r.accept(e.Proposals)
+		r.inbox.led = true
 		seen.batch = e.Batch
 		seen.words = append(seen.words, a.Codes)
 		if len(seen.words) > 2*window {

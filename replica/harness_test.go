@@ -64,6 +64,9 @@ type world struct {
 	envs    []replica.Envelope
 	loss    float64
 	nonce   uint64
+	// cut is a member that nothing reaches nor leaves, for so many ticks.
+	cut      uint64
+	cutTicks int
 }
 
 func newWorld(t *testing.T, seed uint64, n int) *world {
@@ -152,7 +155,7 @@ func (w *world) deliver() {
 		if w.rng.Float64() >= w.loss/2 {
 			w.msgs = append(w.msgs[:i], w.msgs[i+1:]...)
 		}
-		if w.rng.Float64() >= w.loss {
+		if w.rng.Float64() >= w.loss && !w.isCut(m.From, m.To) {
 			w.members[m.To-1].r.Core().Step(m)
 			w.run(w.members[m.To-1])
 		}
@@ -163,14 +166,17 @@ func (w *world) deliver() {
 		if w.rng.Float64() >= w.loss/2 {
 			w.envs = append(w.envs[:i], w.envs[i+1:]...)
 		}
-		if e.To != raft.None && w.rng.Float64() >= w.loss {
+		if e.To != raft.None && w.rng.Float64() >= w.loss && !w.isCut(e.From, e.To) {
 			w.members[e.To-1].r.Envelope(e)
 			w.run(w.members[e.To-1])
 		}
 	}
 }
 
+func (w *world) isCut(a, b uint64) bool { return w.cutTicks > 0 && (a == w.cut || b == w.cut) }
+
 func (w *world) tick() {
+	w.cutTicks = max(0, w.cutTicks-1)
 	for _, m := range w.members {
 		m.r.Tick()
 		w.run(m)

@@ -147,6 +147,9 @@ func (c *cluster) rot() {
 	if err != nil || info.Size() == 0 {
 		return
 	}
+	if part == walPrefix && !c.othersHoldTheLogOf(h) {
+		return
+	}
 	at := c.w.rng.Int64N(info.Size())
 	if err := h.disk.FlipBit(name, at, uint(c.w.rng.IntN(8))); err != nil {
 		return
@@ -159,6 +162,46 @@ func (c *cluster) rot() {
 		h.kill()
 		c.w.after(c.w.between(0, time.Second), h.start)
 	}
+}
+
+// othersHoldTheLogOf reports whether a majority without this host has durable what
+// is in its log. A last record that has rotted looks like a write that a crash cut
+// short: the member comes back without it, and may vote for one who lacks it.
+func (c *cluster) othersHoldTheLogOf(h *host) bool {
+	own, err := logEnd(h.disk)
+	if err != nil {
+		return false
+	}
+	voters, holders := c.voters(), 0
+	for _, name := range voters {
+		o := c.byName(name)
+		if o == nil || o == h || o.retired || o.rotten {
+			continue
+		}
+		end, err := logEnd(o.disk.Crash(disk.CrashOptions{}))
+		if err == nil && (end.Term > own.Term || end.Term == own.Term && end.Index >= own.Index) {
+			holders++
+		}
+	}
+	return holders > len(voters)/2
+}
+
+// logEnd is the last entry of the log on a disk.
+func logEnd(fs disk.FS) (wal.Position, error) {
+	var term uint64
+	n, err := wal.Inspect(wal.InspectOptions{FS: fs, Dir: strings.TrimSuffix(walPrefix, "/"), Record: func(r *wal.InspectedRecord) error {
+		if len(r.Entries) > 0 {
+			term = r.Entries[len(r.Entries)-1].Term
+		}
+		return nil
+	}})
+	if err != nil {
+		return wal.Position{}, err
+	}
+	if n.Last < n.First {
+		return n.Base, nil
+	}
+	return wal.Position{Index: n.Last, Term: term}, nil
 }
 
 const operatorInterval = 200 * time.Millisecond

@@ -163,6 +163,7 @@ var found = map[uint64]string{
 	169: "a follower far behind never found a leader that had joined while it was away",
 
 	670458093042: "a run was not the same twice: a failed flush that was tried again and again changed what a power cut kept",
+	698068172300: "a leader that had stepped down called a forwarded write refused that was in its log, and it was written twice",
 	572054374082: "a follower far behind never answered a leader of which it had only heard that a place is kept for it",
 }
 
