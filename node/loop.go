@@ -1,6 +1,7 @@
 package node
 
 import (
+	"slices"
 	"sync"
 
 	"chainfire/internal/sched"
@@ -81,6 +82,11 @@ func (b *inbox) take() inputs {
 	return in
 }
 
+// snapshot reports whether one that was received is among the messages.
+func (in *inputs) snapshot() bool {
+	return slices.ContainsFunc(in.messages, func(m raft.Message) bool { return m.Type == raft.MsgSnapshot && m.Snapshot != nil })
+}
+
 // loop owns the replica. It ends when the node stops.
 func (n *Node) loop(r *replica.Replica) {
 	ticks, stop := sched.Tick(n.sched, n.opts.TickInterval)
@@ -91,13 +97,18 @@ func (n *Node) loop(r *replica.Replica) {
 			return
 		}
 		ticked := event == 2
-		n.feed(r, n.inbox.take())
+		in := n.inbox.take()
+		n.feed(r, in)
 		if ticked {
 			// After the messages, so that a member that was not scheduled for a
 			// while does not take its own absence for the leader's.
 			r.Tick()
 		}
-		n.carryOut(r, r.Output())
+		out := r.Output()
+		n.carryOut(r, out)
+		if in.snapshot() && (out.Persist == nil || out.Persist.Snapshot == nil) {
+			n.seeder.disclaim() // consensus did not want it any more
+		}
 		if err := r.Core().Err(); err != nil {
 			n.fatal("consensus stopped", err)
 			return

@@ -30,6 +30,9 @@ type seeder struct {
 	running bool
 	// ready is the snapshot that is complete in the seed folder.
 	ready *raft.SnapshotMeta
+	// claimed says that consensus has it, or is about to: until it is installed or
+	// declined, nothing else may be pulled into the folder.
+	claimed bool
 }
 
 func newSeeder(n *Node) *seeder {
@@ -47,7 +50,7 @@ func (s *seeder) want(m raft.Message) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.wanted = m
-	if s.running || s.ctx.Err() != nil {
+	if s.running || s.claimed || s.ctx.Err() != nil {
 		return
 	}
 	s.running = true
@@ -63,7 +66,7 @@ func (s *seeder) run() {
 		s.mu.Lock()
 		m := s.wanted
 		if err == nil {
-			s.ready = &meta
+			s.ready, s.claimed = &meta, true
 		}
 		again := err != nil && m.From != from && s.ctx.Err() == nil
 		s.running = again
@@ -80,6 +83,14 @@ func (s *seeder) run() {
 		s.n.inbox.receive([]raft.Message{m})
 		return
 	}
+}
+
+// disclaim lets the next snapshot be pulled. If the leader still wants one, it asks
+// again.
+func (s *seeder) disclaim() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.claimed = false
 }
 
 func (s *seeder) pull(from uint64) (raft.SnapshotMeta, error) {
@@ -113,6 +124,7 @@ func (n *Node) fetch(ctx context.Context, client api.PeerClient, from, minIndex 
 // Runs on the writer's goroutine.
 func (n *Node) install(log *wal.Log, p *raft.Persist) error {
 	s := p.Snapshot
+	defer n.seeder.disclaim()
 	n.seeder.mu.Lock()
 	ready := n.seeder.ready
 	n.seeder.mu.Unlock()

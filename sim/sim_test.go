@@ -164,6 +164,7 @@ var found = map[uint64]string{
 
 	670458093042: "a run was not the same twice: a failed flush that was tried again and again changed what a power cut kept",
 	698068172300: "a leader that had stepped down called a forwarded write refused that was in its log, and it was written twice",
+	895021621546: "a snapshot that waited for a slow log to be installed was wiped for the next one",
 	572054374082: "a follower far behind never answered a leader of which it had only heard that a place is kept for it",
 }
 
