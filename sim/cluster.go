@@ -29,6 +29,11 @@ type cluster struct {
 	// surgery says that a member is being replaced or removed for good: one at a
 	// time, so that a majority of good copies remains.
 	surgery bool
+	// known is the configuration that was seen at the highest applied index.
+	known struct {
+		index  uint64
+		voters []string
+	}
 	// expelled are the names of hosts that were removed, or will be.
 	expelled map[string]bool
 	hashes   map[int64]sum
@@ -83,7 +88,7 @@ func (c *cluster) draw() {
 // addHost makes a machine with an empty disk.
 func (c *cluster) addHost(d *disk.FaultFS, via ...string) *host {
 	name := fmt.Sprintf("m%d", len(c.hosts)+1)
-	h := &host{w: c.w, net: c.net, set: &c.set, name: name, addr: name + ":2380", disk: d, via: via}
+	h := &host{w: c.w, net: c.net, set: &c.set, name: name, addr: name + ":2380", disk: d, via: via, leaves: c.learnVoters}
 	c.hosts = append(c.hosts, h)
 	c.net.hosts[h.addr] = h
 	return h
@@ -136,20 +141,30 @@ func (c *cluster) furthest() *host {
 	return best
 }
 
-// voters are the names of the voters, as far as it is known.
+// voters are the names of the voters, as far as it is known; nil if nobody is up.
 func (c *cluster) voters() []string {
 	h := c.furthest()
 	if h == nil {
 		return nil
 	}
+	c.learnVoters(h)
+	return c.known.voters
+}
+
+// learnVoters notes who votes, if the host knows it better than anyone before. Those
+// who know a change may be down when it matters, and come back.
+func (c *cluster) learnVoters(h *host) {
+	index, _ := h.store.Applied()
+	if index < c.known.index {
+		return
+	}
 	conf := h.store.Conf()
-	var out []string
+	c.known.index, c.known.voters = index, nil
 	for _, m := range h.store.Members() {
 		if conf.IsVoter(m.ID) {
-			out = append(out, m.Name)
+			c.known.voters = append(c.known.voters, m.Name)
 		}
 	}
-	return out
 }
 
 // byName is the host of that name.

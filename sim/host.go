@@ -41,6 +41,8 @@ type host struct {
 	// via are the addresses it joins at, if it has no data.
 	via []string
 
+	// leaves is called while a life ends, before its store is closed.
+	leaves func(*host)
 	// life is the process that runs; nil is none.
 	life *proc
 	port *port
@@ -149,6 +151,9 @@ func (h *host) ended(p *proc, err error) {
 // finish clears away what is left of a life. The disk stays as it is.
 func (h *host) finish(quietly bool) {
 	p, at := h.life, h.port
+	if h.store != nil {
+		h.leaves(h)
+	}
 	h.life, h.port, h.node, h.store = nil, nil, nil, nil
 	h.disk.Observe(nil)
 	p.kill()
