@@ -70,7 +70,9 @@ func (g *Gate) replaced(ctx context.Context, q *api.JoinRequest) (Record, error)
 		}
 		return records[i], nil
 	}
-	old, err := Find(records, q.GetReplace())
+	// One that comes in the place of another may have its name; that other is meant.
+	named := slices.DeleteFunc(slices.Clone(records), func(r Record) bool { return r.Replaces != 0 && r.Name == q.GetReplace() })
+	old, err := Find(named, q.GetReplace())
 	switch {
 	case err != nil:
 		return old, status.Errorf(codes.FailedPrecondition, "--replace: %s", Reason(err))
