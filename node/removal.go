@@ -240,6 +240,12 @@ func (n *Node) replaceMember(ctx context.Context, q *api.ReplaceMemberRequest) (
 	if err := n.changeFor(ctx, st.Conf.Voters, exchange(st.Conf.Voters, by.ID, old.ID)); err != nil {
 		return nil, err
 	}
+	// The joint configuration is left by itself; then the old member is gone.
+	for !n.machine.Removed(old.ID) {
+		if err := n.pause(ctx, n.opts.TickInterval); err != nil {
+			return nil, fmt.Errorf("wait for the end of the change: %w", err)
+		}
+	}
 	by.Learner = false
 	out.By, out.Members = apiMember(by.MemberInfo), n.apiMembers()
 	return out, nil

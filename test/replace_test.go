@@ -2,7 +2,6 @@ package test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -166,26 +165,45 @@ func TestReplacementThatIsGivenUpLeavesTheOldMember(t *testing.T) {
 // The rule: what was promised stands. The old one works until the newcomer has caught
 // up, and is removed then.
 func TestPromiseOfAPlaceStands(t *testing.T) {
-	t.Parallel()
-	c := here.newCluster(t, append(brisk(), "--seed-rate", "1MiB")...)
-	asked, old := c.awaitLeader(), c.followers()[0]
-	ballast(t, asked.kv(), seedSize)
-	id := old.id(asked)
-	old.kill()
-	n := here.successor(t, old, brisk()...)
-	n.launch(asked.peer)
-	n.awaitSeeding(512 << 10)
-	old.start()
-	old.awaitServing()
-	n.kill()
-	n.args = brisk()
-	n.launch(asked.peer)
-	n.awaitStep("voter")
-	old.mustFail(patience, "removed from the cluster")
-	c.in(n, old)
-	c.awaitGone(id)
-	c.awaitVoters(3, 3)
-	c.mustHoldTheSame("ballast/")
+	for name, leads := range shortened(map[string]bool{"when it follows": false, "when it leads": true}) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := here.newCluster(t, append(brisk(), "--seed-rate", "1MiB")...)
+			asked, old := c.awaitLeader(), c.followers()[0]
+			ballast(t, asked.kv(), seedSize)
+			id := old.id(asked)
+			old.kill()
+			n := here.successor(t, old, brisk()...)
+			n.launch(asked.peer)
+			n.awaitSeeding(512 << 10)
+			old.start()
+			old.awaitServing()
+			if leads {
+				asked.handOverTo(id)
+			}
+			n.kill()
+			n.args = brisk()
+			n.launch(asked.peer)
+			n.awaitStep("voter")
+			old.mustFail(patience, "removed from the cluster")
+			c.in(n, old)
+			c.awaitGone(id)
+			c.awaitVoters(3, 3)
+			c.mustHoldTheSame("ballast/")
+		})
+	}
+}
+
+// handOverTo hands leadership from this member to another.
+func (m *member) handOverTo(id uint64) {
+	m.t.Helper()
+	m.await(fmt.Sprintf("member %d as the leader", id), patience, func(ctx context.Context) error {
+		s, err := m.status(ctx)
+		if err == nil && s.Leader != id {
+			_, err = m.kv().MoveLeader(ctx, id)
+		}
+		return err
+	})
 }
 
 // TestLearnerIsReplacedWhenTheNewcomerHasCaughtUp has one voter, and a learner that is
@@ -223,12 +241,8 @@ func TestStandbyReplacesAVoterOnDemand(t *testing.T) {
 	here.chainfire(t, dir, f[0], "member", "replace", leader.name).mustSay(t, 1, "leads the cluster; stop it first")
 	here.chainfire(t, dir, f[0], "member", "replace", d.name).mustSay(t, 1, "does not vote", "chainfire member remove")
 	here.chainfire(t, dir, f[0], "member", "replace", f[1].name, "--by", leader.name).mustSay(t, 1, "does not stand by")
-	leader.await("a standby that is fit", patience, func(context.Context) error {
-		if a := here.chainfire(t, dir, f[0], "member", "replace", f[1].name); a.code != 0 {
-			return errors.New(a.stderr)
-		}
-		return nil
-	})
+	here.chainfire(t, dir, f[0], "member", "replace", f[1].name, "--wait", soon.String()).mustSay(t, 0,
+		"(d) votes in place of ", "("+f[1].name+"), which is removed")
 	f[1].mustFail(patience, "removed from the cluster")
 	c.members = []*member{leader, f[0], d}
 	c.awaitVoters(3, 3)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,6 +18,7 @@ import (
 
 func newMemberReplace(a *app) *cobra.Command {
 	var by string
+	var wait time.Duration
 	cmd := &cobra.Command{
 		Use:   "replace ID|NAME",
 		Short: "Let a learner that stands by take the place of a voter, now",
@@ -24,18 +26,14 @@ func newMemberReplace(a *app) *cobra.Command {
 number of voters stays as it is. The voter is removed for good, whether it is up or
 not; it must not lead.
 
-Where no learner is fit nothing changes: the command prints the line that starts a
+Where no learner is fit, also after --wait, nothing changes: the command prints the line that starts a
 new machine in that voter's place, and ends with exit code 1.
 
 With -w json: {"header":{..},"replaced":{..},"by":{..},"members":[..]}; where no
 learner is fit by is null, reason says why, and command is that line.`,
 		Args: needArgs(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var r *api.ReplaceMemberResponse
-			err := a.withCluster(cmd.Context(), func(ctx context.Context, c *client.Client) (err error) {
-				r, err = c.ReplaceMember(ctx, args[0], by)
-				return err
-			})
+			r, err := a.replaceMember(cmd.Context(), args[0], by, wait)
 			if err != nil {
 				return fmt.Errorf("replace member %s: %w", args[0], err)
 			}
@@ -46,7 +44,29 @@ learner is fit by is null, reason says why, and command is that line.`,
 		},
 	}
 	cmd.Flags().StringVar(&by, "by", "", "the learner that takes its place, ID or NAME (default: any that is fit)")
+	cmd.Flags().DurationVar(&wait, "wait", 0, "for how long to wait for a learner that catches up")
 	return cmd
+}
+
+// replaceLook is how often a learner is asked for that is fit.
+const replaceLook = 250 * time.Millisecond
+
+// replaceMember asks until a learner is fit, or the time is over.
+func (a *app) replaceMember(ctx context.Context, who, by string, wait time.Duration) (r *api.ReplaceMemberResponse, err error) {
+	for end := time.Now().Add(wait); ; {
+		err = a.withCluster(ctx, func(ctx context.Context, c *client.Client) (err error) {
+			r, err = c.ReplaceMember(ctx, who, by)
+			return err
+		})
+		if err != nil || r.GetBy() != nil || time.Until(end) <= 0 {
+			return r, err
+		}
+		select {
+		case <-ctx.Done():
+			return r, ctx.Err()
+		case <-time.After(min(replaceLook, time.Until(end))):
+		}
+	}
 }
 
 func (a *app) printReplaced(r *api.ReplaceMemberResponse, command string) error {

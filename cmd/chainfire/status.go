@@ -15,7 +15,9 @@ import (
 )
 
 func newStatus(a *app) *cobra.Command {
-	return &cobra.Command{
+	var voters int
+	var wait time.Duration
+	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show the cluster and its members",
 		Long: `Show the cluster as its leader sees it. Any member may be asked.
@@ -25,6 +27,10 @@ answers, and 2 when the cluster cannot take writes.
 
 LAG is how many log entries a member is behind, CONTACT the time since the leader
 heard of it, and NOTE what the member waits for.
+
+With --await-voters N it waits first, for --wait at most, until N members vote and all
+of them are up: when that is so the last change of who votes is done, and the next
+machine may be touched. If it does not come about the exit code is 2.
 
 With -w json:
   {"header":{..},"healthy":true,"leader":"1","failure_tolerance":1,
@@ -36,7 +42,7 @@ The phase is reserved, seeding, learner, voter or unstarted; last_contact_ms is 
 for a member that was never heard of.`,
 		Args: needArgs(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.clusterStatus(cmd.Context())
+			s, err := a.awaitVoters(cmd.Context(), voters, wait)
 			if err != nil {
 				return err
 			}
@@ -46,9 +52,46 @@ for a member that was never heard of.`,
 			if !s.Healthy {
 				return &exitError{code: exitUnhealthy}
 			}
+			if voters > 0 && !votersUp(s, voters) {
+				return &exitError{code: exitUnhealthy, err: fmt.Errorf("there are not %d voters, all of them up, after %v", voters, wait)}
+			}
 			return nil
 		},
 	}
+	cmd.Flags().IntVar(&voters, "await-voters", 0, "wait until so many members vote, and all of them are up")
+	cmd.Flags().DurationVar(&wait, "wait", time.Minute, "how long to wait for that at most")
+	return cmd
+}
+
+// statusLook is how often a status is asked for that is waited for.
+const statusLook = 250 * time.Millisecond
+
+// awaitVoters is the status once so many members vote and are up, or when the time is
+// over; 0 waits for nothing.
+func (a *app) awaitVoters(ctx context.Context, voters int, wait time.Duration) (*chainfire.ClusterStatus, error) {
+	for end := time.Now().Add(wait); ; {
+		s, err := a.clusterStatus(ctx)
+		if voters <= 0 || err == nil && votersUp(s, voters) || time.Until(end) <= 0 {
+			return s, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(min(statusLook, time.Until(end))):
+		}
+	}
+}
+
+func votersUp(s *chainfire.ClusterStatus, voters int) bool {
+	for i := range s.Members {
+		if m := &s.Members[i]; m.Phase == chainfire.PhaseVoter {
+			if !m.Active {
+				return false
+			}
+			voters--
+		}
+	}
+	return s.Healthy && voters == 0
 }
 
 func (a *app) clusterStatus(ctx context.Context) (*chainfire.ClusterStatus, error) {
