@@ -30,14 +30,16 @@ func (l *lab) newStandbyCluster(t *testing.T, args ...string) *cluster {
 type voters struct {
 	mu   sync.Mutex
 	seen []string
-	// unhealthy are the moments in which a leader heard no majority.
+	// led are the terms whose leader has heard a majority, unhealthy the moments in
+	// which it did not any more.
+	led       map[uint64]bool
 	unhealthy []string
 	end       func()
 }
 
 func watchVoters(t *testing.T, asked []*member) *voters {
 	ctx, cancel := context.WithCancel(t.Context())
-	w := &voters{}
+	w := &voters{led: map[uint64]bool{}}
 	var wg sync.WaitGroup
 	for _, m := range asked {
 		wg.Go(func() {
@@ -74,7 +76,10 @@ func (w *voters) look(s *chainfire.ClusterStatus) {
 	if !slices.Contains(w.seen, now) {
 		w.seen = append(w.seen, now)
 	}
-	if !s.Healthy {
+	switch term := s.Header.RaftTerm; {
+	case s.Healthy:
+		w.led[term] = true
+	case w.led[term]:
 		w.unhealthy = append(w.unhealthy, now)
 	}
 }
@@ -149,7 +154,7 @@ func TestStandbyTakesThePlaceOfADeadVoter(t *testing.T) {
 				}
 			}
 			if len(w.unhealthy) > 0 {
-				t.Errorf("a leader heard no majority of %v", w.unhealthy)
+				t.Errorf("a leader lost its majority of %v", w.unhealthy)
 			}
 			if n := c.done("replace"); n != 1 {
 				t.Errorf("%d voters were replaced", n)
