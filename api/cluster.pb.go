@@ -29,6 +29,266 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// RemoveMemberRequest names a member that is to go.
+type RemoveMemberRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// member is its id, in decimal or in hexadecimal after 0x, or its name.
+	Member string `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	// force removes it also where the voters that would be left have no majority
+	// that is up. Nothing can be written then until enough of them are.
+	Force         bool `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveMemberRequest) Reset() {
+	*x = RemoveMemberRequest{}
+	mi := &file_api_cluster_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveMemberRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveMemberRequest) ProtoMessage() {}
+
+func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveMemberRequest.ProtoReflect.Descriptor instead.
+func (*RemoveMemberRequest) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *RemoveMemberRequest) GetMember() string {
+	if x != nil {
+		return x.Member
+	}
+	return ""
+}
+
+func (x *RemoveMemberRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+// RemoveMemberResponse says who is gone, and who is left.
+type RemoveMemberResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Header  *Header                `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
+	Removed *Member                `protobuf:"bytes,2,opt,name=removed,proto3" json:"removed,omitempty"`
+	Members []*Member              `protobuf:"bytes,3,rep,name=members,proto3" json:"members,omitempty"`
+	// warning says what a forced removal leads to; empty if to nothing.
+	Warning       string `protobuf:"bytes,4,opt,name=warning,proto3" json:"warning,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveMemberResponse) Reset() {
+	*x = RemoveMemberResponse{}
+	mi := &file_api_cluster_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveMemberResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveMemberResponse) ProtoMessage() {}
+
+func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveMemberResponse.ProtoReflect.Descriptor instead.
+func (*RemoveMemberResponse) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *RemoveMemberResponse) GetHeader() *Header {
+	if x != nil {
+		return x.Header
+	}
+	return nil
+}
+
+func (x *RemoveMemberResponse) GetRemoved() *Member {
+	if x != nil {
+		return x.Removed
+	}
+	return nil
+}
+
+func (x *RemoveMemberResponse) GetMembers() []*Member {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *RemoveMemberResponse) GetWarning() string {
+	if x != nil {
+		return x.Warning
+	}
+	return ""
+}
+
+// ReplaceMemberRequest names a voter that is to go, and who takes its place.
+type ReplaceMemberRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// member is the voter, by its id or name as in RemoveMemberRequest.
+	Member string `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	// by is the learner that takes its place, by id or name; empty is any that is fit.
+	By            string `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplaceMemberRequest) Reset() {
+	*x = ReplaceMemberRequest{}
+	mi := &file_api_cluster_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplaceMemberRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplaceMemberRequest) ProtoMessage() {}
+
+func (x *ReplaceMemberRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplaceMemberRequest.ProtoReflect.Descriptor instead.
+func (*ReplaceMemberRequest) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ReplaceMemberRequest) GetMember() string {
+	if x != nil {
+		return x.Member
+	}
+	return ""
+}
+
+func (x *ReplaceMemberRequest) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+// ReplaceMemberResponse says what became of it.
+type ReplaceMemberResponse struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Header   *Header                `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
+	Replaced *Member                `protobuf:"bytes,2,opt,name=replaced,proto3" json:"replaced,omitempty"`
+	// by took its place. Without one nobody was fit, nothing has changed, and reason
+	// says who is not fit and why.
+	By            *Member   `protobuf:"bytes,3,opt,name=by,proto3" json:"by,omitempty"`
+	Members       []*Member `protobuf:"bytes,4,rep,name=members,proto3" json:"members,omitempty"`
+	Reason        string    `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplaceMemberResponse) Reset() {
+	*x = ReplaceMemberResponse{}
+	mi := &file_api_cluster_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplaceMemberResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplaceMemberResponse) ProtoMessage() {}
+
+func (x *ReplaceMemberResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplaceMemberResponse.ProtoReflect.Descriptor instead.
+func (*ReplaceMemberResponse) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ReplaceMemberResponse) GetHeader() *Header {
+	if x != nil {
+		return x.Header
+	}
+	return nil
+}
+
+func (x *ReplaceMemberResponse) GetReplaced() *Member {
+	if x != nil {
+		return x.Replaced
+	}
+	return nil
+}
+
+func (x *ReplaceMemberResponse) GetBy() *Member {
+	if x != nil {
+		return x.By
+	}
+	return nil
+}
+
+func (x *ReplaceMemberResponse) GetMembers() []*Member {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *ReplaceMemberResponse) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // CreateTokenRequest asks for a join token.
 type CreateTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -42,7 +302,7 @@ type CreateTokenRequest struct {
 
 func (x *CreateTokenRequest) Reset() {
 	*x = CreateTokenRequest{}
-	mi := &file_api_cluster_proto_msgTypes[0]
+	mi := &file_api_cluster_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -54,7 +314,7 @@ func (x *CreateTokenRequest) String() string {
 func (*CreateTokenRequest) ProtoMessage() {}
 
 func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[0]
+	mi := &file_api_cluster_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -67,7 +327,7 @@ func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenRequest.ProtoReflect.Descriptor instead.
 func (*CreateTokenRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{0}
+	return file_api_cluster_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CreateTokenRequest) GetTtlSeconds() int64 {
@@ -98,7 +358,7 @@ type Token struct {
 
 func (x *Token) Reset() {
 	*x = Token{}
-	mi := &file_api_cluster_proto_msgTypes[1]
+	mi := &file_api_cluster_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -110,7 +370,7 @@ func (x *Token) String() string {
 func (*Token) ProtoMessage() {}
 
 func (x *Token) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[1]
+	mi := &file_api_cluster_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -123,7 +383,7 @@ func (x *Token) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Token.ProtoReflect.Descriptor instead.
 func (*Token) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{1}
+	return file_api_cluster_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Token) GetId() uint64 {
@@ -159,7 +419,7 @@ type CreateTokenResponse struct {
 
 func (x *CreateTokenResponse) Reset() {
 	*x = CreateTokenResponse{}
-	mi := &file_api_cluster_proto_msgTypes[2]
+	mi := &file_api_cluster_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -171,7 +431,7 @@ func (x *CreateTokenResponse) String() string {
 func (*CreateTokenResponse) ProtoMessage() {}
 
 func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[2]
+	mi := &file_api_cluster_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -184,7 +444,7 @@ func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenResponse.ProtoReflect.Descriptor instead.
 func (*CreateTokenResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{2}
+	return file_api_cluster_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CreateTokenResponse) GetText() string {
@@ -210,7 +470,7 @@ type ListTokensRequest struct {
 
 func (x *ListTokensRequest) Reset() {
 	*x = ListTokensRequest{}
-	mi := &file_api_cluster_proto_msgTypes[3]
+	mi := &file_api_cluster_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -222,7 +482,7 @@ func (x *ListTokensRequest) String() string {
 func (*ListTokensRequest) ProtoMessage() {}
 
 func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[3]
+	mi := &file_api_cluster_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -235,7 +495,7 @@ func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTokensRequest.ProtoReflect.Descriptor instead.
 func (*ListTokensRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{3}
+	return file_api_cluster_proto_rawDescGZIP(), []int{7}
 }
 
 // ListTokensResponse lists them in the order in which they were made.
@@ -248,7 +508,7 @@ type ListTokensResponse struct {
 
 func (x *ListTokensResponse) Reset() {
 	*x = ListTokensResponse{}
-	mi := &file_api_cluster_proto_msgTypes[4]
+	mi := &file_api_cluster_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -260,7 +520,7 @@ func (x *ListTokensResponse) String() string {
 func (*ListTokensResponse) ProtoMessage() {}
 
 func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[4]
+	mi := &file_api_cluster_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -273,7 +533,7 @@ func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTokensResponse.ProtoReflect.Descriptor instead.
 func (*ListTokensResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{4}
+	return file_api_cluster_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListTokensResponse) GetTokens() []*Token {
@@ -293,7 +553,7 @@ type RevokeTokenRequest struct {
 
 func (x *RevokeTokenRequest) Reset() {
 	*x = RevokeTokenRequest{}
-	mi := &file_api_cluster_proto_msgTypes[5]
+	mi := &file_api_cluster_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -305,7 +565,7 @@ func (x *RevokeTokenRequest) String() string {
 func (*RevokeTokenRequest) ProtoMessage() {}
 
 func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[5]
+	mi := &file_api_cluster_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -318,7 +578,7 @@ func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTokenRequest.ProtoReflect.Descriptor instead.
 func (*RevokeTokenRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{5}
+	return file_api_cluster_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RevokeTokenRequest) GetId() uint64 {
@@ -337,7 +597,7 @@ type RevokeTokenResponse struct {
 
 func (x *RevokeTokenResponse) Reset() {
 	*x = RevokeTokenResponse{}
-	mi := &file_api_cluster_proto_msgTypes[6]
+	mi := &file_api_cluster_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -349,7 +609,7 @@ func (x *RevokeTokenResponse) String() string {
 func (*RevokeTokenResponse) ProtoMessage() {}
 
 func (x *RevokeTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[6]
+	mi := &file_api_cluster_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -362,7 +622,7 @@ func (x *RevokeTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTokenResponse.ProtoReflect.Descriptor instead.
 func (*RevokeTokenResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{6}
+	return file_api_cluster_proto_rawDescGZIP(), []int{10}
 }
 
 // IdentifyRequest asks who answers.
@@ -374,7 +634,7 @@ type IdentifyRequest struct {
 
 func (x *IdentifyRequest) Reset() {
 	*x = IdentifyRequest{}
-	mi := &file_api_cluster_proto_msgTypes[7]
+	mi := &file_api_cluster_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -386,7 +646,7 @@ func (x *IdentifyRequest) String() string {
 func (*IdentifyRequest) ProtoMessage() {}
 
 func (x *IdentifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[7]
+	mi := &file_api_cluster_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -399,7 +659,7 @@ func (x *IdentifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentifyRequest.ProtoReflect.Descriptor instead.
 func (*IdentifyRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{7}
+	return file_api_cluster_proto_rawDescGZIP(), []int{11}
 }
 
 // IdentifyResponse says who answers.
@@ -421,7 +681,7 @@ type IdentifyResponse struct {
 
 func (x *IdentifyResponse) Reset() {
 	*x = IdentifyResponse{}
-	mi := &file_api_cluster_proto_msgTypes[8]
+	mi := &file_api_cluster_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -433,7 +693,7 @@ func (x *IdentifyResponse) String() string {
 func (*IdentifyResponse) ProtoMessage() {}
 
 func (x *IdentifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[8]
+	mi := &file_api_cluster_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -446,7 +706,7 @@ func (x *IdentifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentifyResponse.ProtoReflect.Descriptor instead.
 func (*IdentifyResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{8}
+	return file_api_cluster_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *IdentifyResponse) GetClusterId() uint64 {
@@ -503,7 +763,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_api_cluster_proto_msgTypes[9]
+	mi := &file_api_cluster_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -515,7 +775,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[9]
+	mi := &file_api_cluster_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -528,7 +788,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{9}
+	return file_api_cluster_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Member) GetId() uint64 {
@@ -585,7 +845,7 @@ type SnapshotSource struct {
 
 func (x *SnapshotSource) Reset() {
 	*x = SnapshotSource{}
-	mi := &file_api_cluster_proto_msgTypes[10]
+	mi := &file_api_cluster_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -597,7 +857,7 @@ func (x *SnapshotSource) String() string {
 func (*SnapshotSource) ProtoMessage() {}
 
 func (x *SnapshotSource) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[10]
+	mi := &file_api_cluster_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -610,7 +870,7 @@ func (x *SnapshotSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotSource.ProtoReflect.Descriptor instead.
 func (*SnapshotSource) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{10}
+	return file_api_cluster_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SnapshotSource) GetMemberId() uint64 {
@@ -652,14 +912,17 @@ type JoinRequest struct {
 	CertificateRequest []byte `protobuf:"bytes,9,opt,name=certificate_request,json=certificateRequest,proto3" json:"certificate_request,omitempty"`
 	// certificate is what the newcomer shows at its peer port until it has one of
 	// the cluster, in DER.
-	Certificate   []byte `protobuf:"bytes,10,opt,name=certificate,proto3" json:"certificate,omitempty"`
+	Certificate []byte `protobuf:"bytes,10,opt,name=certificate,proto3" json:"certificate,omitempty"`
+	// replace is the member whose place the newcomer takes, by its id or name; empty
+	// is nobody's. Then it may have that member's name and peer URLs.
+	Replace       string `protobuf:"bytes,11,opt,name=replace,proto3" json:"replace,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_api_cluster_proto_msgTypes[11]
+	mi := &file_api_cluster_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -671,7 +934,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[11]
+	mi := &file_api_cluster_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -684,7 +947,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{11}
+	return file_api_cluster_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *JoinRequest) GetName() string {
@@ -757,6 +1020,13 @@ func (x *JoinRequest) GetCertificate() []byte {
 	return nil
 }
 
+func (x *JoinRequest) GetReplace() string {
+	if x != nil {
+		return x.Replace
+	}
+	return ""
+}
+
 // JoinResponse is a reservation.
 type JoinResponse struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -776,13 +1046,16 @@ type JoinResponse struct {
 	Certificate          []byte `protobuf:"bytes,6,opt,name=certificate,proto3" json:"certificate,omitempty"`
 	AuthorityCertificate []byte `protobuf:"bytes,7,opt,name=authority_certificate,json=authorityCertificate,proto3" json:"authority_certificate,omitempty"`
 	AuthorityKey         []byte `protobuf:"bytes,8,opt,name=authority_key,json=authorityKey,proto3" json:"authority_key,omitempty"`
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	// replaces is the id of the member whose place the newcomer takes: one that does
+	// not answer to JoinRequest.replace did not understand it.
+	Replaces      uint64 `protobuf:"varint,9,opt,name=replaces,proto3" json:"replaces,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *JoinResponse) Reset() {
 	*x = JoinResponse{}
-	mi := &file_api_cluster_proto_msgTypes[12]
+	mi := &file_api_cluster_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -794,7 +1067,7 @@ func (x *JoinResponse) String() string {
 func (*JoinResponse) ProtoMessage() {}
 
 func (x *JoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[12]
+	mi := &file_api_cluster_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -807,7 +1080,7 @@ func (x *JoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
 func (*JoinResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{12}
+	return file_api_cluster_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *JoinResponse) GetClusterId() uint64 {
@@ -866,6 +1139,13 @@ func (x *JoinResponse) GetAuthorityKey() []byte {
 	return nil
 }
 
+func (x *JoinResponse) GetReplaces() uint64 {
+	if x != nil {
+		return x.Replaces
+	}
+	return 0
+}
+
 // LearnRequest asks to be added as a learner.
 type LearnRequest struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -882,7 +1162,7 @@ type LearnRequest struct {
 
 func (x *LearnRequest) Reset() {
 	*x = LearnRequest{}
-	mi := &file_api_cluster_proto_msgTypes[13]
+	mi := &file_api_cluster_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -894,7 +1174,7 @@ func (x *LearnRequest) String() string {
 func (*LearnRequest) ProtoMessage() {}
 
 func (x *LearnRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[13]
+	mi := &file_api_cluster_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -907,7 +1187,7 @@ func (x *LearnRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LearnRequest.ProtoReflect.Descriptor instead.
 func (*LearnRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{13}
+	return file_api_cluster_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *LearnRequest) GetClusterId() uint64 {
@@ -960,7 +1240,7 @@ type LearnResponse struct {
 
 func (x *LearnResponse) Reset() {
 	*x = LearnResponse{}
-	mi := &file_api_cluster_proto_msgTypes[14]
+	mi := &file_api_cluster_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -972,7 +1252,7 @@ func (x *LearnResponse) String() string {
 func (*LearnResponse) ProtoMessage() {}
 
 func (x *LearnResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[14]
+	mi := &file_api_cluster_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -985,7 +1265,7 @@ func (x *LearnResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LearnResponse.ProtoReflect.Descriptor instead.
 func (*LearnResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{14}
+	return file_api_cluster_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *LearnResponse) GetPhase() string {
@@ -1025,7 +1305,7 @@ type JoinStatusRequest struct {
 
 func (x *JoinStatusRequest) Reset() {
 	*x = JoinStatusRequest{}
-	mi := &file_api_cluster_proto_msgTypes[15]
+	mi := &file_api_cluster_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1037,7 +1317,7 @@ func (x *JoinStatusRequest) String() string {
 func (*JoinStatusRequest) ProtoMessage() {}
 
 func (x *JoinStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[15]
+	mi := &file_api_cluster_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1050,7 +1330,7 @@ func (x *JoinStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinStatusRequest.ProtoReflect.Descriptor instead.
 func (*JoinStatusRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{15}
+	return file_api_cluster_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *JoinStatusRequest) GetClusterId() uint64 {
@@ -1109,7 +1389,7 @@ type JoinStatusResponse struct {
 
 func (x *JoinStatusResponse) Reset() {
 	*x = JoinStatusResponse{}
-	mi := &file_api_cluster_proto_msgTypes[16]
+	mi := &file_api_cluster_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1121,7 +1401,7 @@ func (x *JoinStatusResponse) String() string {
 func (*JoinStatusResponse) ProtoMessage() {}
 
 func (x *JoinStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[16]
+	mi := &file_api_cluster_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1134,7 +1414,7 @@ func (x *JoinStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinStatusResponse.ProtoReflect.Descriptor instead.
 func (*JoinStatusResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{16}
+	return file_api_cluster_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *JoinStatusResponse) GetPhase() string {
@@ -1193,7 +1473,7 @@ type AbandonRequest struct {
 
 func (x *AbandonRequest) Reset() {
 	*x = AbandonRequest{}
-	mi := &file_api_cluster_proto_msgTypes[17]
+	mi := &file_api_cluster_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1205,7 +1485,7 @@ func (x *AbandonRequest) String() string {
 func (*AbandonRequest) ProtoMessage() {}
 
 func (x *AbandonRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[17]
+	mi := &file_api_cluster_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1218,7 +1498,7 @@ func (x *AbandonRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AbandonRequest.ProtoReflect.Descriptor instead.
 func (*AbandonRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{17}
+	return file_api_cluster_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *AbandonRequest) GetClusterId() uint64 {
@@ -1258,7 +1538,7 @@ type AbandonResponse struct {
 
 func (x *AbandonResponse) Reset() {
 	*x = AbandonResponse{}
-	mi := &file_api_cluster_proto_msgTypes[18]
+	mi := &file_api_cluster_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1270,7 +1550,7 @@ func (x *AbandonResponse) String() string {
 func (*AbandonResponse) ProtoMessage() {}
 
 func (x *AbandonResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[18]
+	mi := &file_api_cluster_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1283,7 +1563,7 @@ func (x *AbandonResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AbandonResponse.ProtoReflect.Descriptor instead.
 func (*AbandonResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{18}
+	return file_api_cluster_proto_rawDescGZIP(), []int{22}
 }
 
 // ConfState is a Raft configuration. Lists are sorted and free of duplicates.
@@ -1301,7 +1581,7 @@ type ConfState struct {
 
 func (x *ConfState) Reset() {
 	*x = ConfState{}
-	mi := &file_api_cluster_proto_msgTypes[19]
+	mi := &file_api_cluster_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1313,7 +1593,7 @@ func (x *ConfState) String() string {
 func (*ConfState) ProtoMessage() {}
 
 func (x *ConfState) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[19]
+	mi := &file_api_cluster_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1326,7 +1606,7 @@ func (x *ConfState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfState.ProtoReflect.Descriptor instead.
 func (*ConfState) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{19}
+	return file_api_cluster_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ConfState) GetVoters() []uint64 {
@@ -1382,7 +1662,7 @@ type SnapshotFile struct {
 
 func (x *SnapshotFile) Reset() {
 	*x = SnapshotFile{}
-	mi := &file_api_cluster_proto_msgTypes[20]
+	mi := &file_api_cluster_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1394,7 +1674,7 @@ func (x *SnapshotFile) String() string {
 func (*SnapshotFile) ProtoMessage() {}
 
 func (x *SnapshotFile) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[20]
+	mi := &file_api_cluster_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1407,7 +1687,7 @@ func (x *SnapshotFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotFile.ProtoReflect.Descriptor instead.
 func (*SnapshotFile) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{20}
+	return file_api_cluster_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SnapshotFile) GetName() string {
@@ -1452,7 +1732,7 @@ type OpenSnapshotRequest struct {
 
 func (x *OpenSnapshotRequest) Reset() {
 	*x = OpenSnapshotRequest{}
-	mi := &file_api_cluster_proto_msgTypes[21]
+	mi := &file_api_cluster_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1464,7 +1744,7 @@ func (x *OpenSnapshotRequest) String() string {
 func (*OpenSnapshotRequest) ProtoMessage() {}
 
 func (x *OpenSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[21]
+	mi := &file_api_cluster_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1477,7 +1757,7 @@ func (x *OpenSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*OpenSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{21}
+	return file_api_cluster_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *OpenSnapshotRequest) GetClusterId() uint64 {
@@ -1525,7 +1805,7 @@ type OpenSnapshotResponse struct {
 
 func (x *OpenSnapshotResponse) Reset() {
 	*x = OpenSnapshotResponse{}
-	mi := &file_api_cluster_proto_msgTypes[22]
+	mi := &file_api_cluster_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1537,7 +1817,7 @@ func (x *OpenSnapshotResponse) String() string {
 func (*OpenSnapshotResponse) ProtoMessage() {}
 
 func (x *OpenSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[22]
+	mi := &file_api_cluster_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1550,7 +1830,7 @@ func (x *OpenSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*OpenSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{22}
+	return file_api_cluster_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *OpenSnapshotResponse) GetSnapshotId() string {
@@ -1622,7 +1902,7 @@ type ReadSnapshotRequest struct {
 
 func (x *ReadSnapshotRequest) Reset() {
 	*x = ReadSnapshotRequest{}
-	mi := &file_api_cluster_proto_msgTypes[23]
+	mi := &file_api_cluster_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1634,7 +1914,7 @@ func (x *ReadSnapshotRequest) String() string {
 func (*ReadSnapshotRequest) ProtoMessage() {}
 
 func (x *ReadSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[23]
+	mi := &file_api_cluster_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1647,7 +1927,7 @@ func (x *ReadSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*ReadSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{23}
+	return file_api_cluster_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ReadSnapshotRequest) GetSnapshotId() string {
@@ -1685,7 +1965,7 @@ type SnapshotChunk struct {
 
 func (x *SnapshotChunk) Reset() {
 	*x = SnapshotChunk{}
-	mi := &file_api_cluster_proto_msgTypes[24]
+	mi := &file_api_cluster_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1697,7 +1977,7 @@ func (x *SnapshotChunk) String() string {
 func (*SnapshotChunk) ProtoMessage() {}
 
 func (x *SnapshotChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[24]
+	mi := &file_api_cluster_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1710,7 +1990,7 @@ func (x *SnapshotChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotChunk.ProtoReflect.Descriptor instead.
 func (*SnapshotChunk) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{24}
+	return file_api_cluster_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SnapshotChunk) GetFile() string {
@@ -1751,7 +2031,7 @@ type CloseSnapshotRequest struct {
 
 func (x *CloseSnapshotRequest) Reset() {
 	*x = CloseSnapshotRequest{}
-	mi := &file_api_cluster_proto_msgTypes[25]
+	mi := &file_api_cluster_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1763,7 +2043,7 @@ func (x *CloseSnapshotRequest) String() string {
 func (*CloseSnapshotRequest) ProtoMessage() {}
 
 func (x *CloseSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[25]
+	mi := &file_api_cluster_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1776,7 +2056,7 @@ func (x *CloseSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*CloseSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{25}
+	return file_api_cluster_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *CloseSnapshotRequest) GetSnapshotId() string {
@@ -1795,7 +2075,7 @@ type CloseSnapshotResponse struct {
 
 func (x *CloseSnapshotResponse) Reset() {
 	*x = CloseSnapshotResponse{}
-	mi := &file_api_cluster_proto_msgTypes[26]
+	mi := &file_api_cluster_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1807,7 +2087,7 @@ func (x *CloseSnapshotResponse) String() string {
 func (*CloseSnapshotResponse) ProtoMessage() {}
 
 func (x *CloseSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[26]
+	mi := &file_api_cluster_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1820,7 +2100,7 @@ func (x *CloseSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*CloseSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{26}
+	return file_api_cluster_proto_rawDescGZIP(), []int{30}
 }
 
 // Header says which member answered, and at which point of the cluster's life.
@@ -1837,7 +2117,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_api_cluster_proto_msgTypes[27]
+	mi := &file_api_cluster_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1849,7 +2129,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[27]
+	mi := &file_api_cluster_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1862,7 +2142,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{27}
+	return file_api_cluster_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Header) GetClusterId() uint64 {
@@ -1902,7 +2182,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_api_cluster_proto_msgTypes[28]
+	mi := &file_api_cluster_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1914,7 +2194,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[28]
+	mi := &file_api_cluster_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1927,7 +2207,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{28}
+	return file_api_cluster_proto_rawDescGZIP(), []int{32}
 }
 
 // StatusResponse is the cluster as its leader sees it.
@@ -1949,7 +2229,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_api_cluster_proto_msgTypes[29]
+	mi := &file_api_cluster_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1961,7 +2241,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[29]
+	mi := &file_api_cluster_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1974,7 +2254,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{29}
+	return file_api_cluster_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *StatusResponse) GetHeader() *Header {
@@ -2050,7 +2330,7 @@ type MemberStatus struct {
 
 func (x *MemberStatus) Reset() {
 	*x = MemberStatus{}
-	mi := &file_api_cluster_proto_msgTypes[30]
+	mi := &file_api_cluster_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2062,7 +2342,7 @@ func (x *MemberStatus) String() string {
 func (*MemberStatus) ProtoMessage() {}
 
 func (x *MemberStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[30]
+	mi := &file_api_cluster_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2075,7 +2355,7 @@ func (x *MemberStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberStatus.ProtoReflect.Descriptor instead.
 func (*MemberStatus) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{30}
+	return file_api_cluster_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *MemberStatus) GetMember() *Member {
@@ -2138,7 +2418,24 @@ var File_api_cluster_proto protoreflect.FileDescriptor
 
 const file_api_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x11api/cluster.proto\x12\x10chainfire.api.v1\"I\n" +
+	"\x11api/cluster.proto\x12\x10chainfire.api.v1\"C\n" +
+	"\x13RemoveMemberRequest\x12\x16\n" +
+	"\x06member\x18\x01 \x01(\tR\x06member\x12\x14\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\"\xca\x01\n" +
+	"\x14RemoveMemberResponse\x120\n" +
+	"\x06header\x18\x01 \x01(\v2\x18.chainfire.api.v1.HeaderR\x06header\x122\n" +
+	"\aremoved\x18\x02 \x01(\v2\x18.chainfire.api.v1.MemberR\aremoved\x122\n" +
+	"\amembers\x18\x03 \x03(\v2\x18.chainfire.api.v1.MemberR\amembers\x12\x18\n" +
+	"\awarning\x18\x04 \x01(\tR\awarning\">\n" +
+	"\x14ReplaceMemberRequest\x12\x16\n" +
+	"\x06member\x18\x01 \x01(\tR\x06member\x12\x0e\n" +
+	"\x02by\x18\x02 \x01(\tR\x02by\"\xf5\x01\n" +
+	"\x15ReplaceMemberResponse\x120\n" +
+	"\x06header\x18\x01 \x01(\v2\x18.chainfire.api.v1.HeaderR\x06header\x124\n" +
+	"\breplaced\x18\x02 \x01(\v2\x18.chainfire.api.v1.MemberR\breplaced\x12(\n" +
+	"\x02by\x18\x03 \x01(\v2\x18.chainfire.api.v1.MemberR\x02by\x122\n" +
+	"\amembers\x18\x04 \x03(\v2\x18.chainfire.api.v1.MemberR\amembers\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\"I\n" +
 	"\x12CreateTokenRequest\x12\x1f\n" +
 	"\vttl_seconds\x18\x01 \x01(\x03R\n" +
 	"ttlSeconds\x12\x12\n" +
@@ -2174,7 +2471,7 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\vincarnation\x18\x06 \x01(\x04R\vincarnation\"H\n" +
 	"\x0eSnapshotSource\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\x04R\bmemberId\x12\x19\n" +
-	"\bpeer_url\x18\x02 \x01(\tR\apeerUrl\"\xd7\x02\n" +
+	"\bpeer_url\x18\x02 \x01(\tR\apeerUrl\"\xf1\x02\n" +
 	"\vJoinRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n" +
 	"\tpeer_urls\x18\x02 \x03(\tR\bpeerUrls\x12\x1f\n" +
@@ -2187,7 +2484,8 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\ftoken_secret\x18\b \x01(\fR\vtokenSecret\x12/\n" +
 	"\x13certificate_request\x18\t \x01(\fR\x12certificateRequest\x12 \n" +
 	"\vcertificate\x18\n" +
-	" \x01(\fR\vcertificate\"\xdd\x02\n" +
+	" \x01(\fR\vcertificate\x12\x18\n" +
+	"\areplace\x18\v \x01(\tR\areplace\"\xf9\x02\n" +
 	"\fJoinResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x1b\n" +
@@ -2197,7 +2495,8 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\asources\x18\x05 \x03(\v2 .chainfire.api.v1.SnapshotSourceR\asources\x12 \n" +
 	"\vcertificate\x18\x06 \x01(\fR\vcertificate\x123\n" +
 	"\x15authority_certificate\x18\a \x01(\fR\x14authorityCertificate\x12#\n" +
-	"\rauthority_key\x18\b \x01(\fR\fauthorityKey\"\xb8\x01\n" +
+	"\rauthority_key\x18\b \x01(\fR\fauthorityKey\x12\x1a\n" +
+	"\breplaces\x18\t \x01(\x04R\breplaces\"\xb8\x01\n" +
 	"\fLearnRequest\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x1b\n" +
@@ -2309,9 +2608,11 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\aAbandon\x12 .chainfire.api.v1.AbandonRequest\x1a!.chainfire.api.v1.AbandonResponse\x12]\n" +
 	"\fOpenSnapshot\x12%.chainfire.api.v1.OpenSnapshotRequest\x1a&.chainfire.api.v1.OpenSnapshotResponse\x12X\n" +
 	"\fReadSnapshot\x12%.chainfire.api.v1.ReadSnapshotRequest\x1a\x1f.chainfire.api.v1.SnapshotChunk0\x01\x12`\n" +
-	"\rCloseSnapshot\x12&.chainfire.api.v1.CloseSnapshotRequest\x1a'.chainfire.api.v1.CloseSnapshotResponse2\x82\x05\n" +
+	"\rCloseSnapshot\x12&.chainfire.api.v1.CloseSnapshotRequest\x1a'.chainfire.api.v1.CloseSnapshotResponse2\xc3\x06\n" +
 	"\aCluster\x12K\n" +
-	"\x06Status\x12\x1f.chainfire.api.v1.StatusRequest\x1a .chainfire.api.v1.StatusResponse\x12Z\n" +
+	"\x06Status\x12\x1f.chainfire.api.v1.StatusRequest\x1a .chainfire.api.v1.StatusResponse\x12]\n" +
+	"\fRemoveMember\x12%.chainfire.api.v1.RemoveMemberRequest\x1a&.chainfire.api.v1.RemoveMemberResponse\x12`\n" +
+	"\rReplaceMember\x12&.chainfire.api.v1.ReplaceMemberRequest\x1a'.chainfire.api.v1.ReplaceMemberResponse\x12Z\n" +
 	"\vCreateToken\x12$.chainfire.api.v1.CreateTokenRequest\x1a%.chainfire.api.v1.CreateTokenResponse\x12W\n" +
 	"\n" +
 	"ListTokens\x12#.chainfire.api.v1.ListTokensRequest\x1a$.chainfire.api.v1.ListTokensResponse\x12Z\n" +
@@ -2332,87 +2633,102 @@ func file_api_cluster_proto_rawDescGZIP() []byte {
 	return file_api_cluster_proto_rawDescData
 }
 
-var file_api_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_api_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_api_cluster_proto_goTypes = []any{
-	(*CreateTokenRequest)(nil),    // 0: chainfire.api.v1.CreateTokenRequest
-	(*Token)(nil),                 // 1: chainfire.api.v1.Token
-	(*CreateTokenResponse)(nil),   // 2: chainfire.api.v1.CreateTokenResponse
-	(*ListTokensRequest)(nil),     // 3: chainfire.api.v1.ListTokensRequest
-	(*ListTokensResponse)(nil),    // 4: chainfire.api.v1.ListTokensResponse
-	(*RevokeTokenRequest)(nil),    // 5: chainfire.api.v1.RevokeTokenRequest
-	(*RevokeTokenResponse)(nil),   // 6: chainfire.api.v1.RevokeTokenResponse
-	(*IdentifyRequest)(nil),       // 7: chainfire.api.v1.IdentifyRequest
-	(*IdentifyResponse)(nil),      // 8: chainfire.api.v1.IdentifyResponse
-	(*Member)(nil),                // 9: chainfire.api.v1.Member
-	(*SnapshotSource)(nil),        // 10: chainfire.api.v1.SnapshotSource
-	(*JoinRequest)(nil),           // 11: chainfire.api.v1.JoinRequest
-	(*JoinResponse)(nil),          // 12: chainfire.api.v1.JoinResponse
-	(*LearnRequest)(nil),          // 13: chainfire.api.v1.LearnRequest
-	(*LearnResponse)(nil),         // 14: chainfire.api.v1.LearnResponse
-	(*JoinStatusRequest)(nil),     // 15: chainfire.api.v1.JoinStatusRequest
-	(*JoinStatusResponse)(nil),    // 16: chainfire.api.v1.JoinStatusResponse
-	(*AbandonRequest)(nil),        // 17: chainfire.api.v1.AbandonRequest
-	(*AbandonResponse)(nil),       // 18: chainfire.api.v1.AbandonResponse
-	(*ConfState)(nil),             // 19: chainfire.api.v1.ConfState
-	(*SnapshotFile)(nil),          // 20: chainfire.api.v1.SnapshotFile
-	(*OpenSnapshotRequest)(nil),   // 21: chainfire.api.v1.OpenSnapshotRequest
-	(*OpenSnapshotResponse)(nil),  // 22: chainfire.api.v1.OpenSnapshotResponse
-	(*ReadSnapshotRequest)(nil),   // 23: chainfire.api.v1.ReadSnapshotRequest
-	(*SnapshotChunk)(nil),         // 24: chainfire.api.v1.SnapshotChunk
-	(*CloseSnapshotRequest)(nil),  // 25: chainfire.api.v1.CloseSnapshotRequest
-	(*CloseSnapshotResponse)(nil), // 26: chainfire.api.v1.CloseSnapshotResponse
-	(*Header)(nil),                // 27: chainfire.api.v1.Header
-	(*StatusRequest)(nil),         // 28: chainfire.api.v1.StatusRequest
-	(*StatusResponse)(nil),        // 29: chainfire.api.v1.StatusResponse
-	(*MemberStatus)(nil),          // 30: chainfire.api.v1.MemberStatus
+	(*RemoveMemberRequest)(nil),   // 0: chainfire.api.v1.RemoveMemberRequest
+	(*RemoveMemberResponse)(nil),  // 1: chainfire.api.v1.RemoveMemberResponse
+	(*ReplaceMemberRequest)(nil),  // 2: chainfire.api.v1.ReplaceMemberRequest
+	(*ReplaceMemberResponse)(nil), // 3: chainfire.api.v1.ReplaceMemberResponse
+	(*CreateTokenRequest)(nil),    // 4: chainfire.api.v1.CreateTokenRequest
+	(*Token)(nil),                 // 5: chainfire.api.v1.Token
+	(*CreateTokenResponse)(nil),   // 6: chainfire.api.v1.CreateTokenResponse
+	(*ListTokensRequest)(nil),     // 7: chainfire.api.v1.ListTokensRequest
+	(*ListTokensResponse)(nil),    // 8: chainfire.api.v1.ListTokensResponse
+	(*RevokeTokenRequest)(nil),    // 9: chainfire.api.v1.RevokeTokenRequest
+	(*RevokeTokenResponse)(nil),   // 10: chainfire.api.v1.RevokeTokenResponse
+	(*IdentifyRequest)(nil),       // 11: chainfire.api.v1.IdentifyRequest
+	(*IdentifyResponse)(nil),      // 12: chainfire.api.v1.IdentifyResponse
+	(*Member)(nil),                // 13: chainfire.api.v1.Member
+	(*SnapshotSource)(nil),        // 14: chainfire.api.v1.SnapshotSource
+	(*JoinRequest)(nil),           // 15: chainfire.api.v1.JoinRequest
+	(*JoinResponse)(nil),          // 16: chainfire.api.v1.JoinResponse
+	(*LearnRequest)(nil),          // 17: chainfire.api.v1.LearnRequest
+	(*LearnResponse)(nil),         // 18: chainfire.api.v1.LearnResponse
+	(*JoinStatusRequest)(nil),     // 19: chainfire.api.v1.JoinStatusRequest
+	(*JoinStatusResponse)(nil),    // 20: chainfire.api.v1.JoinStatusResponse
+	(*AbandonRequest)(nil),        // 21: chainfire.api.v1.AbandonRequest
+	(*AbandonResponse)(nil),       // 22: chainfire.api.v1.AbandonResponse
+	(*ConfState)(nil),             // 23: chainfire.api.v1.ConfState
+	(*SnapshotFile)(nil),          // 24: chainfire.api.v1.SnapshotFile
+	(*OpenSnapshotRequest)(nil),   // 25: chainfire.api.v1.OpenSnapshotRequest
+	(*OpenSnapshotResponse)(nil),  // 26: chainfire.api.v1.OpenSnapshotResponse
+	(*ReadSnapshotRequest)(nil),   // 27: chainfire.api.v1.ReadSnapshotRequest
+	(*SnapshotChunk)(nil),         // 28: chainfire.api.v1.SnapshotChunk
+	(*CloseSnapshotRequest)(nil),  // 29: chainfire.api.v1.CloseSnapshotRequest
+	(*CloseSnapshotResponse)(nil), // 30: chainfire.api.v1.CloseSnapshotResponse
+	(*Header)(nil),                // 31: chainfire.api.v1.Header
+	(*StatusRequest)(nil),         // 32: chainfire.api.v1.StatusRequest
+	(*StatusResponse)(nil),        // 33: chainfire.api.v1.StatusResponse
+	(*MemberStatus)(nil),          // 34: chainfire.api.v1.MemberStatus
 }
 var file_api_cluster_proto_depIdxs = []int32{
-	1,  // 0: chainfire.api.v1.CreateTokenResponse.token:type_name -> chainfire.api.v1.Token
-	1,  // 1: chainfire.api.v1.ListTokensResponse.tokens:type_name -> chainfire.api.v1.Token
-	9,  // 2: chainfire.api.v1.JoinResponse.members:type_name -> chainfire.api.v1.Member
-	10, // 3: chainfire.api.v1.JoinResponse.sources:type_name -> chainfire.api.v1.SnapshotSource
-	9,  // 4: chainfire.api.v1.LearnResponse.members:type_name -> chainfire.api.v1.Member
-	9,  // 5: chainfire.api.v1.JoinStatusResponse.members:type_name -> chainfire.api.v1.Member
-	19, // 6: chainfire.api.v1.OpenSnapshotResponse.conf:type_name -> chainfire.api.v1.ConfState
-	20, // 7: chainfire.api.v1.OpenSnapshotResponse.files:type_name -> chainfire.api.v1.SnapshotFile
-	27, // 8: chainfire.api.v1.StatusResponse.header:type_name -> chainfire.api.v1.Header
-	30, // 9: chainfire.api.v1.StatusResponse.members:type_name -> chainfire.api.v1.MemberStatus
-	9,  // 10: chainfire.api.v1.MemberStatus.member:type_name -> chainfire.api.v1.Member
-	7,  // 11: chainfire.api.v1.Peer.Identify:input_type -> chainfire.api.v1.IdentifyRequest
-	11, // 12: chainfire.api.v1.Peer.Join:input_type -> chainfire.api.v1.JoinRequest
-	13, // 13: chainfire.api.v1.Peer.Learn:input_type -> chainfire.api.v1.LearnRequest
-	15, // 14: chainfire.api.v1.Peer.JoinStatus:input_type -> chainfire.api.v1.JoinStatusRequest
-	17, // 15: chainfire.api.v1.Peer.Abandon:input_type -> chainfire.api.v1.AbandonRequest
-	21, // 16: chainfire.api.v1.Peer.OpenSnapshot:input_type -> chainfire.api.v1.OpenSnapshotRequest
-	23, // 17: chainfire.api.v1.Peer.ReadSnapshot:input_type -> chainfire.api.v1.ReadSnapshotRequest
-	25, // 18: chainfire.api.v1.Peer.CloseSnapshot:input_type -> chainfire.api.v1.CloseSnapshotRequest
-	28, // 19: chainfire.api.v1.Cluster.Status:input_type -> chainfire.api.v1.StatusRequest
-	0,  // 20: chainfire.api.v1.Cluster.CreateToken:input_type -> chainfire.api.v1.CreateTokenRequest
-	3,  // 21: chainfire.api.v1.Cluster.ListTokens:input_type -> chainfire.api.v1.ListTokensRequest
-	5,  // 22: chainfire.api.v1.Cluster.RevokeToken:input_type -> chainfire.api.v1.RevokeTokenRequest
-	21, // 23: chainfire.api.v1.Cluster.OpenSnapshot:input_type -> chainfire.api.v1.OpenSnapshotRequest
-	23, // 24: chainfire.api.v1.Cluster.ReadSnapshot:input_type -> chainfire.api.v1.ReadSnapshotRequest
-	25, // 25: chainfire.api.v1.Cluster.CloseSnapshot:input_type -> chainfire.api.v1.CloseSnapshotRequest
-	8,  // 26: chainfire.api.v1.Peer.Identify:output_type -> chainfire.api.v1.IdentifyResponse
-	12, // 27: chainfire.api.v1.Peer.Join:output_type -> chainfire.api.v1.JoinResponse
-	14, // 28: chainfire.api.v1.Peer.Learn:output_type -> chainfire.api.v1.LearnResponse
-	16, // 29: chainfire.api.v1.Peer.JoinStatus:output_type -> chainfire.api.v1.JoinStatusResponse
-	18, // 30: chainfire.api.v1.Peer.Abandon:output_type -> chainfire.api.v1.AbandonResponse
-	22, // 31: chainfire.api.v1.Peer.OpenSnapshot:output_type -> chainfire.api.v1.OpenSnapshotResponse
-	24, // 32: chainfire.api.v1.Peer.ReadSnapshot:output_type -> chainfire.api.v1.SnapshotChunk
-	26, // 33: chainfire.api.v1.Peer.CloseSnapshot:output_type -> chainfire.api.v1.CloseSnapshotResponse
-	29, // 34: chainfire.api.v1.Cluster.Status:output_type -> chainfire.api.v1.StatusResponse
-	2,  // 35: chainfire.api.v1.Cluster.CreateToken:output_type -> chainfire.api.v1.CreateTokenResponse
-	4,  // 36: chainfire.api.v1.Cluster.ListTokens:output_type -> chainfire.api.v1.ListTokensResponse
-	6,  // 37: chainfire.api.v1.Cluster.RevokeToken:output_type -> chainfire.api.v1.RevokeTokenResponse
-	22, // 38: chainfire.api.v1.Cluster.OpenSnapshot:output_type -> chainfire.api.v1.OpenSnapshotResponse
-	24, // 39: chainfire.api.v1.Cluster.ReadSnapshot:output_type -> chainfire.api.v1.SnapshotChunk
-	26, // 40: chainfire.api.v1.Cluster.CloseSnapshot:output_type -> chainfire.api.v1.CloseSnapshotResponse
-	26, // [26:41] is the sub-list for method output_type
-	11, // [11:26] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	31, // 0: chainfire.api.v1.RemoveMemberResponse.header:type_name -> chainfire.api.v1.Header
+	13, // 1: chainfire.api.v1.RemoveMemberResponse.removed:type_name -> chainfire.api.v1.Member
+	13, // 2: chainfire.api.v1.RemoveMemberResponse.members:type_name -> chainfire.api.v1.Member
+	31, // 3: chainfire.api.v1.ReplaceMemberResponse.header:type_name -> chainfire.api.v1.Header
+	13, // 4: chainfire.api.v1.ReplaceMemberResponse.replaced:type_name -> chainfire.api.v1.Member
+	13, // 5: chainfire.api.v1.ReplaceMemberResponse.by:type_name -> chainfire.api.v1.Member
+	13, // 6: chainfire.api.v1.ReplaceMemberResponse.members:type_name -> chainfire.api.v1.Member
+	5,  // 7: chainfire.api.v1.CreateTokenResponse.token:type_name -> chainfire.api.v1.Token
+	5,  // 8: chainfire.api.v1.ListTokensResponse.tokens:type_name -> chainfire.api.v1.Token
+	13, // 9: chainfire.api.v1.JoinResponse.members:type_name -> chainfire.api.v1.Member
+	14, // 10: chainfire.api.v1.JoinResponse.sources:type_name -> chainfire.api.v1.SnapshotSource
+	13, // 11: chainfire.api.v1.LearnResponse.members:type_name -> chainfire.api.v1.Member
+	13, // 12: chainfire.api.v1.JoinStatusResponse.members:type_name -> chainfire.api.v1.Member
+	23, // 13: chainfire.api.v1.OpenSnapshotResponse.conf:type_name -> chainfire.api.v1.ConfState
+	24, // 14: chainfire.api.v1.OpenSnapshotResponse.files:type_name -> chainfire.api.v1.SnapshotFile
+	31, // 15: chainfire.api.v1.StatusResponse.header:type_name -> chainfire.api.v1.Header
+	34, // 16: chainfire.api.v1.StatusResponse.members:type_name -> chainfire.api.v1.MemberStatus
+	13, // 17: chainfire.api.v1.MemberStatus.member:type_name -> chainfire.api.v1.Member
+	11, // 18: chainfire.api.v1.Peer.Identify:input_type -> chainfire.api.v1.IdentifyRequest
+	15, // 19: chainfire.api.v1.Peer.Join:input_type -> chainfire.api.v1.JoinRequest
+	17, // 20: chainfire.api.v1.Peer.Learn:input_type -> chainfire.api.v1.LearnRequest
+	19, // 21: chainfire.api.v1.Peer.JoinStatus:input_type -> chainfire.api.v1.JoinStatusRequest
+	21, // 22: chainfire.api.v1.Peer.Abandon:input_type -> chainfire.api.v1.AbandonRequest
+	25, // 23: chainfire.api.v1.Peer.OpenSnapshot:input_type -> chainfire.api.v1.OpenSnapshotRequest
+	27, // 24: chainfire.api.v1.Peer.ReadSnapshot:input_type -> chainfire.api.v1.ReadSnapshotRequest
+	29, // 25: chainfire.api.v1.Peer.CloseSnapshot:input_type -> chainfire.api.v1.CloseSnapshotRequest
+	32, // 26: chainfire.api.v1.Cluster.Status:input_type -> chainfire.api.v1.StatusRequest
+	0,  // 27: chainfire.api.v1.Cluster.RemoveMember:input_type -> chainfire.api.v1.RemoveMemberRequest
+	2,  // 28: chainfire.api.v1.Cluster.ReplaceMember:input_type -> chainfire.api.v1.ReplaceMemberRequest
+	4,  // 29: chainfire.api.v1.Cluster.CreateToken:input_type -> chainfire.api.v1.CreateTokenRequest
+	7,  // 30: chainfire.api.v1.Cluster.ListTokens:input_type -> chainfire.api.v1.ListTokensRequest
+	9,  // 31: chainfire.api.v1.Cluster.RevokeToken:input_type -> chainfire.api.v1.RevokeTokenRequest
+	25, // 32: chainfire.api.v1.Cluster.OpenSnapshot:input_type -> chainfire.api.v1.OpenSnapshotRequest
+	27, // 33: chainfire.api.v1.Cluster.ReadSnapshot:input_type -> chainfire.api.v1.ReadSnapshotRequest
+	29, // 34: chainfire.api.v1.Cluster.CloseSnapshot:input_type -> chainfire.api.v1.CloseSnapshotRequest
+	12, // 35: chainfire.api.v1.Peer.Identify:output_type -> chainfire.api.v1.IdentifyResponse
+	16, // 36: chainfire.api.v1.Peer.Join:output_type -> chainfire.api.v1.JoinResponse
+	18, // 37: chainfire.api.v1.Peer.Learn:output_type -> chainfire.api.v1.LearnResponse
+	20, // 38: chainfire.api.v1.Peer.JoinStatus:output_type -> chainfire.api.v1.JoinStatusResponse
+	22, // 39: chainfire.api.v1.Peer.Abandon:output_type -> chainfire.api.v1.AbandonResponse
+	26, // 40: chainfire.api.v1.Peer.OpenSnapshot:output_type -> chainfire.api.v1.OpenSnapshotResponse
+	28, // 41: chainfire.api.v1.Peer.ReadSnapshot:output_type -> chainfire.api.v1.SnapshotChunk
+	30, // 42: chainfire.api.v1.Peer.CloseSnapshot:output_type -> chainfire.api.v1.CloseSnapshotResponse
+	33, // 43: chainfire.api.v1.Cluster.Status:output_type -> chainfire.api.v1.StatusResponse
+	1,  // 44: chainfire.api.v1.Cluster.RemoveMember:output_type -> chainfire.api.v1.RemoveMemberResponse
+	3,  // 45: chainfire.api.v1.Cluster.ReplaceMember:output_type -> chainfire.api.v1.ReplaceMemberResponse
+	6,  // 46: chainfire.api.v1.Cluster.CreateToken:output_type -> chainfire.api.v1.CreateTokenResponse
+	8,  // 47: chainfire.api.v1.Cluster.ListTokens:output_type -> chainfire.api.v1.ListTokensResponse
+	10, // 48: chainfire.api.v1.Cluster.RevokeToken:output_type -> chainfire.api.v1.RevokeTokenResponse
+	26, // 49: chainfire.api.v1.Cluster.OpenSnapshot:output_type -> chainfire.api.v1.OpenSnapshotResponse
+	28, // 50: chainfire.api.v1.Cluster.ReadSnapshot:output_type -> chainfire.api.v1.SnapshotChunk
+	30, // 51: chainfire.api.v1.Cluster.CloseSnapshot:output_type -> chainfire.api.v1.CloseSnapshotResponse
+	35, // [35:52] is the sub-list for method output_type
+	18, // [18:35] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_api_cluster_proto_init() }
@@ -2426,7 +2742,7 @@ func file_api_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_cluster_proto_rawDesc), len(file_api_cluster_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   31,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -56,7 +56,8 @@ type PeerClient interface {
 	// certificate of a member; the token decides.
 	//
 	// FAILED_PRECONDITION: another cluster, another version, or the newcomer was
-	// not found at its peer URLs. PERMISSION_DENIED: no token, or one that is not
+	// not found at its peer URLs, or the member that it is to replace is up, leads,
+	// or is none. PERMISSION_DENIED: no token, or one that is not
 	// (any longer) good. ALREADY_EXISTS: a member has one of the URLs or
 	// the name. UNAVAILABLE: no leader at the moment.
 	Join(ctx context.Context, in *JoinRequest, opts ...grpc.CallOption) (*JoinResponse, error)
@@ -209,7 +210,8 @@ type PeerServer interface {
 	// certificate of a member; the token decides.
 	//
 	// FAILED_PRECONDITION: another cluster, another version, or the newcomer was
-	// not found at its peer URLs. PERMISSION_DENIED: no token, or one that is not
+	// not found at its peer URLs, or the member that it is to replace is up, leads,
+	// or is none. PERMISSION_DENIED: no token, or one that is not
 	// (any longer) good. ALREADY_EXISTS: a member has one of the URLs or
 	// the name. UNAVAILABLE: no leader at the moment.
 	Join(context.Context, *JoinRequest) (*JoinResponse, error)
@@ -484,6 +486,8 @@ var Peer_ServiceDesc = grpc.ServiceDesc{
 
 const (
 	Cluster_Status_FullMethodName        = "/chainfire.api.v1.Cluster/Status"
+	Cluster_RemoveMember_FullMethodName  = "/chainfire.api.v1.Cluster/RemoveMember"
+	Cluster_ReplaceMember_FullMethodName = "/chainfire.api.v1.Cluster/ReplaceMember"
 	Cluster_CreateToken_FullMethodName   = "/chainfire.api.v1.Cluster/CreateToken"
 	Cluster_ListTokens_FullMethodName    = "/chainfire.api.v1.Cluster/ListTokens"
 	Cluster_RevokeToken_FullMethodName   = "/chainfire.api.v1.Cluster/RevokeToken"
@@ -501,6 +505,23 @@ type ClusterClient interface {
 	// Status describes the whole cluster as its leader sees it. Any member may be
 	// asked; without a leader the member answers with what it knows itself.
 	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error)
+	// RemoveMember takes a member out of the cluster for good. Any member may be
+	// asked; it passes the call on to the leader, which decides by what it hears.
+	//
+	// FAILED_PRECONDITION: the voters that would be left have no majority that is
+	// up (and force is not set), or there would be none; the message names them.
+	// NOT_FOUND: no member is called so. UNAVAILABLE: no leader at the moment, nothing
+	// was done. ABORTED: what became of it is not known; list the members.
+	RemoveMember(ctx context.Context, in *RemoveMemberRequest, opts ...grpc.CallOption) (*RemoveMemberResponse, error)
+	// ReplaceMember lets a learner that has caught up take the place of a voter,
+	// which is removed for good, in one membership change. Any member may be asked.
+	// Where no learner is fit nothing changes, and the answer says so.
+	//
+	// FAILED_PRECONDITION: the member is no voter, or it leads; or the voters that
+	// would be left have no majority that is up. NOT_FOUND: no member is called so.
+	// UNAVAILABLE: no leader at the moment, nothing was done. ABORTED: what became of
+	// it is not known; list the members.
+	ReplaceMember(ctx context.Context, in *ReplaceMemberRequest, opts ...grpc.CallOption) (*ReplaceMemberResponse, error)
 	// CreateToken makes a join token. Its text is in the answer and nowhere else:
 	// the cluster keeps a hash of its secret.
 	//
@@ -531,6 +552,26 @@ func (c *clusterClient) Status(ctx context.Context, in *StatusRequest, opts ...g
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(StatusResponse)
 	err := c.cc.Invoke(ctx, Cluster_Status_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *clusterClient) RemoveMember(ctx context.Context, in *RemoveMemberRequest, opts ...grpc.CallOption) (*RemoveMemberResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RemoveMemberResponse)
+	err := c.cc.Invoke(ctx, Cluster_RemoveMember_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *clusterClient) ReplaceMember(ctx context.Context, in *ReplaceMemberRequest, opts ...grpc.CallOption) (*ReplaceMemberResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReplaceMemberResponse)
+	err := c.cc.Invoke(ctx, Cluster_ReplaceMember_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -615,6 +656,23 @@ type ClusterServer interface {
 	// Status describes the whole cluster as its leader sees it. Any member may be
 	// asked; without a leader the member answers with what it knows itself.
 	Status(context.Context, *StatusRequest) (*StatusResponse, error)
+	// RemoveMember takes a member out of the cluster for good. Any member may be
+	// asked; it passes the call on to the leader, which decides by what it hears.
+	//
+	// FAILED_PRECONDITION: the voters that would be left have no majority that is
+	// up (and force is not set), or there would be none; the message names them.
+	// NOT_FOUND: no member is called so. UNAVAILABLE: no leader at the moment, nothing
+	// was done. ABORTED: what became of it is not known; list the members.
+	RemoveMember(context.Context, *RemoveMemberRequest) (*RemoveMemberResponse, error)
+	// ReplaceMember lets a learner that has caught up take the place of a voter,
+	// which is removed for good, in one membership change. Any member may be asked.
+	// Where no learner is fit nothing changes, and the answer says so.
+	//
+	// FAILED_PRECONDITION: the member is no voter, or it leads; or the voters that
+	// would be left have no majority that is up. NOT_FOUND: no member is called so.
+	// UNAVAILABLE: no leader at the moment, nothing was done. ABORTED: what became of
+	// it is not known; list the members.
+	ReplaceMember(context.Context, *ReplaceMemberRequest) (*ReplaceMemberResponse, error)
 	// CreateToken makes a join token. Its text is in the answer and nowhere else:
 	// the cluster keeps a hash of its secret.
 	//
@@ -643,6 +701,12 @@ type UnimplementedClusterServer struct{}
 
 func (UnimplementedClusterServer) Status(context.Context, *StatusRequest) (*StatusResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Status not implemented")
+}
+func (UnimplementedClusterServer) RemoveMember(context.Context, *RemoveMemberRequest) (*RemoveMemberResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RemoveMember not implemented")
+}
+func (UnimplementedClusterServer) ReplaceMember(context.Context, *ReplaceMemberRequest) (*ReplaceMemberResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReplaceMember not implemented")
 }
 func (UnimplementedClusterServer) CreateToken(context.Context, *CreateTokenRequest) (*CreateTokenResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateToken not implemented")
@@ -697,6 +761,42 @@ func _Cluster_Status_Handler(srv interface{}, ctx context.Context, dec func(inte
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ClusterServer).Status(ctx, req.(*StatusRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Cluster_RemoveMember_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RemoveMemberRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServer).RemoveMember(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Cluster_RemoveMember_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServer).RemoveMember(ctx, req.(*RemoveMemberRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Cluster_ReplaceMember_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReplaceMemberRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServer).ReplaceMember(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Cluster_ReplaceMember_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServer).ReplaceMember(ctx, req.(*ReplaceMemberRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -812,6 +912,14 @@ var Cluster_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Status",
 			Handler:    _Cluster_Status_Handler,
+		},
+		{
+			MethodName: "RemoveMember",
+			Handler:    _Cluster_RemoveMember_Handler,
+		},
+		{
+			MethodName: "ReplaceMember",
+			Handler:    _Cluster_ReplaceMember_Handler,
 		},
 		{
 			MethodName: "CreateToken",

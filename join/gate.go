@@ -30,10 +30,26 @@ type Record struct {
 	ReservedIndex uint64
 	// SecretHash is that of the ticket, while it is a reservation.
 	SecretHash []byte
+	// Replaces is the member whose place it was promised; 0 is nobody's.
+	Replaces uint64
+}
+
+// Reservation is what the gate asks the host to keep of a newcomer.
+type Reservation struct {
+	Name                 string
+	PeerURLs, ClientURLs []string
+	Incarnation          uint64
+	// Replaces is the member whose place it takes; 0 is nobody's.
+	Replaces uint64
+	Ticket   Ticket
 }
 
 // ErrNameExists says that a live member has the newcomer's name.
 var ErrNameExists = errors.New("member name already exists")
+
+// ErrPlaceGone says that the member that a newcomer is to replace is gone, or is
+// promised to another.
+var ErrPlaceGone = errors.New("the place of the member to be replaced is gone")
 
 // Host is what the gate needs of the member it stands at. Every method may be
 // called from any goroutine. The changing ones work on the leader only.
@@ -48,8 +64,11 @@ type Host interface {
 	Records() []Record
 	// Reserve commits a reservation and returns the id and its log index. It
 	// returns chainfire.ErrPeerURLExists or ErrNameExists where it was overtaken
-	// by another, ErrNoToken where the ticket's token is gone.
-	Reserve(ctx context.Context, name string, peerURLs, clientURLs []string, incarnation uint64, t Ticket) (id, index uint64, err error)
+	// by another, ErrNoToken where the ticket's token is gone, ErrPlaceGone where the
+	// member that it replaces cannot be any more.
+	Reserve(ctx context.Context, r *Reservation) (id, index uint64, err error)
+	// Active reports whether the leader hears a member.
+	Active(id uint64) bool
 	// Release gives a reservation up.
 	Release(ctx context.Context, id uint64) error
 	// AddLearner brings a reservation into the configuration.
@@ -85,6 +104,9 @@ type GateOptions struct {
 	Dial Dialer
 	// Sched is where the waiting is done; the default is sched.Go.
 	Sched sched.Scheduler
+	// SilenceWait is how long the gate waits for a member that is to be replaced to
+	// fall silent: more than the election timeout. Default 1 s.
+	SilenceWait time.Duration
 	// MaxReservations bounds the joins under way. Default 16.
 	MaxReservations int
 }
@@ -99,6 +121,9 @@ type Gate struct {
 func NewGate(o GateOptions) *Gate {
 	if o.CallBackTimeout == 0 {
 		o.CallBackTimeout = 3 * time.Second
+	}
+	if o.SilenceWait == 0 {
+		o.SilenceWait = time.Second
 	}
 	if o.MaxReservations == 0 {
 		o.MaxReservations = 16
@@ -186,19 +211,14 @@ func (g *Gate) join(ctx context.Context, q *api.JoinRequest) (*api.JoinResponse,
 	if err := checkVersion(q.GetVersion(), g.opts.Version); err != nil {
 		return nil, err
 	}
-	for _, u := range q.GetPeerUrls() {
-		if _, err := HostPort(u); err != nil {
-			return nil, status.Errorf(codes.InvalidArgument, "peer URL: %v", err)
-		}
-		if scheme, _, _ := strings.Cut(u, "://"); scheme != g.opts.Scheme {
-			return nil, status.Errorf(codes.FailedPrecondition,
-				"the newcomer's peer URL is %s, but the members of this cluster speak %s to each other; start it with %s:// in --listen-peer", u, g.opts.Scheme, g.opts.Scheme)
-		}
+	if err := g.checkURLs(q.GetPeerUrls()); err != nil {
+		return nil, err
 	}
-	if len(q.GetPeerUrls()) == 0 || len(q.GetPeerUrls()) > 16 {
-		return nil, status.Errorf(codes.InvalidArgument, "a newcomer has between 1 and 16 peer URLs, not %d", len(q.GetPeerUrls()))
+	old, err := g.replaced(ctx, q)
+	if err != nil {
+		return nil, err
 	}
-	if err := g.checkUnique(q); err != nil {
+	if err := g.checkUnique(q, old.ID); err != nil {
 		return nil, err
 	}
 	for _, u := range q.GetPeerUrls() {
@@ -206,8 +226,13 @@ func (g *Gate) join(ctx context.Context, q *api.JoinRequest) (*api.JoinResponse,
 			return nil, err
 		}
 	}
-	id, index, err := h.Reserve(ctx, q.GetName(), q.GetPeerUrls(), q.GetClientUrls(), q.GetIncarnation(), ticket)
+	id, index, err := h.Reserve(ctx, &Reservation{
+		Name: q.GetName(), PeerURLs: q.GetPeerUrls(), ClientURLs: q.GetClientUrls(), Incarnation: q.GetIncarnation(),
+		Replaces: old.ID, Ticket: ticket,
+	})
 	switch {
+	case errors.Is(err, ErrPlaceGone):
+		return nil, status.Errorf(codes.FailedPrecondition, "--replace: member %s: %v", old.Called(), err)
 	case errors.Is(err, ErrNoToken):
 		return nil, status.Errorf(codes.PermissionDenied, "%v; make a new one with 'chainfire token create' at a member", err)
 	case errors.Is(err, chainfire.ErrPeerURLExists), errors.Is(err, ErrNameExists):
@@ -216,7 +241,7 @@ func (g *Gate) join(ctx context.Context, q *api.JoinRequest) (*api.JoinResponse,
 		return nil, unavailable("reserve a place", err)
 	}
 	h.Contact(id, 0, 0)
-	out := &api.JoinResponse{ClusterId: h.ClusterID(), MemberId: id, ReservedIndex: index}
+	out := &api.JoinResponse{ClusterId: h.ClusterID(), MemberId: id, ReservedIndex: index, Replaces: old.ID}
 	if err := g.pass(q, id, out); err != nil {
 		return nil, err
 	}
@@ -234,6 +259,23 @@ func (g *Gate) join(ctx context.Context, q *api.JoinRequest) (*api.JoinResponse,
 	return out, nil
 }
 
+// checkURLs refuses peer URLs that the members could not use.
+func (g *Gate) checkURLs(urls []string) error {
+	for _, u := range urls {
+		if _, err := HostPort(u); err != nil {
+			return status.Errorf(codes.InvalidArgument, "peer URL: %v", err)
+		}
+		if scheme, _, _ := strings.Cut(u, "://"); scheme != g.opts.Scheme {
+			return status.Errorf(codes.FailedPrecondition,
+				"the newcomer's peer URL is %s, but the members of this cluster speak %s to each other; start it with %s:// in --listen-peer", u, g.opts.Scheme, g.opts.Scheme)
+		}
+	}
+	if len(urls) == 0 || len(urls) > 16 {
+		return status.Errorf(codes.InvalidArgument, "a newcomer has between 1 and 16 peer URLs, not %d", len(urls))
+	}
+	return nil
+}
+
 // checkVersion refuses a newcomer of another major version.
 func checkVersion(theirs, ours string) error {
 	major := func(v string) string { m, _, _ := strings.Cut(strings.TrimPrefix(v, "v"), "."); return m }
@@ -244,8 +286,9 @@ func checkVersion(theirs, ours string) error {
 	return nil
 }
 
-// checkUnique names the member that a newcomer collides with.
-func (g *Gate) checkUnique(q *api.JoinRequest) error {
+// checkUnique names the member that a newcomer collides with; the one that it
+// replaces does not count.
+func (g *Gate) checkUnique(q *api.JoinRequest, replaced uint64) error {
 	reserved := 0
 	for _, r := range g.opts.Host.Records() {
 		if r.Incarnation == q.GetIncarnation() {
@@ -258,17 +301,16 @@ func (g *Gate) checkUnique(q *api.JoinRequest) error {
 		if r.Phase == chainfire.PhaseReserved {
 			reserved++
 		}
+		if r.ID == replaced {
+			continue
+		}
 		for _, u := range q.GetPeerUrls() {
 			if slices.Contains(r.PeerURLs, u) && r.Phase != chainfire.PhaseUnstarted {
-				return status.Errorf(codes.AlreadyExists,
-					"the peer URL %s is that of member %d (%s, %s); give the newcomer another --listen-peer or --advertise-peer, or remove that member first",
-					u, r.ID, r.Name, r.Phase)
+				return taken(&r, u, q)
 			}
 		}
 		if q.GetName() != "" && r.Name == q.GetName() {
-			return status.Errorf(codes.AlreadyExists,
-				"the name %q is that of member %d (%s, %s); choose another --name, or remove that member first",
-				r.Name, r.ID, strings.Join(r.PeerURLs, ","), r.Phase)
+			return taken(&r, "", q)
 		}
 	}
 	if reserved >= g.opts.MaxReservations {

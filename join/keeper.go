@@ -63,6 +63,8 @@ type MemberView struct {
 	Joining bool
 	// Manual says that it was added by hand and is promoted by hand.
 	Manual bool
+	// Replaces is the member whose place it was promised; 0 is nobody's.
+	Replaces uint64
 	// Match and Applied are known of it in this session; Acked says that it
 	// acknowledged an append in this session.
 	Match, Applied uint64
@@ -87,17 +89,22 @@ const (
 	// Replace makes the first of IDs a voter and the second a learner, in one
 	// joint change.
 	Replace
+	// Exchange takes the second of IDs out and makes the first of them a voter if the
+	// second was one, in one change: the first was promised that place.
+	Exchange
 )
 
 // String names the kind for logs.
 func (k ActionKind) String() string {
-	return [...]string{"promote", "settle", "release", "remove", "replace"}[k]
+	return [...]string{"promote", "settle", "release", "remove", "replace", "exchange"}[k]
 }
 
 // Action is one decision of the keeper.
 type Action struct {
 	Kind ActionKind
 	IDs  []uint64
+	// Voters are those for which a change of the voters was decided on.
+	Voters []uint64
 }
 
 // Keeper watches learners on the leader. It belongs to one goroutine and begins
@@ -139,6 +146,9 @@ func (k *Keeper) Reason(id uint64, learner bool) string {
 	return ""
 }
 
+// Fit reports whether a learner had caught up at the last look.
+func (k *Keeper) Fit(id uint64) bool { return k.rounds[id] != nil && k.rounds[id].ready }
+
 const (
 	reasonSeeding = "waits for the newcomer to finish its seed"
 	reasonManual  = "caught up; was added by hand and is promoted by hand (chainfire member promote)"
@@ -150,33 +160,41 @@ func (k *Keeper) Step(now time.Duration, v View) []Action {
 	k.forget(v)
 	var out []Action
 	var ready []uint64
+	var successors []MemberView
 	for _, m := range v.Members {
 		switch {
 		case m.Reserved:
 			if k.silence(m.ID, now) > k.opts.ReserveTTL {
-				out = append(out, Action{Release, []uint64{m.ID}})
+				out = append(out, Action{Kind: Release, IDs: []uint64{m.ID}})
 			}
 			k.reasons[m.ID] = reasonSeeding
 		case v.Conf.IsLearner(m.ID):
 			r := k.advance(m, v, now)
 			if r.ready && m.Joining {
-				out = append(out, Action{Settle, []uint64{m.ID}})
+				out = append(out, Action{Kind: Settle, IDs: []uint64{m.ID}})
 			}
 			switch {
+			case r.ready && m.Active && m.Replaces != 0:
+				successors = append(successors, m)
 			case r.ready && m.Manual:
 				k.reasons[m.ID] = reasonManual
 			case r.ready && m.Active:
 				ready = append(ready, m.ID)
 			}
 			if m.Joining && !r.ready && m.Silent > k.opts.LearnTTL && k.silence(m.ID, now) > k.opts.LearnTTL {
-				out = append(out, Action{Remove, []uint64{m.ID}})
+				out = append(out, Action{Kind: Remove, IDs: []uint64{m.ID}})
 			}
 		default:
 			delete(k.rounds, m.ID)
 			delete(k.reasons, m.ID)
 		}
 	}
-	if a, ok := k.planVoters(ready, v); ok {
+	a, ok := k.planExchange(successors, v)
+	if !ok {
+		a, ok = k.planVoters(staying(ready, v), v)
+	}
+	if ok {
+		a.Voters = slices.Clone(v.Conf.Voters)
 		out = append(out, a)
 	}
 	return out

@@ -172,6 +172,47 @@ func TestReplacementWaitsForAnotherChange(t *testing.T) {
 	}
 }
 
+// successor is a learner that keeps up and was promised a place.
+func successor(id, of uint64) MemberView {
+	m := learner(id)
+	m.Replaces = of
+	return m
+}
+
+func TestNewcomerTakesThePlaceThatItWasPromised(t *testing.T) {
+	behind := successor(4, 3)
+	behind.Applied = 50
+	manual := successor(4, 3)
+	manual.Manual = true // the leader manages no voters by itself
+	for name, c := range map[string]struct {
+		view View
+		want string
+	}{
+		"of a silent voter":            {view([]uint64{1, 2, 3}, silent(3, time.Second), successor(4, 3)), "exchange[4 3]"},
+		"of a voter that came back":    {view([]uint64{1, 2, 3}, successor(4, 3)), "exchange[4 3]"},
+		"of the leader, which it is":   {view([]uint64{1, 2, 3}, successor(4, 1)), "exchange[4 1]"},
+		"of a learner":                 {view([]uint64{1, 2, 3}, MemberView{ID: 4}, successor(5, 4)), "exchange[5 4]"},
+		"of one of two":                {view([]uint64{1, 2}, silent(2, time.Second), successor(4, 2)), ""},
+		"of one of an even number":     {view([]uint64{1, 2, 3, 4}, silent(4, time.Second), successor(5, 4)), "exchange[5 4]"},
+		"also where none are managed":  {view([]uint64{1, 2, 3}, manual), "exchange[4 3]"},
+		"not before it has caught up":  {view([]uint64{1, 2, 3}, silent(3, time.Second), behind), ""},
+		"not without a majority":       {view([]uint64{1, 2, 3}, silent(2, time.Second), silent(3, time.Second), successor(4, 3)), ""},
+		"one promise after the other":  {view([]uint64{1, 2, 3}, successor(4, 2), successor(5, 3)), "exchange[4 2]"},
+		"no other's":                   {view([]uint64{1, 2, 3}, silent(2, 2*time.Minute), successor(4, 3)), "exchange[4 3]"},
+		"and who goes is not promoted": {view([]uint64{1, 2}, learner(3), MemberView{ID: 4, Reserved: true, Replaces: 3}), ""},
+	} {
+		if got := run(NewKeeper(KeeperOptions{Voters: 3}), 20, c.view); got != c.want {
+			t.Errorf("%s: the keeper wants %q, not %q", name, got, c.want)
+		}
+	}
+	v := view([]uint64{1, 2, 3}, successor(4, 3))
+	v.Busy = true
+	k := NewKeeper(KeeperOptions{})
+	if got := run(k, 20, v); got != "" || !strings.Contains(k.Reason(4, true), "another membership change") {
+		t.Errorf("while a change is under way the keeper wants %q, and says %q", got, k.Reason(4, true))
+	}
+}
+
 func TestNumberOfVotersWantedIsKept(t *testing.T) {
 	four := []MemberView{learner(2), learner(3), learner(4), learner(5)}
 	for voters, want := range map[int]string{1: "", 3: "promote[2 3]"} {

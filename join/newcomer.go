@@ -54,6 +54,8 @@ type NewcomerOptions struct {
 	// Identify with Incarnation before Seed is called.
 	PeerURLs, ClientURLs []string
 	Incarnation          uint64
+	// Replace is the member whose place it takes, by id or name; empty is nobody's.
+	Replace string
 	// Cluster, where it is not 0, refuses any other cluster.
 	Cluster uint64
 	// Secret is that of the join token, Request and Certificate what goes with it
@@ -245,7 +247,7 @@ func (c *Newcomer) Seed(ctx context.Context) (Place, error) {
 		resp, err = p.Join(ctx, &api.JoinRequest{
 			Name: o.Name, PeerUrls: o.PeerURLs, ClientUrls: o.ClientURLs, Incarnation: o.Incarnation,
 			Version: o.Version, ExpectedClusterId: o.Cluster, Nonce: o.Incarnation,
-			TokenSecret: o.Secret, CertificateRequest: o.Request, Certificate: o.Certificate,
+			Replace: o.Replace, TokenSecret: o.Secret, CertificateRequest: o.Request, Certificate: o.Certificate,
 		})
 		return err
 	})
@@ -254,12 +256,18 @@ func (c *Newcomer) Seed(ctx context.Context) (Place, error) {
 	}
 	c.place = Place{Cluster: resp.GetClusterId(), Member: resp.GetMemberId(), Dir: o.Dir, Members: resp.GetMembers()}
 	c.learnAddresses(resp.GetMembers())
-	o.Report(Event{
-		Step: StepReserve, Cluster: c.place.Cluster, Member: c.place.Member,
-		Text: fmt.Sprintf("cluster %x keeps a place for member %d", c.place.Cluster, c.place.Member),
-	})
+	text := fmt.Sprintf("cluster %x keeps a place for member %d", c.place.Cluster, c.place.Member)
+	if old := resp.GetReplaces(); old != 0 {
+		text += fmt.Sprintf(", which takes that of member %d when it has caught up", old)
+	}
+	o.Report(Event{Step: StepReserve, Cluster: c.place.Cluster, Member: c.place.Member, Text: text})
 	if err := c.adopt(resp); err != nil {
 		return Place{}, fmt.Errorf("the certificate that the cluster gave: %w", err)
+	}
+	if o.Replace != "" && resp.GetReplaces() == 0 {
+		err := errors.New("the leader is of an older version, which does not know --replace; update the members first")
+		c.abandon(err)
+		return Place{}, err
 	}
 	meta, err := c.pull(ctx, resp)
 	if err != nil {

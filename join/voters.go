@@ -28,7 +28,7 @@ func (k *Keeper) planVoters(ready []uint64, v View) (Action, bool) {
 		k.explain(ready, "caught up; stays a learner until one more has, so that the number of voters stays odd")
 		return Action{}, false
 	}
-	return k.settled(Action{Promote, ready[:n]}, slices.Concat(v.Conf.Voters, ready[:n]), v)
+	return k.settled(Action{Kind: Promote, IDs: ready[:n]}, slices.Concat(v.Conf.Voters, ready[:n]), v)
 }
 
 // replacement chooses the voter that has been silent for longest, if that is too
@@ -48,15 +48,45 @@ func (k *Keeper) replacement(ready []uint64, v View) (Action, bool) {
 	if len(ready) == 0 {
 		return Action{}, false
 	}
-	next := slices.DeleteFunc(slices.Clone(v.Conf.Voters), func(id uint64) bool { return id == dead.ID })
-	return k.settled(Action{Replace, []uint64{ready[0], dead.ID}}, append(next, ready[0]), v)
+	return k.settled(Action{Kind: Replace, IDs: []uint64{ready[0], dead.ID}}, exchanged(v.Conf.Voters, ready[0], dead.ID), v)
+}
+
+// exchanged are the voters with one in place of another.
+func exchanged(voters []uint64, in, out uint64) []uint64 {
+	next := slices.DeleteFunc(slices.Clone(voters), func(id uint64) bool { return id == out })
+	return append(next, in)
+}
+
+// planExchange keeps the first promise that can be kept: a learner that has caught
+// up takes the place of the member that it replaces. That one goes out for good,
+// also when it came back meanwhile: what was promised stands.
+func (k *Keeper) planExchange(successors []MemberView, v View) (Action, bool) {
+	for _, m := range successors {
+		a := Action{Kind: Exchange, IDs: []uint64{m.ID, m.Replaces}}
+		next := v.Conf.Voters
+		if slices.Contains(next, m.Replaces) {
+			next = exchanged(next, m.ID, m.Replaces)
+		}
+		if a, ok := k.settled(a, next, v); ok {
+			return a, true
+		}
+	}
+	return Action{}, false
+}
+
+// staying leaves those out of the learners that are ready whose place is promised
+// to another: they are about to go.
+func staying(ready []uint64, v View) []uint64 {
+	return slices.DeleteFunc(ready, func(id uint64) bool {
+		return slices.ContainsFunc(v.Members, func(m MemberView) bool { return m.Replaces == id })
+	})
 }
 
 // settled holds an action back while a change is under way, or while the voters
 // of today, or those that it leads to, have no majority that lives.
 func (k *Keeper) settled(a Action, next []uint64, v View) (Action, bool) {
 	promoted := a.IDs
-	if a.Kind == Replace {
+	if a.Kind == Replace || a.Kind == Exchange {
 		promoted = a.IDs[:1]
 	}
 	lives := func(id uint64) bool {
@@ -69,7 +99,7 @@ func (k *Keeper) settled(a Action, next []uint64, v View) (Action, bool) {
 	case !quorum.Has(v.Conf.Voters, next, lives):
 		k.explain(promoted, "caught up; waits until a majority of the voters lives")
 		return Action{}, false
-	case a.Kind == Replace:
+	case a.Kind == Replace || a.Kind == Exchange:
 		k.explain(promoted, fmt.Sprintf("caught up; takes the place of member %d", a.IDs[1]))
 	default:
 		k.explain(promoted, "caught up; is being promoted")

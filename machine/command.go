@@ -20,6 +20,13 @@ var (
 	ErrMemberRemoved = errors.New("member id was removed and never returns")
 	// ErrNotReserved refuses to release what is not a reservation.
 	ErrNotReserved = errors.New("member is not a reservation")
+	// ErrNotReplaceable refuses a newcomer that is to take the place of a member
+	// that is only a reservation, or promised to another newcomer, and one that was
+	// promised another place, or was added by hand.
+	ErrNotReplaceable = errors.New("member cannot be replaced by this newcomer")
+	// ErrVotersChanged refuses a membership change that was decided on for other
+	// voters than there are.
+	ErrVotersChanged = errors.New("the voters have changed since the membership change was decided on")
 	// ErrBadMember refuses a description of a member that is out of bounds.
 	ErrBadMember = errors.New("bad member description")
 )
@@ -69,6 +76,12 @@ type Reserve struct {
 	// SecretHash is kept in the record until the newcomer is in the configuration,
 	// so that it may ask again when its token is used up.
 	SecretHash []byte
+	// Replaces is the member whose place the newcomer takes, 0 is nobody's: it may
+	// have that member's name and URLs, and is promised its place (MemberRecord).
+	// Refused with chainfire.ErrMemberNotFound where there is no such member,
+	// ErrNotReplaceable where it may not be replaced by this one. Asked again by the
+	// same newcomer 0 leaves the promise as it is.
+	Replaces uint64
 }
 
 // Release gives a reservation up. Its id is as good as removed. It is refused

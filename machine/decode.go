@@ -97,6 +97,9 @@ func (w *describer) command(c *Command) {
 		if c.Reserve.Token != 0 {
 			w.add(", with join token %d", c.Reserve.Token)
 		}
+		if c.Reserve.Replaces != 0 {
+			w.add(", in place of member %d", c.Reserve.Replaces)
+		}
 		if c.Reserve.Manual {
 			w.add(", by hand")
 		}

@@ -30,6 +30,10 @@ type MemberRecord struct {
 	Manual bool
 	// SecretHash is that of the join token that a reservation was made with.
 	SecretHash []byte
+	// Replaces is the member whose place a newcomer was promised: when the newcomer
+	// has caught up, one change takes that member out, and makes the newcomer a voter
+	// if it was one. 0 once it votes, or once that member is gone.
+	Replaces uint64
 }
 
 func (r MemberRecord) clone() MemberRecord {
@@ -43,6 +47,9 @@ func (r MemberRecord) clone() MemberRecord {
 type MemberContext struct {
 	ID     RequestID
 	Member *MemberRecord
+	// Voters, if not empty, are those that the change was decided on for, sorted. Where
+	// there are others it is refused with ErrVotersChanged.
+	Voters []uint64
 }
 
 // contextVersion is the first byte of an encoded context, recordVersion that of
@@ -53,10 +60,12 @@ const (
 	confVersion    = 1
 )
 
-func messageContext() message { return message{"member context", []form{absent, number, number, text}} }
+func messageContext() message {
+	return message{"member context", []form{absent, number, number, text, text}}
+}
 
 func messageMember() message {
-	return message{"member", []form{absent, number, text, repeated, repeated, number, flag, number, flag, text}}
+	return message{"member", []form{absent, number, text, repeated, repeated, number, flag, number, flag, text, number}}
 }
 
 // AppendTo appends the encoded context to buf.
@@ -67,7 +76,11 @@ func (c *MemberContext) AppendTo(buf []byte) []byte {
 	if c.Member != nil {
 		b = appendMessage(b, 3, c.Member.appendTo)
 	}
-	return b
+	var voters []byte
+	for _, id := range c.Voters {
+		voters = binary.AppendUvarint(voters, id)
+	}
+	return appendBytes(b, 4, voters)
 }
 
 // DecodeMemberContext decodes what AppendTo made. No bytes at all are the
@@ -89,10 +102,23 @@ func DecodeMemberContext(b []byte) (MemberContext, error) {
 			c.ID.Seq = x.n
 		case 3:
 			c.Member, err = decodeMember(x.bytes)
+		case 4:
+			c.Voters, err = decodeVoters(x.bytes)
 		}
 		return err
 	})
 	return c, err
+}
+
+func decodeVoters(b []byte) (ids []uint64, err error) {
+	for len(b) > 0 {
+		id, n := binary.Uvarint(b)
+		if n <= 0 || id == 0 || len(ids) > 0 && ids[len(ids)-1] >= id {
+			return nil, fmt.Errorf("%w: voters of a membership change", ErrMalformed)
+		}
+		ids, b = append(ids, id), b[n:]
+	}
+	return ids, nil
 }
 
 func (r *MemberRecord) appendTo(b []byte) []byte {
@@ -104,7 +130,8 @@ func (r *MemberRecord) appendTo(b []byte) []byte {
 	b = appendBool(b, 6, r.Reserved)
 	b = appendUint(b, 7, r.ReservedIndex)
 	b = appendBool(b, 8, r.Manual)
-	return appendBytes(b, 9, r.SecretHash)
+	b = appendBytes(b, 9, r.SecretHash)
+	return appendUint(b, 10, r.Replaces)
 }
 
 func decodeMember(b []byte) (*MemberRecord, error) {
@@ -130,6 +157,8 @@ func decodeMember(b []byte) (*MemberRecord, error) {
 			r.Manual = x.n == 1
 		case 9:
 			r.SecretHash = slices.Clone(x.bytes)
+		case 10:
+			r.Replaces = x.n
 		}
 		return nil
 	})
@@ -193,11 +222,12 @@ func (c *cluster) remove(id uint64) {
 	c.removed[id] = struct{}{}
 }
 
-// conflict reports why a member may not have a name and peer URLs.
-func (c *cluster) conflict(id uint64, name string, peerURLs []string) error {
+// conflict reports why a member may not have a name and peer URLs. A newcomer and
+// the member that it replaces may have the same.
+func (c *cluster) conflict(id, replaces uint64, name string, peerURLs []string) error {
 	for i := range c.members {
 		r := &c.members[i]
-		if r.ID == id {
+		if r.ID == id || r.ID == replaces || id != 0 && r.Replaces == id {
 			continue
 		}
 		if name != "" && r.Name == name {

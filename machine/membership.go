@@ -24,9 +24,20 @@ func (r *round) storeMember(rec MemberRecord) error {
 	return r.w.SetMeta(memberRow(rowMember, rec.ID), encodeRecord(&rec))
 }
 
-// removeMember removes a member for good.
+// removeMember removes a member for good. Who was promised its place comes in as
+// any other.
 func (r *round) removeMember(id uint64) error {
 	r.editing().remove(id)
+	for _, m := range r.cluster.members {
+		if m.Replaces != id {
+			continue
+		}
+		m = m.clone()
+		m.Replaces = 0
+		if err := r.storeMember(m); err != nil {
+			return err
+		}
+	}
 	if err := r.w.DeleteMeta(memberRow(rowMember, id)); err != nil {
 		return err
 	}
@@ -40,10 +51,16 @@ func (r *round) reserve(index uint64, q *Reserve) (id uint64, err error) {
 	}
 	if rec := r.sameMember(q); rec != nil {
 		if rec.Incarnation == q.Incarnation {
+			if q.Replaces != 0 && q.Replaces != rec.Replaces {
+				return 0, refuse(fmt.Errorf("%w: member %d was promised another place", ErrNotReplaceable, rec.ID))
+			}
 			return rec.ID, nil
 		}
+		if q.Replaces != 0 {
+			return 0, refuse(fmt.Errorf("%w: member %d was added by hand", ErrNotReplaceable, rec.ID))
+		}
 		claimed := rec.clone()
-		if err := r.cluster.conflict(rec.ID, q.Name, q.PeerURLs); err != nil {
+		if err := r.cluster.conflict(rec.ID, 0, q.Name, q.PeerURLs); err != nil {
 			return 0, refuse(err)
 		}
 		if q.Token != 0 {
@@ -55,7 +72,10 @@ func (r *round) reserve(index uint64, q *Reserve) (id uint64, err error) {
 		claimed.ClientURLs = slices.Clone(q.ClientURLs)
 		return claimed.ID, r.storeMember(claimed)
 	}
-	if err := r.cluster.conflict(0, q.Name, q.PeerURLs); err != nil {
+	if err := r.replaceable(q.Replaces); err != nil {
+		return 0, refuse(err)
+	}
+	if err := r.cluster.conflict(0, q.Replaces, q.Name, q.PeerURLs); err != nil {
 		return 0, refuse(err)
 	}
 	_, used := r.cluster.find(index)
@@ -70,8 +90,28 @@ func (r *round) reserve(index uint64, q *Reserve) (id uint64, err error) {
 	return index, r.storeMember(MemberRecord{
 		ID: index, Name: q.Name, PeerURLs: slices.Clone(q.PeerURLs), ClientURLs: slices.Clone(q.ClientURLs),
 		Incarnation: q.Incarnation, Reserved: true, ReservedIndex: index, Manual: q.Manual,
-		SecretHash: slices.Clone(q.SecretHash),
+		SecretHash: slices.Clone(q.SecretHash), Replaces: q.Replaces,
 	})
+}
+
+// replaceable reports why a newcomer cannot be promised a member's place.
+func (r *round) replaceable(id uint64) error {
+	if id == 0 {
+		return nil
+	}
+	i, ok := r.cluster.find(id)
+	switch {
+	case !ok:
+		return chainfire.ErrMemberNotFound
+	case r.cluster.members[i].Reserved:
+		return fmt.Errorf("%w: member %d is only a reservation", ErrNotReplaceable, id)
+	}
+	for _, m := range r.cluster.members {
+		if m.Replaces == id {
+			return fmt.Errorf("%w: the place of member %d is promised to member %d", ErrNotReplaceable, id, m.ID)
+		}
+	}
+	return nil
 }
 
 // sameMember is the member that a reservation means: one with exactly its peer
@@ -116,7 +156,7 @@ func (r *round) update(q *UpdateMember) error {
 	if !ok {
 		return refuse(chainfire.ErrMemberNotFound)
 	}
-	if err := r.cluster.conflict(q.ID, q.Name, q.PeerURLs); err != nil {
+	if err := r.cluster.conflict(q.ID, r.cluster.members[i].Replaces, q.Name, q.PeerURLs); err != nil {
 		return refuse(err)
 	}
 	rec := merge(r.cluster.members[i].clone(), q.Name, q.PeerURLs, q.ClientURLs, q.Incarnation)
@@ -155,16 +195,20 @@ func (r *round) change(e *raft.Entry, res *Result) error {
 		return fmt.Errorf("decode membership change: %w", err)
 	}
 	res.ID = ctx.ID
-	err = r.tryChange(change, ctx.Member)
+	err = r.tryChange(change, &ctx)
 	conf := r.cluster.conf.Clone()
 	res.Conf = &conf
 	return err
 }
 
-func (r *round) tryChange(change confchange.Change, described *MemberRecord) error {
+func (r *round) tryChange(change confchange.Change, ctx *MemberContext) error {
+	described := ctx.Member
 	conf, err := confchange.Apply(r.cluster.conf, change)
 	if err != nil {
 		return refuse(err)
+	}
+	if len(ctx.Voters) > 0 && !slices.Equal(ctx.Voters, r.cluster.conf.Voters) {
+		return refuse(ErrVotersChanged)
 	}
 	for _, id := range conf.IDs() {
 		if _, gone := r.cluster.removed[id]; gone {
@@ -204,7 +248,7 @@ func (r *round) checkDescribed(conf raft.ConfState, d *MemberRecord) error {
 	if err := checkMember(d.Name, d.PeerURLs, d.ClientURLs); err != nil {
 		return err
 	}
-	return r.cluster.conflict(d.ID, d.Name, d.PeerURLs)
+	return r.cluster.conflict(d.ID, 0, d.Name, d.PeerURLs)
 }
 
 // admit makes sure that a member of the configuration has a record that is no
@@ -217,7 +261,7 @@ func (r *round) admit(id uint64, described *MemberRecord) error {
 	}
 	mentioned := described != nil && described.ID == id
 	votes := r.cluster.conf.IsVoter(id)
-	if known && !rec.Reserved && !mentioned && (rec.ReservedIndex == 0 || !votes) {
+	if known && !rec.Reserved && !mentioned && (rec.ReservedIndex == 0 && rec.Replaces == 0 || !votes) {
 		return nil
 	}
 	if mentioned {
@@ -226,6 +270,9 @@ func (r *round) admit(id uint64, described *MemberRecord) error {
 	rec.Reserved, rec.SecretHash = false, nil
 	if votes || rec.Manual {
 		rec.ReservedIndex = 0
+	}
+	if votes {
+		rec.Replaces = 0
 	}
 	return r.storeMember(rec)
 }

@@ -20,9 +20,15 @@ func change(t fataler, m *Machine, c confchange.Change, member *MemberRecord) Re
 	t.Helper()
 	ctx := MemberContext{ID: RequestID{1, 99}, Member: member}
 	c.Context = ctx.AppendTo(nil)
+	return apply(t, m, c)
+}
+
+// apply applies a membership change that has its context, for request 99 of member 1.
+func apply(t fataler, m *Machine, c confchange.Change) Result {
+	t.Helper()
 	applied, _ := m.Applied()
 	res, err := m.Apply([]raft.Entry{{Index: applied + 1, Term: 1, Type: raft.EntryConf, Data: raft.EncodeChange(c)}})
-	if err != nil || len(res) != 1 || res[0].ID != ctx.ID || res[0].Conf == nil {
+	if err != nil || len(res) != 1 || res[0].ID != (RequestID{1, 99}) || res[0].Conf == nil {
 		t.Fatalf("apply change: %+v, %v", res, err)
 	}
 	if !res[0].Conf.Equal(m.Conf()) {

@@ -71,7 +71,7 @@ func (h host) Records() []join.Record {
 	for _, m := range members {
 		out = append(out, join.Record{
 			MemberInfo: info(m, conf), Incarnation: m.Incarnation,
-			Phase: phase(m, conf), ReservedIndex: m.ReservedIndex, SecretHash: m.SecretHash,
+			Phase: phase(m, conf), ReservedIndex: m.ReservedIndex, SecretHash: m.SecretHash, Replaces: m.Replaces,
 		})
 	}
 	return out
@@ -96,12 +96,14 @@ func phase(m machine.MemberRecord, conf raft.ConfState) chainfire.MemberPhase {
 }
 
 // Reserve implements join.Host.
-func (h host) Reserve(ctx context.Context, name string, peerURLs, clientURLs []string, incarnation uint64, t join.Ticket) (id, index uint64, err error) {
+func (h host) Reserve(ctx context.Context, q *join.Reservation) (id, index uint64, err error) {
 	r, err := h.n.do(ctx, &machine.Command{Reserve: &machine.Reserve{
-		Name: name, PeerURLs: peerURLs, ClientURLs: clientURLs, Incarnation: incarnation,
-		Token: t.Token, SecretHash: t.SecretHash,
+		Name: q.Name, PeerURLs: q.PeerURLs, ClientURLs: q.ClientURLs, Incarnation: q.Incarnation,
+		Replaces: q.Replaces, Token: q.Ticket.Token, SecretHash: q.Ticket.SecretHash,
 	}})
 	switch {
+	case errors.Is(err, machine.ErrNotReplaceable), errors.Is(err, chainfire.ErrMemberNotFound):
+		return 0, 0, fmt.Errorf("%w (%w)", join.ErrPlaceGone, err)
 	case errors.Is(err, machine.ErrNoToken):
 		return 0, 0, join.ErrNoToken
 	case errors.Is(err, machine.ErrMemberNameExists):
@@ -132,6 +134,11 @@ func (h host) RemoveLearner(ctx context.Context, id uint64) error {
 		return fmt.Errorf("member %d is a voter", id)
 	}
 	return h.n.change(ctx, confchange.Change{Steps: []confchange.Step{{Kind: confchange.Remove, ID: id}}})
+}
+
+// Active implements join.Host.
+func (h host) Active(id uint64) bool {
+	return slices.ContainsFunc(h.n.status().Peers, func(p raft.PeerStatus) bool { return p.ID == id && p.Active })
 }
 
 // Linearize implements join.Host.

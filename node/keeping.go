@@ -54,6 +54,13 @@ func (k *keeping) reason(id uint64, learner bool) string {
 	return k.keeper.Reason(id, learner)
 }
 
+// fit reports whether a learner had caught up when the keeper last looked.
+func (k *keeping) fit(id uint64) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.keeper != nil && k.keeper.Fit(id)
+}
+
 func (k *keeping) seed(id uint64) (done, total uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -155,8 +162,8 @@ func (n *Node) view(st raft.Status) join.View {
 		p := peers[m.ID]
 		v.Members = append(v.Members, join.MemberView{
 			ID: m.ID, Reserved: m.Reserved, Joining: m.ReservedIndex != 0,
-			Manual: n.opts.NoPromote || m.Manual,
-			Match:  p.Match, Applied: p.Applied, Acked: p.Acked, Active: p.Active,
+			Manual: n.opts.NoPromote || m.Manual, Replaces: m.Replaces,
+			Match: p.Match, Applied: p.Applied, Acked: p.Acked, Active: p.Active,
 			Silent: time.Duration(p.SilentTicks) * n.opts.TickInterval,
 		})
 	}
@@ -173,11 +180,13 @@ func (n *Node) act(a join.Action) {
 		for _, id := range a.IDs {
 			c.Steps = append(c.Steps, confchange.Step{Kind: confchange.AddVoter, ID: id})
 		}
-		err = n.change(ctx, c)
+		err = n.changeFor(ctx, a.Voters, c)
 	case join.Replace:
-		err = n.change(ctx, confchange.Change{Joint: true, Steps: []confchange.Step{
+		err = n.changeFor(ctx, a.Voters, confchange.Change{Joint: true, Steps: []confchange.Step{
 			{Kind: confchange.AddVoter, ID: a.IDs[0]}, {Kind: confchange.AddLearner, ID: a.IDs[1]},
 		}})
+	case join.Exchange:
+		err = n.changeFor(ctx, a.Voters, exchange(a.Voters, a.IDs[0], a.IDs[1]))
 	case join.Settle:
 		_, err = n.do(ctx, &machine.Command{UpdateMember: &machine.UpdateMember{ID: a.IDs[0], Settled: true}})
 	case join.Release:

@@ -67,13 +67,20 @@ func (n *Node) do(ctx context.Context, c *machine.Command) (machine.Result, erro
 	return n.propose(ctx, c.ID.Seq, replica.Command, c.AppendTo(nil))
 }
 
-// change runs one membership change through the log. While another is under way
-// it waits its turn, within the context.
+// change runs one membership change through the log, whoever votes then.
 func (n *Node) change(ctx context.Context, c confchange.Change) error {
+	return n.changeFor(ctx, nil, c)
+}
+
+// changeFor runs one membership change through the log that was decided on for these
+// voters: if there are others by its turn it changes nothing, and the error is
+// machine.ErrVotersChanged. While another is under way it waits its turn, within the
+// context.
+func (n *Node) changeFor(ctx context.Context, voters []uint64, c confchange.Change) error {
 	ctx, cancel := n.withTimeout(ctx)
 	defer cancel()
 	for {
-		mc := machine.MemberContext{ID: machine.RequestID{Member: n.id, Seq: n.nextID.Add(1)}}
+		mc := machine.MemberContext{ID: machine.RequestID{Member: n.id, Seq: n.nextID.Add(1)}, Voters: voters}
 		c.Context = mc.AppendTo(nil)
 		_, err := n.propose(ctx, mc.ID.Seq, replica.Conf, raft.EncodeChange(c))
 		if !errors.Is(err, chainfire.ErrConfChangePending) {

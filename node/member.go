@@ -101,61 +101,6 @@ func (n *Node) wouldLoseQuorum(ctx context.Context, conf raft.ConfState, added i
 	return nil
 }
 
-// MemberRemove implements chainfire.Cluster.
-func (n *Node) MemberRemove(ctx context.Context, id uint64) (*chainfire.MemberChange, error) {
-	if n.learner() {
-		return nil, chainfire.ErrLearner
-	}
-	i := slices.IndexFunc(n.machine.Members(), func(m machine.MemberRecord) bool { return m.ID == id })
-	if i < 0 {
-		return nil, chainfire.ErrMemberNotFound
-	}
-	if n.machine.Members()[i].Reserved {
-		if err := n.release(ctx, id); err != nil {
-			return nil, err
-		}
-		return n.memberChange(0), nil
-	}
-	if err := n.removable(ctx, id); err != nil {
-		return nil, err
-	}
-	err := n.change(ctx, confchange.Change{Steps: []confchange.Step{{Kind: confchange.Remove, ID: id}}})
-	if errors.Is(err, raft.ErrBadChange) {
-		return nil, chainfire.ErrMemberNotReady
-	}
-	if err != nil {
-		return nil, err
-	}
-	return n.memberChange(0), nil
-}
-
-// removable refuses to remove a voter when the rest that is up would be no
-// majority.
-func (n *Node) removable(ctx context.Context, id uint64) error {
-	conf := n.machine.Conf()
-	if !conf.IsVoter(id) {
-		return nil
-	}
-	cs, err := n.ClusterStatus(ctx)
-	if err != nil {
-		return err
-	}
-	active, rest := 0, 0
-	for _, m := range cs.Members {
-		if m.ID == id || !conf.IsVoter(m.ID) {
-			continue
-		}
-		rest++
-		if m.Active {
-			active++
-		}
-	}
-	if rest == 0 || active < rest/2+1 {
-		return chainfire.ErrMemberNotReady
-	}
-	return nil
-}
-
 // MemberUpdate implements chainfire.Cluster.
 func (n *Node) MemberUpdate(ctx context.Context, id uint64, peerURLs []string) (*chainfire.MemberChange, error) {
 	if n.learner() {
@@ -196,8 +141,13 @@ func (n *Node) MemberPromote(ctx context.Context, id uint64) (*chainfire.MemberC
 			return nil, chainfire.ErrLearnerNotReady
 		}
 	}
-	err = n.change(ctx, confchange.Change{Steps: []confchange.Step{{Kind: confchange.AddVoter, ID: id}}})
-	if err != nil {
+	c := confchange.Change{Steps: []confchange.Step{{Kind: confchange.AddVoter, ID: id}}}
+	if i := slices.IndexFunc(n.machine.Members(), func(m machine.MemberRecord) bool { return m.ID == id && m.Replaces != 0 }); i >= 0 {
+		// It was promised the place of another, which goes with the same change.
+		c.Joint = true
+		c.Steps = append(c.Steps, confchange.Step{Kind: confchange.Remove, ID: n.machine.Members()[i].Replaces})
+	}
+	if err := n.change(ctx, c); err != nil {
 		return nil, err
 	}
 	return n.memberChange(id), nil

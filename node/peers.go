@@ -130,7 +130,7 @@ func (n *Node) admit(h transport.Hello) error {
 	for _, m := range n.machine.Members() {
 		if m.ID == h.From && m.Incarnation != 0 && m.Incarnation != h.Incarnation {
 			return &transport.RefusedError{Code: transport.CodeWrongIncarnation, Text: fmt.Sprintf(
-				"member %d is known with another data directory: it was wiped or copied; remove the member and join again", h.From)}
+				"member %d is known with another data directory: it was wiped or copied; start it with an empty data directory, --join and --replace %d", h.From, h.From)}
 		}
 		if m.ID == h.From && !m.Reserved {
 			return nil

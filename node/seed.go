@@ -162,7 +162,7 @@ type joining struct {
 
 func (n *Node) newcomer(j joining) (*join.Newcomer, error) {
 	o := join.NewcomerOptions{
-		Targets: j.Targets, Name: n.opts.Name, PeerURLs: []string{n.opts.AdvertisePeer},
+		Targets: j.Targets, Replace: n.opts.Replace, Name: n.opts.Name, PeerURLs: []string{n.opts.AdvertisePeer},
 		ClientURLs: n.opts.AdvertiseClient, Incarnation: j.Incarnation, Cluster: j.Cluster,
 		Version: n.opts.Version, FS: n.opts.FS, Dir: n.path(seedDir), Report: n.opts.Report,
 		Dial: n.opts.Network.Dial, Sched: n.sched,

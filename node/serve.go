@@ -84,7 +84,7 @@ func (n *Node) rotten(err error) error {
 func (n *Node) gateOptions() join.GateOptions {
 	o := join.GateOptions{
 		Host: host{n}, Version: n.opts.Version, Logger: n.log, Dial: n.opts.Network.Dial, Sched: n.sched,
-		Scheme: n.opts.scheme(),
+		Scheme: n.opts.scheme(), SilenceWait: 2 * n.opts.election(),
 	}
 	if n.creds != nil {
 		o.Door = door{n}

@@ -1,7 +1,9 @@
 package node
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -99,6 +101,12 @@ func (n *Node) clusterStatus(st raft.Status) *chainfire.ClusterStatus {
 	for _, p := range st.Peers {
 		peers[p.ID] = p
 	}
+	successor := map[uint64]string{}
+	for _, m := range n.machine.Members() {
+		if m.Replaces != 0 {
+			successor[m.Replaces] = fmt.Sprintf("goes out when member %d has caught up, which takes its place", m.ID)
+		}
+	}
 	leads := st.Role == raft.Leader
 	active := func(id uint64) bool { return id == n.id || peers[id].Active }
 	for _, m := range n.machine.Members() {
@@ -121,7 +129,7 @@ func (n *Node) clusterStatus(st raft.Status) *chainfire.ClusterStatus {
 			s.LastContactMillis = int64(p.SilentTicks) * n.opts.TickInterval.Milliseconds()
 		}
 		if leads {
-			s.Reason = n.reason(m.ID, p, st.Conf.IsLearner(m.ID))
+			s.Reason = cmp.Or(n.reason(m.ID, p, st.Conf.IsLearner(m.ID)), successor[m.ID])
 		}
 		out.Members = append(out.Members, s)
 	}

@@ -43,7 +43,7 @@ type cluster struct {
 
 // counts tell what a run was made of.
 type counts struct {
-	crashes, joins, removed, refused, rotten int
+	crashes, joins, removed, replaced, refused, rotten int
 }
 
 // newCluster prepares the run of a seed.
@@ -95,7 +95,10 @@ func (c *cluster) addHost(d *disk.FaultFS, via ...string) *host {
 }
 
 // join makes a new machine that joins at members that are there.
-func (c *cluster) join() {
+func (c *cluster) join() { c.joinFor("") }
+
+// joinFor makes one that takes the place of another, if that is named.
+func (c *cluster) joinFor(old string) {
 	var via []string
 	for _, h := range c.hosts {
 		if !h.retired && (len(h.via) == 0 || h.node != nil) {
@@ -103,12 +106,15 @@ func (c *cluster) join() {
 		}
 	}
 	if len(via) == 0 {
-		c.w.after(time.Second, c.join) // nobody to join at; alone it would found
+		c.w.after(time.Second, func() { c.joinFor(old) }) // nobody to join at; alone it would found
 		return
 	}
 	c.w.rng.Shuffle(len(via), func(i, j int) { via[i], via[j] = via[j], via[i] })
 	h := c.addHost(disk.NewFaultFS(), via[:min(len(via), 2)]...)
 	c.counts.joins++
+	if h.replaces = old; old != "" {
+		h.say("is to take the place of %s", old)
+	}
 	h.say("is to join at %v", h.via)
 	h.start()
 }

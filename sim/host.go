@@ -40,6 +40,8 @@ type host struct {
 	disk *disk.FaultFS
 	// via are the addresses it joins at, if it has no data.
 	via []string
+	// replaces is the name of the host whose place it takes, if it has no data.
+	replaces string
 
 	// leaves is called while a life ends, before its store is closed.
 	leaves func(*host)
@@ -87,7 +89,7 @@ func (h *host) options(p *proc) node.Options {
 	s := h.set
 	return node.Options{
 		Dir: ".", Name: h.name, ListenPeer: h.addr, AdvertiseClient: []string{"http://" + h.name + ":2379"},
-		Join: h.via, Version: "1.0.0", TickInterval: s.tick, HeartbeatTicks: s.heartbeat, ElectionTicks: s.election,
+		Join: h.via, Replace: h.replaces, Version: "1.0.0", TickInterval: s.tick, HeartbeatTicks: s.heartbeat, ElectionTicks: s.election,
 		RequestTimeout: s.requestTimeout, ReserveTTL: s.reserveTTL, Logger: h.w.story.logger(h.name),
 		FS: h.disk, Network: &attachment{net: h.net, host: h, p: p}, Sched: p,
 		Report: func(e join.Event) {

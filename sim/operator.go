@@ -49,7 +49,50 @@ func (c *cluster) destroy() {
 	}
 	h.say("is destroyed")
 	c.retire(h)
+	if len(c.hosts)%2 == 0 {
+		c.supersede(h)
+		return
+	}
 	c.expel(h, func() { c.join() })
+}
+
+// supersedeTime is for how long the operator waits for a newcomer that replaces a
+// lost machine, until that one is removed without.
+const supersedeTime = 20 * time.Second
+
+// supersede lets a new machine join in place of a lost one, whose place is kept until
+// the new one has caught up. An operator who waits for that in vain removes it.
+func (c *cluster) supersede(h *host) {
+	c.surgery = true
+	c.expelled[h.name] = true
+	limit := c.w.now + supersedeTime
+	c.joinFor(h.name)
+	c.w.outside.Go(func() {
+		for {
+			c.w.outside.sleep(300 * time.Millisecond)
+			if c.absent(c.anyHost(), h.name) {
+				h.say("is replaced")
+				c.counts.replaced++
+				c.surgery = false
+				return
+			}
+			if c.w.now > limit {
+				c.expel(h, nil)
+				return
+			}
+		}
+	})
+}
+
+// absent reports whether a member is gone for certain.
+func (c *cluster) absent(at *host, name string) bool {
+	gone := false
+	err := c.at(at, 4*time.Second, func(ctx ctxt, n *node.Node) error {
+		list, err := n.Members(ctx, true)
+		gone = err == nil && !slices.ContainsFunc(list.Members, func(m chainfire.MemberInfo) bool { return m.Name == name })
+		return err
+	})
+	return err == nil && gone
 }
 
 func (c *cluster) retire(h *host) {

@@ -28,7 +28,7 @@ type Result struct {
 	Operations, Acknowledged int
 	Steps                    uint64
 	// Crashes and so on count what a run was made of.
-	Crashes, Joins, Removed, Rotten, Refused int
+	Crashes, Joins, Removed, Replaced, Rotten, Refused int
 	// Err says what was wrong; nil is nothing.
 	Err error
 }
@@ -74,7 +74,7 @@ func (c *cluster) end() Result {
 	c.w.outside.kill()
 	out := Result{
 		Seed: c.w.seed, Trace: c.w.trace, Simulated: c.w.now, Operations: len(c.ops), Steps: c.w.steps,
-		Crashes: c.counts.crashes, Joins: c.counts.joins, Removed: c.counts.removed,
+		Crashes: c.counts.crashes, Joins: c.counts.joins, Removed: c.counts.removed, Replaced: c.counts.replaced,
 		Rotten: c.counts.rotten, Refused: c.counts.refused,
 	}
 	for _, o := range c.ops {

@@ -131,6 +131,7 @@ func (c *campaign) add(res sim.Result) {
 	c.total.Crashes += res.Crashes
 	c.total.Joins += res.Joins
 	c.total.Removed += res.Removed
+	c.total.Replaced += res.Replaced
 	c.total.Rotten += res.Rotten
 	c.total.Refused += res.Refused
 	if res.Err != nil {
@@ -151,9 +152,9 @@ func (c *campaign) summary() string {
 	cpu := time.Duration(u.Utime.Nano() + u.Stime.Nano())
 	real := time.Since(c.began)
 	x := &c.total
-	return fmt.Sprintf("%v: %d seeds, %d bad; %v simulated (%.0f a real second), %v of CPU (%v a seed); %d operations, %d writes acknowledged; %d crashes, %d joins, %d removals, %d bits rotten, %d hosts refused to start",
+	return fmt.Sprintf("%v: %d seeds, %d bad; %v simulated (%.0f a real second), %v of CPU (%v a seed); %d operations, %d writes acknowledged; %d crashes, %d joins, %d removals, %d replacements, %d bits rotten, %d hosts refused to start",
 		real.Round(time.Second), c.done, c.bad, x.Simulated.Round(time.Second), x.Simulated.Seconds()/real.Seconds(), cpu.Round(time.Second),
-		(cpu / time.Duration(max(1, c.done))).Round(time.Millisecond), x.Operations, x.Acknowledged, x.Crashes, x.Joins, x.Removed, x.Rotten, x.Refused)
+		(cpu / time.Duration(max(1, c.done))).Round(time.Millisecond), x.Operations, x.Acknowledged, x.Crashes, x.Joins, x.Removed, x.Replaced, x.Rotten, x.Refused)
 }
 
 // found are seeds that found something, and what.

@@ -88,7 +88,7 @@ func TestJoinWithAUsedNameIsRefused(t *testing.T) {
 	c := oneMember(t)
 	b := here.newMember(t, "a")
 	b.launch(c.members[0].peer)
-	b.mustFail(patience, `the name "a" is that of member 1`, "choose another --name")
+	b.mustFail(patience, `the name "a" is that of member 1`, "choose another --name", "--replace a")
 	c.mustBeWhole(soon)
 }
 

@@ -285,5 +285,8 @@ func memberNote(m *machine.MemberRecord) string {
 	if m.ReservedIndex > 0 {
 		notes = append(notes, fmt.Sprintf("the log is kept for it from index %d on", m.ReservedIndex))
 	}
+	if m.Replaces != 0 {
+		notes = append(notes, fmt.Sprintf("takes the place of member %d when it has caught up", m.Replaces))
+	}
 	return orDash(strings.Join(notes, "; "))
 }

@@ -60,10 +60,6 @@ func (f *fakeMember) MemberList(context.Context, *etcdserverpb.MemberListRequest
 	return &etcdserverpb.MemberListResponse{Header: testHeader(), Members: testMembers()}, nil
 }
 
-func (f *fakeMember) MemberRemove(_ context.Context, r *etcdserverpb.MemberRemoveRequest) (*etcdserverpb.MemberRemoveResponse, error) {
-	return &etcdserverpb.MemberRemoveResponse{Header: f.keep(r), Members: testMembers()[:1]}, nil
-}
-
 func testMembers() []*etcdserverpb.Member {
 	return []*etcdserverpb.Member{
 		{ID: 1, Name: "a", PeerURLs: []string{"http://h:1"}, ClientURLs: []string{"http://h:2"}},
@@ -79,6 +75,32 @@ type fakeCluster struct {
 
 func (c fakeCluster) Status(context.Context, *api.StatusRequest) (*api.StatusResponse, error) {
 	return api.NewStatusResponse(c.f.status), nil
+}
+
+func (c fakeCluster) RemoveMember(_ context.Context, r *api.RemoveMemberRequest) (*api.RemoveMemberResponse, error) {
+	c.f.keep(r)
+	out := &api.RemoveMemberResponse{
+		Header: &api.Header{ClusterId: 0xabcdef, MemberId: 12, Revision: 34, RaftTerm: 5}, Removed: &api.Member{Id: 77, Name: "b"},
+		Members: []*api.Member{{Id: 1, Name: "a", PeerUrls: []string{"http://h:1"}, ClientUrls: []string{"http://h:2"}}},
+	}
+	if r.GetForce() {
+		out.Warning = "without it there is no majority"
+	}
+	return out, nil
+}
+
+func (c fakeCluster) ReplaceMember(_ context.Context, r *api.ReplaceMemberRequest) (*api.ReplaceMemberResponse, error) {
+	c.f.keep(r)
+	out := &api.ReplaceMemberResponse{
+		Header: &api.Header{ClusterId: 0xabcdef, MemberId: 12, Revision: 34, RaftTerm: 5}, Replaced: &api.Member{Id: 77, Name: "b", PeerUrls: []string{"https://10.0.0.3:2380"}},
+	}
+	if r.GetBy() == "" {
+		out.Reason = "no member stands by"
+		return out, nil
+	}
+	out.By = &api.Member{Id: 88, Name: r.GetBy()}
+	out.Members = []*api.Member{out.By}
+	return out, nil
 }
 
 // startFake serves a fake member and returns it with its address.

@@ -16,11 +16,11 @@ import (
 func newMember(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "member",
-		Short: "Who is in the cluster: list, add, promote, remove",
+		Short: "Who is in the cluster: list, add, promote, remove, replace",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newMemberList(a), newMemberAdd(a), newMemberPromote(a), newMemberRemove(a))
+	cmd.AddCommand(newMemberList(a), newMemberAdd(a), newMemberPromote(a), newMemberRemove(a), newMemberReplace(a))
 	return cmd
 }
 
@@ -124,25 +124,6 @@ soon as their number is odd.`,
 	}
 }
 
-func newMemberRemove(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "remove ID|NAME",
-		Short: "Take a member out of the cluster for good",
-		Long: `Take a member out of the cluster for good: its id never comes back. To come in
-again it joins with an empty data directory.`,
-		Args: needArgs(1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withMember(cmd.Context(), args[0], func(ctx context.Context, c *clientv3.Client, id uint64) error {
-				r, err := c.MemberRemove(ctx, id)
-				if err != nil {
-					return fmt.Errorf("remove member %s: %w", memberID(id), err)
-				}
-				return a.printMemberChange(r.Header, r.Members, fmt.Sprintf("member %s removed", memberID(id)))
-			})
-		},
-	}
-}
-
 // withMember runs a request on the member that is named by its id or name.
 func (a *app) withMember(ctx context.Context, who string, do func(context.Context, *clientv3.Client, uint64) error) error {
 	return a.withClient(ctx, func(ctx context.Context, c *clientv3.Client) error {
@@ -161,10 +142,20 @@ func (a *app) withMember(ctx context.Context, who string, do func(context.Contex
 // findMember finds a member by name, or by id: in decimal as this command prints
 // it, or in hexadecimal after 0x.
 func findMember(members []*etcdserverpb.Member, who string) (uint64, error) {
+	var called []string
+	var named uint64
 	for _, m := range members {
 		if who != "" && m.GetName() == who {
-			return m.GetID(), nil
+			named = m.GetID()
+			called = append(called, memberID(named))
 		}
+	}
+	switch len(called) {
+	case 0:
+	case 1:
+		return named, nil
+	default: // one takes the place of the other
+		return 0, fmt.Errorf("the members %s are called %q; name one by its id", strings.Join(called, " and "), who)
 	}
 	if id, err := strconv.ParseUint(who, 0, 64); err == nil && id != 0 {
 		return id, nil // also one that is no member: the cluster says what became of it
@@ -197,16 +188,24 @@ type jsonMembers struct {
 	Members []jsonMember `json:"members"`
 }
 
+func newJSONMembers(h *etcdserverpb.ResponseHeader, members []*etcdserverpb.Member) jsonMembers {
+	out := jsonMembers{Header: newJSONHeader(h), Members: []jsonMember{}}
+	for _, m := range members {
+		out.Members = append(out.Members, newJSONClusterMember(m))
+	}
+	return out
+}
+
+func newJSONClusterMember(m *etcdserverpb.Member) jsonMember {
+	return jsonMember{
+		ID: memberID(m.GetID()), Name: m.GetName(), Role: role(m.GetIsLearner()),
+		PeerURLs: orEmpty(m.GetPeerURLs()), ClientURLs: orEmpty(m.GetClientURLs()),
+	}
+}
+
 func (a *app) printMembers(h *etcdserverpb.ResponseHeader, members []*etcdserverpb.Member) error {
 	if a.format == formatJSON {
-		out := jsonMembers{Header: newJSONHeader(h), Members: []jsonMember{}}
-		for _, m := range members {
-			out.Members = append(out.Members, jsonMember{
-				ID: memberID(m.GetID()), Name: m.GetName(), Role: role(m.GetIsLearner()),
-				PeerURLs: orEmpty(m.GetPeerURLs()), ClientURLs: orEmpty(m.GetClientURLs()),
-			})
-		}
-		return a.printJSON(out)
+		return a.printJSON(newJSONMembers(h, members))
 	}
 	rows := [][]string{{"ID", "NAME", "ROLE", "PEER ADDRESS", "CLIENT ADDRESS"}}
 	for _, m := range members {

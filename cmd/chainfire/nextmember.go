@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"strconv"
@@ -9,12 +10,18 @@ import (
 	"chainfire/join"
 )
 
-// nextMember finds the line that adds one more member on this machine.
+// nextMember finds the line that adds one more member, on this machine or elsewhere.
 type nextMember struct {
 	program      string
 	client, peer string
-	dataDir      string
-	remote       bool
+	// join are the members to join at, if not peer; replace is the member whose
+	// place the new one takes, if any.
+	join, replace string
+	// elsewhere says that the new one is on another machine, whose address the
+	// person who copies the line fills in.
+	elsewhere bool
+	dataDir   string
+	remote    bool
 	// plain says that members speak without TLS.
 	plain bool
 	// tokenFile holds a join token, if it is there.
@@ -30,17 +37,24 @@ const maxMembersHere = 50
 // line is the command. Its ports are those of this member and a multiple of 100,
 // as far as they are free now.
 func (n *nextMember) line() string {
-	args := []string{n.program, "serve", "--join", n.peer}
+	args := []string{n.program, "serve", "--join", cmp.Or(n.join, n.peer)}
+	if n.replace != "" {
+		args = append(args, "--replace", shellQuote(n.replace))
+	}
 	scheme := ""
 	switch {
 	case n.plain:
 		scheme = join.SchemePlain + "://"
-	case n.exists(n.tokenFile):
+	case n.tokenFile != "" && n.exists(n.tokenFile):
 		args = append(args, "--token-file", shellQuote(n.tokenFile))
 	default:
 		args = append(args, "--token", `"$(`+n.program+" token create"+n.endpoints()+`)"`)
 	}
-	for i := 1; i <= maxMembersHere; i++ {
+	if n.elsewhere {
+		args = append(args, "--listen-peer", scheme+"HOST:2380")
+		n.remote = n.remote || n.plain
+	}
+	for i := 1; i <= maxMembersHere && !n.elsewhere; i++ {
 		client, ok := addPort(n.client, 100*i)
 		peer, okPeer := addPort(n.peer, 100*i)
 		dir := fmt.Sprintf("%s-%d", strings.TrimRight(n.dataDir, "/"), i+1)

@@ -38,6 +38,23 @@ func TestNextMemberGetsPortsAndAFolderThatAreFree(t *testing.T) {
 	}
 }
 
+func TestLineThatReplacesAMemberNamesItAndTheMembersToJoinAt(t *testing.T) {
+	n := nextMember{
+		program: "chainfire", client: "10.0.0.1:2379", peer: "10.0.0.1:2380", join: "10.0.0.1:2380,10.0.0.2:2380",
+		replace: "n 3", elsewhere: true, dataDir: "d",
+		free: func(string) bool { return true }, exists: func(string) bool { return false },
+	}
+	want := `chainfire serve --join 10.0.0.1:2380,10.0.0.2:2380 --replace 'n 3' --token "$(chainfire token create --endpoints 10.0.0.1:2379)" --listen-peer HOST:2380`
+	if got := n.line(); got != want {
+		t.Errorf("line\n%s\nwant\n%s", got, want)
+	}
+	n.plain, n.replace = true, "n3"
+	want = `chainfire serve --join 10.0.0.1:2380,10.0.0.2:2380 --replace n3 --listen-peer http://HOST:2380 --insecure-listen-remote`
+	if got := n.line(); got != want {
+		t.Errorf("line\n%s\nwant\n%s", got, want)
+	}
+}
+
 func TestLinesToCopyNameTheBinaryAsItWasCalled(t *testing.T) {
 	for arg0, want := range map[string]string{
 		"./bin/chainfire":                   "./bin/chainfire",

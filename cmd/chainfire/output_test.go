@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -11,6 +12,60 @@ import (
 
 	"chainfire"
 )
+
+func TestStatusWaitsForVotersThatAreUp(t *testing.T) {
+	up := chainfire.MemberStatus{Phase: chainfire.PhaseVoter, Active: true}
+	down := chainfire.MemberStatus{Phase: chainfire.PhaseVoter}
+	learner := chainfire.MemberStatus{Phase: chainfire.PhaseLearner}
+	for name, c := range map[string]struct {
+		members []chainfire.MemberStatus
+		voters  string
+		code    int
+	}{
+		"as many as wanted":          {[]chainfire.MemberStatus{up, up, up, learner}, "3", 0},
+		"one of them down":           {[]chainfire.MemberStatus{up, up, down}, "3", exitUnhealthy},
+		"one too many":               {[]chainfire.MemberStatus{up, up, up, up}, "3", exitUnhealthy},
+		"one down, waiting for none": {[]chainfire.MemberStatus{up, up, down}, "0", 0},
+	} {
+		_, addr := startFake(t, &chainfire.ClusterStatus{Leader: 1, Healthy: true, Members: c.members})
+		code, _, errOut := runCommand(t, nil, nil, "status", "--await-voters", c.voters, "--wait-timeout", "500ms", "--endpoints", addr)
+		if code != c.code || (code != 0) != strings.Contains(errOut, "one of 3 voters that are up") {
+			t.Errorf("%s: code %d, %s", name, code, errOut)
+		}
+	}
+}
+
+func TestReplacementWithoutAStandbyPrintsTheLineOfANewMachine(t *testing.T) {
+	_, addr := startFake(t, &chainfire.ClusterStatus{Leader: 1, Healthy: true, Members: []chainfire.MemberStatus{
+		{MemberInfo: chainfire.MemberInfo{ID: 1, Name: "a", PeerURLs: []string{"https://10.0.0.1:2380"}}, Active: true},
+		{MemberInfo: chainfire.MemberInfo{ID: 77, Name: "b", PeerURLs: []string{"https://10.0.0.3:2380"}}},
+	}})
+	want := `serve --join 10.0.0.1:2380 --replace b --token "$(`
+	for _, format := range []string{formatTable, formatJSON} {
+		code, out, errOut := runCommand(t, nil, nil, "member", "replace", "b", "-w", format, "--endpoints", addr)
+		if format == formatJSON {
+			var answer struct{ Command, Reason string }
+			if err := json.Unmarshal([]byte(out), &answer); err != nil || answer.Reason != "no member stands by" {
+				t.Errorf("%v, %s", err, out)
+			}
+			out = answer.Command
+		}
+		if code != exitFailure || !strings.Contains(out, want) || !strings.Contains(out, "--listen-peer HOST:2380") || !strings.Contains(errOut, "77 (b) was not replaced") {
+			t.Errorf("code %d\n%s\n%s", code, out, errOut)
+		}
+	}
+}
+
+func TestForcedRemovalShowsItsWarning(t *testing.T) {
+	_, addr := startFake(t, nil)
+	for args, want := range map[string]bool{"": false, "--force": true} {
+		words := append([]string{"member", "remove", "b", "--endpoints", addr}, strings.Fields(args)...)
+		code, out, errOut := runCommand(t, nil, nil, words...)
+		if code != 0 || !strings.Contains(out, "member 77 (b) removed") || strings.Contains(out, "warning: without it") != want {
+			t.Errorf("%s: code %d, %s, %s", args, code, out, errOut)
+		}
+	}
+}
 
 func testKVs() []*mvccpb.KeyValue {
 	return []*mvccpb.KeyValue{
@@ -185,7 +240,7 @@ func TestStatusTellsHealthByItsExitCode(t *testing.T) {
 		}
 	}
 	code, _, errOut := runCommand(t, nil, nil, "status", "--endpoints", "127.0.0.1:1")
-	if code != 1 || !strings.Contains(errOut, "chainfire serve") {
+	if code != exitFailure || !strings.Contains(errOut, "chainfire serve") {
 		t.Errorf("nobody there: code %d, %s", code, errOut)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
+
+	"chainfire/api"
 )
 
 func TestFlagsBecomeRequests(t *testing.T) {
@@ -38,9 +40,9 @@ func TestFlagsBecomeRequests(t *testing.T) {
 		{args: []string{"put", "a", "--ignore-value"}, want: &etcdserverpb.PutRequest{Key: []byte("a"), IgnoreValue: true}},
 		{args: []string{"put", "--", "-a", "-b"}, want: &etcdserverpb.PutRequest{Key: []byte("-a"), Value: []byte("-b")}},
 		{args: []string{"del", "a", "--prefix", "--prev-kv"}, want: &etcdserverpb.DeleteRangeRequest{Key: []byte("a"), RangeEnd: []byte("b"), PrevKv: true}},
-		{args: []string{"member", "remove", "b"}, want: &etcdserverpb.MemberRemoveRequest{ID: 77}},
-		{args: []string{"member", "remove", "0x4d"}, want: &etcdserverpb.MemberRemoveRequest{ID: 77}},
-		{args: []string{"member", "remove", "5"}, want: &etcdserverpb.MemberRemoveRequest{ID: 5}},
+		{args: []string{"member", "remove", "b"}, want: &api.RemoveMemberRequest{Member: "b"}},
+		{args: []string{"member", "remove", "0x4d", "--force"}, want: &api.RemoveMemberRequest{Member: "0x4d", Force: true}},
+		{args: []string{"member", "replace", "b", "--by", "d"}, want: &api.ReplaceMemberRequest{Member: "b", By: "d"}},
 	} {
 		args := append([]string{"--endpoints", addr}, c.args...)
 		code, _, errOut := runCommand(t, nil, strings.NewReader(c.in), args...)

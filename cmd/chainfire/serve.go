@@ -30,7 +30,9 @@ func newServe(a *app) *cobra.Command {
 		Long: `Run a member until it is interrupted. An empty data folder begins a new cluster,
 or, with --join, becomes a member of the cluster that answers there: it is checked,
 seeded with a snapshot, replicates as a learner, and votes as soon as that makes
-the number of voters odd. A member that was stopped goes on with the same command,
+the number of voters odd. With --replace as well it takes the place of a member that
+is down, of which it may have name and addresses: that one is removed when the
+newcomer has caught up, and is a member as before if the newcomer gives up. A member that was stopped goes on with the same command,
 with or without --join.
 
 Standard output tells where clients connect, and the line that adds the next

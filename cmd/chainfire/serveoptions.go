@@ -26,6 +26,7 @@ type serveOptions struct {
 	advertiseClient           []string
 	advertisePeer             string
 	join                      []string
+	replace                   string
 	token, tokenFile          string
 	voters                    int
 	replaceAfter              time.Duration
@@ -47,6 +48,7 @@ func (o *serveOptions) flags(f *pflag.FlagSet) {
 	f.StringSliceVar(&o.advertiseClient, "advertise-client", nil, "address at which clients reach this member (default: --listen-client)")
 	f.StringVar(&o.advertisePeer, "advertise-peer", "", "address at which the other members reach this one (default: --listen-peer)")
 	f.StringSliceVar(&o.join, "join", nil, "join the cluster of these members: peer addresses, HOST[:PORT],...")
+	f.StringVar(&o.replace, "replace", "", "with --join: take the place of this member, ID or NAME, which is down")
 	f.StringVar(&o.token, "token", "", "join token, for --join with an empty data folder; also from "+tokenVariable)
 	f.StringVar(&o.tokenFile, "token-file", "", "file that holds the join token, instead of --token")
 	f.IntVar(&o.voters, "voters", defaultVoters, "how many voters the cluster should have, an odd number; members beyond it stand by")
@@ -199,6 +201,9 @@ func (o *serveOptions) check() error {
 	if o.token != "" && o.tokenFile != "" {
 		return errors.New("--token and --token-file: give one of them")
 	}
+	if o.replace != "" && len(o.join) == 0 {
+		return fmt.Errorf("--replace %s: name members of its cluster with --join", o.replace)
+	}
 	if o.voters < 1 || o.voters > maxVoters || o.voters%2 == 0 {
 		return fmt.Errorf("--voters %d: give an odd number up to %d; an even number of voters tolerates no more failures than one less", o.voters, maxVoters)
 	}
@@ -291,7 +296,7 @@ func (o *serveOptions) nodeOptions(clientAddr string, getenv func(string) string
 		return node.Options{}, err
 	}
 	out := node.Options{
-		Dir: o.dataDir, Name: o.name, ListenPeer: peer, Plain: plain, Join: o.join, Token: token, Version: productVersion(),
+		Dir: o.dataDir, Name: o.name, ListenPeer: peer, Plain: plain, Join: o.join, Replace: o.replace, Token: token, Version: productVersion(),
 		Voters: o.voters, ReplaceAfter: o.replaceAfter, NoPromote: !o.manageVoters,
 		TickInterval: tick, HeartbeatTicks: heartbeat, ElectionTicks: election, SeedRate: int64(o.seedRate),
 		ReserveTTL: o.reserveTTL, Engine: engine,

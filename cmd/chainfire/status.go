@@ -41,7 +41,7 @@ for a member that was never heard of.`,
 			if err := wait.check(); err != nil {
 				return err
 			}
-			if wait.what != "" {
+			if wait.asked() {
 				s, err := wait.await(cmd.Context(), a.clusterStatus)
 				if s != nil {
 					err = errors.Join(a.printStatus(s), err)
