@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 )
 
@@ -25,6 +26,16 @@ const (
 	SchemePlain = "http"
 )
 
+// A peer that vanished without a word, as by a power cut or a cut cable, is noticed
+// by both sides of a connection with a call on it: after KeepaliveTime of silence
+// each asks whether the other is there, and ends the connection when nothing comes
+// for KeepaliveTimeout more. 10 s is the least that gRPC allows a client. A
+// connection without a call asks when the next call begins.
+const (
+	KeepaliveTime    = 10 * time.Second
+	KeepaliveTimeout = 3 * time.Second
+)
+
 // Dialer makes a connection to a peer port, HOST:PORT.
 type Dialer func(addr string) (Conn, error)
 
@@ -37,6 +48,7 @@ func DialWith(addr string, creds credentials.TransportCredentials) (Conn, error)
 	conn, err := grpc.NewClient("passthrough:///"+addr,
 		grpc.WithTransportCredentials(creds),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(16<<20)),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: KeepaliveTime, Timeout: KeepaliveTimeout}),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, MaxDelay: 2 * time.Second},
 			MinConnectTimeout: 2 * time.Second,

@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
 
 	"chainfire/internal/sniff"
 	"chainfire/join"
@@ -73,7 +74,12 @@ func (t *tcp) Listen(addr string, register func(grpc.ServiceRegistrar)) (Port, e
 	if err != nil {
 		return nil, fmt.Errorf("listen for peers on %s: %w; choose another with --listen-peer", addr, err)
 	}
-	options := []grpc.ServerOption{grpc.MaxRecvMsgSize(4 << 20), grpc.MaxConcurrentStreams(256)}
+	options := []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(4 << 20), grpc.MaxConcurrentStreams(256),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: join.KeepaliveTime, Timeout: join.KeepaliveTimeout}),
+		// A client that asks twice as often as members do is still in order.
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: join.KeepaliveTime / 2, PermitWithoutStream: true}),
+	}
 	if t.creds != nil {
 		l = tls.NewListener(l, t.creds.ServerTLS())
 		options = append(options, guard{t.creds}.options()...)

@@ -345,3 +345,23 @@ func TestSourceThatGivesNothingIsGivenUp(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// mute is a source that never offers anything.
+type mute struct{ *direct }
+
+func (m mute) Open(ctx context.Context, _ uint64) (Offer, error) {
+	m.opens++
+	<-ctx.Done()
+	return Offer{}, ctx.Err()
+}
+
+func TestSourceThatOffersNothingIsGivenUpAtTheBound(t *testing.T) {
+	s, _, _ := server(t, nil)
+	src := mute{&direct{s: s}}
+	o := fetchOptions(disk.NewFaultFS(), src)
+	o.OpenTimeout, o.Patience = 20*time.Millisecond, 20*time.Millisecond
+	_, err := Fetch(within(t), o)
+	if !errors.Is(err, errNoOffer) || !strings.Contains(err.Error(), "no snapshot was offered within 20ms") || src.opens != 1 {
+		t.Fatalf("opened %d times, got %v", src.opens, err)
+	}
+}
