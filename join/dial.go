@@ -84,6 +84,14 @@ func Reason(err error) string {
 // by the text of gRPC's error: it has no code of its own. Asking again does not
 // change it. Empty is any other error.
 func misfit(msg string) string {
+	const refused = "peer certificate refused: "
+	if _, why, ok := strings.Cut(msg, refused); ok {
+		return refused + strings.TrimRight(why, `"`)
+	}
+	if _, why, ok := strings.Cut(msg, "remote error: tls: "); ok {
+		return "the other side refused the certificate of this member (" + strings.TrimRight(why, `"`) +
+			"); its log says why. All members of a cluster have certificates of one kind: --peer-cert-file, --peer-key-file and --peer-trusted-ca-file at each, or at none"
+	}
 	switch {
 	case strings.Contains(msg, "error reading server preface"):
 		return "what answers there does not speak plainly to this member; do the members of that cluster speak TLS? Then leave http:// in --listen-peer away, and give a join token"

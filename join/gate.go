@@ -302,6 +302,8 @@ func (g *Gate) callBack(ctx context.Context, peerURL string, q *api.JoinRequest)
 	case err != nil && strings.Contains(err.Error(), "failed to verify certificate"):
 		return status.Errorf(codes.FailedPrecondition,
 			"%s and found another process there, with another certificate; give the newcomer an address of its own", where)
+	case err != nil && misfit(err.Error()) != "":
+		return status.Errorf(codes.FailedPrecondition, "%s and could not speak to it: %s", where, misfit(err.Error()))
 	case err != nil:
 		return status.Errorf(codes.FailedPrecondition,
 			"%s and got no answer: %s; give the newcomer an address that the other members can reach (--advertise-peer) and open its peer port",

@@ -164,15 +164,16 @@ func (c *Newcomer) client(addr string) (api.PeerClient, error) {
 	return api.NewPeerClient(conn), nil
 }
 
-// final reports whether an answer is one that asking again does not change.
-func final(err error) bool {
+// final reports whether an answer is one that asking again does not change. That
+// the two sides do not speak alike is, where they meet for the first time.
+func (c *Newcomer) final(err error) bool {
 	switch status.Code(err) {
 	case codes.FailedPrecondition, codes.AlreadyExists, codes.InvalidArgument, codes.NotFound,
 		codes.OutOfRange, codes.Unimplemented, codes.PermissionDenied, codes.Unauthenticated:
 		return true
 	}
 	s, ok := status.FromError(err)
-	return ok && misfit(s.Message()) != ""
+	return ok && c.step == StepCheck && misfit(s.Message()) != ""
 }
 
 // ask puts a call to one member after the other until one answers for good or
@@ -190,7 +191,7 @@ func (c *Newcomer) ask(ctx context.Context, doing string, call func(context.Cont
 				c.addrs[0], c.addrs[i] = c.addrs[i], c.addrs[0]
 				return nil
 			}
-			if final(err) {
+			if c.final(err) {
 				return fmt.Errorf("%s: %s: %w", doing, addr, &RefusedError{Reason: Reason(err), Code: status.Code(err)})
 			}
 			tried = append(tried, addr+": "+Reason(err))

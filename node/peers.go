@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"sync"
 	"syscall"
@@ -159,6 +160,11 @@ func (n *Node) listenPeer() error {
 	n.opts.AdvertisePeer = cmp.Or(n.opts.AdvertisePeer, n.opts.scheme()+"://"+port.Addr())
 	if _, err := join.HostPort(n.opts.AdvertisePeer); err != nil {
 		return fmt.Errorf("--advertise-peer: %w", err)
+	}
+	if u, err := url.Parse(n.opts.AdvertisePeer); err == nil && n.own != nil {
+		if err := n.own.Expect(u.Hostname()); err != nil {
+			return err
+		}
 	}
 	n.opts.Name = cmp.Or(n.opts.Name, port.Addr())
 	n.tasks.Go(func() { n.run("peer port", port.Serve) })

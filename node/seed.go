@@ -169,7 +169,7 @@ func (n *Node) isMember() bool { return n.id != 0 }
 // withToken adds what a newcomer proves itself with.
 func (n *Node) withToken(o *join.NewcomerOptions) (err error) {
 	if n.opts.Token == nil {
-		return errors.New("joining a cluster takes a join token: make one with 'chainfire token create' at a member, and give it with --token or --token-file; where members speak without TLS, write http:// in --listen-peer")
+		return errors.New("joining a cluster takes a join token: make one with 'chainfire token create' at a member, and give it with --token or --token-file; where members have certificates of their operator, give one with --peer-cert-file, --peer-key-file and --peer-trusted-ca-file; where they speak without TLS, write http:// in --listen-peer")
 	}
 	o.Secret, o.Certificate = n.opts.Token.Secret[:], n.creds.NewcomerCert()
 	o.Request, err = n.creds.Request()

@@ -183,7 +183,8 @@ func (m *servedMember) announce() error {
 	next := nextMember{
 		program: m.app.program, client: client, peer: peer, dataDir: m.opts.dataDir,
 		plain: strings.HasPrefix(m.node.AdvertisePeer(), join.SchemePlain+"://"), tokenFile: node.TokenFile(m.opts.dataDir),
-		remote: m.opts.insecureListenRemote, free: portIsFree, exists: pathExists,
+		peerFiles: m.opts.peerFiles,
+		remote:    m.opts.insecureListenRemote, free: portIsFree, exists: pathExists,
 	}
 	return m.app.printf("%s", readyText(clusterID(m.node.ClusterID()), memberID(m.node.ID()), next))
 }
