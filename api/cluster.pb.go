@@ -414,9 +414,11 @@ type IdentifyResponse struct {
 	// version is the product's version.
 	Version string `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
 	// joining says that it is on its way into a cluster.
-	Joining       bool `protobuf:"varint,5,opt,name=joining,proto3" json:"joining,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Joining bool `protobuf:"varint,5,opt,name=joining,proto3" json:"joining,omitempty"`
+	// clock_unix_millis is what its clock shows; 0 is not told.
+	ClockUnixMillis int64 `protobuf:"varint,6,opt,name=clock_unix_millis,json=clockUnixMillis,proto3" json:"clock_unix_millis,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *IdentifyResponse) Reset() {
@@ -482,6 +484,13 @@ func (x *IdentifyResponse) GetJoining() bool {
 		return x.Joining
 	}
 	return false
+}
+
+func (x *IdentifyResponse) GetClockUnixMillis() int64 {
+	if x != nil {
+		return x.ClockUnixMillis
+	}
+	return 0
 }
 
 // Member is one member of the cluster, or one with a reservation.
@@ -652,9 +661,11 @@ type JoinRequest struct {
 	CertificateRequest []byte `protobuf:"bytes,9,opt,name=certificate_request,json=certificateRequest,proto3" json:"certificate_request,omitempty"`
 	// certificate is what the newcomer shows at its peer port until it has one of
 	// the cluster, in DER.
-	Certificate   []byte `protobuf:"bytes,10,opt,name=certificate,proto3" json:"certificate,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Certificate []byte `protobuf:"bytes,10,opt,name=certificate,proto3" json:"certificate,omitempty"`
+	// clock_unix_millis is what the newcomer's clock shows as it asks; 0 is not told.
+	ClockUnixMillis int64 `protobuf:"varint,11,opt,name=clock_unix_millis,json=clockUnixMillis,proto3" json:"clock_unix_millis,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *JoinRequest) Reset() {
@@ -757,6 +768,13 @@ func (x *JoinRequest) GetCertificate() []byte {
 	return nil
 }
 
+func (x *JoinRequest) GetClockUnixMillis() int64 {
+	if x != nil {
+		return x.ClockUnixMillis
+	}
+	return 0
+}
+
 // JoinResponse is a reservation.
 type JoinResponse struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -776,8 +794,10 @@ type JoinResponse struct {
 	Certificate          []byte `protobuf:"bytes,6,opt,name=certificate,proto3" json:"certificate,omitempty"`
 	AuthorityCertificate []byte `protobuf:"bytes,7,opt,name=authority_certificate,json=authorityCertificate,proto3" json:"authority_certificate,omitempty"`
 	AuthorityKey         []byte `protobuf:"bytes,8,opt,name=authority_key,json=authorityKey,proto3" json:"authority_key,omitempty"`
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	// clock_unix_millis is what the leader's clock shows as it answers; 0 is not told.
+	ClockUnixMillis int64 `protobuf:"varint,9,opt,name=clock_unix_millis,json=clockUnixMillis,proto3" json:"clock_unix_millis,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *JoinResponse) Reset() {
@@ -864,6 +884,13 @@ func (x *JoinResponse) GetAuthorityKey() []byte {
 		return x.AuthorityKey
 	}
 	return nil
+}
+
+func (x *JoinResponse) GetClockUnixMillis() int64 {
+	if x != nil {
+		return x.ClockUnixMillis
+	}
+	return 0
 }
 
 // LearnRequest asks to be added as a learner.
@@ -2156,14 +2183,15 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\x12RevokeTokenRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"\x15\n" +
 	"\x13RevokeTokenResponse\"\x11\n" +
-	"\x0fIdentifyRequest\"\xa4\x01\n" +
+	"\x0fIdentifyRequest\"\xd0\x01\n" +
 	"\x10IdentifyResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x1b\n" +
 	"\tmember_id\x18\x02 \x01(\x04R\bmemberId\x12 \n" +
 	"\vincarnation\x18\x03 \x01(\x04R\vincarnation\x12\x18\n" +
 	"\aversion\x18\x04 \x01(\tR\aversion\x12\x18\n" +
-	"\ajoining\x18\x05 \x01(\bR\ajoining\"\xa6\x01\n" +
+	"\ajoining\x18\x05 \x01(\bR\ajoining\x12*\n" +
+	"\x11clock_unix_millis\x18\x06 \x01(\x03R\x0fclockUnixMillis\"\xa6\x01\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1b\n" +
@@ -2174,7 +2202,7 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\vincarnation\x18\x06 \x01(\x04R\vincarnation\"H\n" +
 	"\x0eSnapshotSource\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\x04R\bmemberId\x12\x19\n" +
-	"\bpeer_url\x18\x02 \x01(\tR\apeerUrl\"\xd7\x02\n" +
+	"\bpeer_url\x18\x02 \x01(\tR\apeerUrl\"\x83\x03\n" +
 	"\vJoinRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n" +
 	"\tpeer_urls\x18\x02 \x03(\tR\bpeerUrls\x12\x1f\n" +
@@ -2187,7 +2215,8 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\ftoken_secret\x18\b \x01(\fR\vtokenSecret\x12/\n" +
 	"\x13certificate_request\x18\t \x01(\fR\x12certificateRequest\x12 \n" +
 	"\vcertificate\x18\n" +
-	" \x01(\fR\vcertificate\"\xdd\x02\n" +
+	" \x01(\fR\vcertificate\x12*\n" +
+	"\x11clock_unix_millis\x18\v \x01(\x03R\x0fclockUnixMillis\"\x89\x03\n" +
 	"\fJoinResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x1b\n" +
@@ -2197,7 +2226,8 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\asources\x18\x05 \x03(\v2 .chainfire.api.v1.SnapshotSourceR\asources\x12 \n" +
 	"\vcertificate\x18\x06 \x01(\fR\vcertificate\x123\n" +
 	"\x15authority_certificate\x18\a \x01(\fR\x14authorityCertificate\x12#\n" +
-	"\rauthority_key\x18\b \x01(\fR\fauthorityKey\"\xb8\x01\n" +
+	"\rauthority_key\x18\b \x01(\fR\fauthorityKey\x12*\n" +
+	"\x11clock_unix_millis\x18\t \x01(\x03R\x0fclockUnixMillis\"\xb8\x01\n" +
 	"\fLearnRequest\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x1b\n" +

@@ -87,6 +87,9 @@ type GateOptions struct {
 	Sched sched.Scheduler
 	// MaxReservations bounds the joins under way. Default 16.
 	MaxReservations int
+	// ClockTolerance is by how much the clock of a newcomer may differ from that of
+	// the leader; 0 is no bound, where nothing ends by the clock.
+	ClockTolerance time.Duration
 }
 
 // Gate serves the calls by which a newcomer comes in, on every member; what
@@ -118,6 +121,7 @@ func (g *Gate) Identify(context.Context, *api.IdentifyRequest) (*api.IdentifyRes
 	id, inc := g.opts.Host.Identity()
 	return &api.IdentifyResponse{
 		ClusterId: g.opts.Host.ClusterID(), MemberId: id, Incarnation: inc, Version: g.opts.Version,
+		ClockUnixMillis: g.opts.Sched.Now().UnixMilli(),
 	}, nil
 }
 
@@ -183,7 +187,10 @@ func (g *Gate) join(ctx context.Context, q *api.JoinRequest) (*api.JoinResponse,
 	if q.GetIncarnation() == 0 {
 		return nil, status.Error(codes.InvalidArgument, "the newcomer has no incarnation")
 	}
-	if err := checkVersion(q.GetVersion(), g.opts.Version); err != nil {
+	if err := g.checkVersion(q); err != nil {
+		return nil, err
+	}
+	if err := g.checkClock(q); err != nil {
 		return nil, err
 	}
 	for _, u := range q.GetPeerUrls() {
@@ -220,6 +227,7 @@ func (g *Gate) join(ctx context.Context, q *api.JoinRequest) (*api.JoinResponse,
 	if err := g.pass(q, id, out); err != nil {
 		return nil, err
 	}
+	out.ClockUnixMillis = g.opts.Sched.Now().UnixMilli()
 	records := h.Records()
 	for _, r := range records {
 		if r.ID != id {
@@ -232,16 +240,6 @@ func (g *Gate) join(ctx context.Context, q *api.JoinRequest) (*api.JoinResponse,
 		}
 	}
 	return out, nil
-}
-
-// checkVersion refuses a newcomer of another major version.
-func checkVersion(theirs, ours string) error {
-	major := func(v string) string { m, _, _ := strings.Cut(strings.TrimPrefix(v, "v"), "."); return m }
-	if theirs == "" || major(theirs) != major(ours) {
-		return status.Errorf(codes.FailedPrecondition,
-			"the newcomer is version %q and the cluster is version %q; start the same major version", theirs, ours)
-	}
-	return nil
 }
 
 // checkUnique names the member that a newcomer collides with.
@@ -297,6 +295,7 @@ func (g *Gate) callBack(ctx context.Context, peerURL string, q *api.JoinRequest)
 		return status.Errorf(codes.FailedPrecondition, "%s: %v", where, err)
 	}
 	defer func() { _ = conn.Close() }() // the answer is in; nothing is lost with the connection
+	asked := g.opts.Sched.Now()
 	who, err := api.NewPeerClient(conn).Identify(ctx, &api.IdentifyRequest{})
 	switch {
 	case err != nil && strings.Contains(err.Error(), "failed to verify certificate"):
@@ -313,6 +312,7 @@ func (g *Gate) callBack(ctx context.Context, peerURL string, q *api.JoinRequest)
 			"%s and found another process there (member %d of cluster %x); give the newcomer an address of its own",
 			where, who.GetMemberId(), who.GetClusterId())
 	}
+	g.compareClocks(asked, who.GetClockUnixMillis(), peerURL)
 	return nil
 }
 

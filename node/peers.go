@@ -291,7 +291,10 @@ func (p *peerService) Identify(ctx context.Context, q *api.IdentifyRequest) (*ap
 	case ready:
 		return p.n.gate.Identify(ctx, q)
 	case joining != nil:
-		return joining, nil
+		return &api.IdentifyResponse{
+			Incarnation: joining.GetIncarnation(), Version: joining.GetVersion(), Joining: true,
+			ClockUnixMillis: p.n.sched.Now().UnixMilli(),
+		}, nil
 	}
 	return nil, errNotReady
 }

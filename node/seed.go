@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -153,7 +154,8 @@ func (n *Node) newcomer(j joining) (*join.Newcomer, error) {
 		Targets: j.Targets, Name: n.opts.Name, PeerURLs: []string{n.opts.AdvertisePeer},
 		ClientURLs: n.opts.AdvertiseClient, Incarnation: j.Incarnation, Cluster: j.Cluster,
 		Version: n.opts.Version, FS: n.opts.FS, Dir: n.path(seedDir), Report: n.opts.Report,
-		Dial: n.opts.Network.Dial, Sched: n.sched,
+		Dial: n.opts.Network.Dial, Sched: n.sched, Logger: n.log,
+		Reserve: cmp.Or(n.opts.Bounds.SegmentBytes, wal.DefaultSegmentBytes),
 	}
 	if n.creds != nil && !n.isMember() {
 		if err := n.withToken(&o); err != nil {

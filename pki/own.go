@@ -255,7 +255,7 @@ func between(ders [][]byte) (*x509.CertPool, error) {
 func inTime(cert *x509.Certificate, now time.Time) error {
 	switch {
 	case now.After(cert.NotAfter):
-		return fmt.Errorf("ended at %s, and it is %s here: make a new one", cert.NotAfter.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+		return fmt.Errorf("ended at %s, and it is %s here: make a new one, or set the clock of this machine", cert.NotAfter.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	case now.Before(cert.NotBefore):
 		return fmt.Errorf("begins at %s, and it is %s here: wait, or set the clock of this machine", cert.NotBefore.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	}

@@ -54,6 +54,8 @@ type FetchOptions struct {
 	MinIndex uint64
 	// MaxBytes refuses a larger snapshot; 0 is no bound but the free space.
 	MaxBytes int64
+	// Reserve is how many bytes must stay free in Dir beside the snapshot.
+	Reserve int64
 	// Progress, if set, is called on the fetching goroutine after every block,
 	// and first with what was there already. done may start over when the
 	// source has to begin a new snapshot.

@@ -233,6 +233,25 @@ func TestFullDiskAtTheReceiverIsNamedAndGoneOnFromLater(t *testing.T) {
 	}
 }
 
+func TestSnapshotThatLeavesLessThanTheReserveIsRefusedBeforeAnythingIsSent(t *testing.T) {
+	s, st, _ := server(t, nil)
+	fsys := disk.NewFaultFS()
+	src := &direct{s: s}
+	o := fetchOptions(fsys, src)
+	o.Reserve = 8 << 20
+	fsys.LimitSpace(9 << 20)
+	_, err := Fetch(within(t), o)
+	const want = "1.8 MiB of the state are to come into in/seed and 8.0 MiB to stay free beside it, but only 9.0 MiB are free there"
+	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), want) || src.bytes != 0 {
+		t.Fatalf("%d bytes were sent, got %v", src.bytes, err)
+	}
+	fsys.LimitSpace(10 << 20)
+	if _, err := Fetch(within(t), o); err != nil {
+		t.Fatal(err)
+	}
+	holds(t, fsys, o.Dir, st.files)
+}
+
 func TestFileWhoseSyncFailedIsFetchedAgain(t *testing.T) {
 	s, st, _ := server(t, nil)
 	fsys := disk.NewFaultFS()
