@@ -505,7 +505,9 @@ type Member struct {
 	Learner bool `protobuf:"varint,5,opt,name=learner,proto3" json:"learner,omitempty"`
 	// incarnation is the random number of its data directory; 0 when it has never
 	// been heard of.
-	Incarnation   uint64 `protobuf:"varint,6,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Incarnation uint64 `protobuf:"varint,6,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// read_replica says that it stays a learner, for reads alone.
+	ReadReplica   bool `protobuf:"varint,7,opt,name=read_replica,json=readReplica,proto3" json:"read_replica,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -580,6 +582,13 @@ func (x *Member) GetIncarnation() uint64 {
 		return x.Incarnation
 	}
 	return 0
+}
+
+func (x *Member) GetReadReplica() bool {
+	if x != nil {
+		return x.ReadReplica
+	}
+	return false
 }
 
 // SnapshotSource is a member that a newcomer may pull a snapshot from.
@@ -664,8 +673,10 @@ type JoinRequest struct {
 	Certificate []byte `protobuf:"bytes,10,opt,name=certificate,proto3" json:"certificate,omitempty"`
 	// clock_unix_millis is what the newcomer's clock shows as it asks; 0 is not told.
 	ClockUnixMillis int64 `protobuf:"varint,11,opt,name=clock_unix_millis,json=clockUnixMillis,proto3" json:"clock_unix_millis,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// read_replica asks for a place as a learner that stays one.
+	ReadReplica   bool `protobuf:"varint,12,opt,name=read_replica,json=readReplica,proto3" json:"read_replica,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *JoinRequest) Reset() {
@@ -773,6 +784,13 @@ func (x *JoinRequest) GetClockUnixMillis() int64 {
 		return x.ClockUnixMillis
 	}
 	return 0
+}
+
+func (x *JoinRequest) GetReadReplica() bool {
+	if x != nil {
+		return x.ReadReplica
+	}
+	return false
 }
 
 // JoinResponse is a reservation.
@@ -2191,7 +2209,7 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\vincarnation\x18\x03 \x01(\x04R\vincarnation\x12\x18\n" +
 	"\aversion\x18\x04 \x01(\tR\aversion\x12\x18\n" +
 	"\ajoining\x18\x05 \x01(\bR\ajoining\x12*\n" +
-	"\x11clock_unix_millis\x18\x06 \x01(\x03R\x0fclockUnixMillis\"\xa6\x01\n" +
+	"\x11clock_unix_millis\x18\x06 \x01(\x03R\x0fclockUnixMillis\"\xc9\x01\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1b\n" +
@@ -2199,10 +2217,11 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\vclient_urls\x18\x04 \x03(\tR\n" +
 	"clientUrls\x12\x18\n" +
 	"\alearner\x18\x05 \x01(\bR\alearner\x12 \n" +
-	"\vincarnation\x18\x06 \x01(\x04R\vincarnation\"H\n" +
+	"\vincarnation\x18\x06 \x01(\x04R\vincarnation\x12!\n" +
+	"\fread_replica\x18\a \x01(\bR\vreadReplica\"H\n" +
 	"\x0eSnapshotSource\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\x04R\bmemberId\x12\x19\n" +
-	"\bpeer_url\x18\x02 \x01(\tR\apeerUrl\"\x83\x03\n" +
+	"\bpeer_url\x18\x02 \x01(\tR\apeerUrl\"\xa6\x03\n" +
 	"\vJoinRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n" +
 	"\tpeer_urls\x18\x02 \x03(\tR\bpeerUrls\x12\x1f\n" +
@@ -2216,7 +2235,8 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\x13certificate_request\x18\t \x01(\fR\x12certificateRequest\x12 \n" +
 	"\vcertificate\x18\n" +
 	" \x01(\fR\vcertificate\x12*\n" +
-	"\x11clock_unix_millis\x18\v \x01(\x03R\x0fclockUnixMillis\"\x89\x03\n" +
+	"\x11clock_unix_millis\x18\v \x01(\x03R\x0fclockUnixMillis\x12!\n" +
+	"\fread_replica\x18\f \x01(\bR\vreadReplica\"\x89\x03\n" +
 	"\fJoinResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x1b\n" +

@@ -180,6 +180,7 @@ func (g *Gate) join(ctx context.Context, q *api.JoinRequest) (*api.JoinResponse,
 	if err != nil {
 		return nil, err
 	}
+	ticket.ReadReplica = q.GetReadReplica()
 	if want := q.GetExpectedClusterId(); want != 0 && want != h.ClusterID() {
 		return nil, status.Errorf(codes.FailedPrecondition,
 			"this is cluster %x, not cluster %x; check the address given to --join", h.ClusterID(), want)
@@ -255,6 +256,10 @@ func (g *Gate) checkUnique(q *api.JoinRequest) error {
 		}
 		if r.Phase == chainfire.PhaseReserved {
 			reserved++
+		}
+		if r.Phase == chainfire.PhaseUnstarted && !r.Learner && q.GetReadReplica() && slices.Equal(r.PeerURLs, q.GetPeerUrls()) {
+			return status.Errorf(codes.FailedPrecondition,
+				"member %d at %s was added by hand as a voter; start the newcomer without --read-replica, or remove that member first", r.ID, strings.Join(r.PeerURLs, ","))
 		}
 		for _, u := range q.GetPeerUrls() {
 			if slices.Contains(r.PeerURLs, u) && r.Phase != chainfire.PhaseUnstarted {
@@ -414,7 +419,7 @@ func (g *Gate) abandon(ctx context.Context, q *api.AbandonRequest) (*api.Abandon
 func (r Record) member() *api.Member {
 	return &api.Member{
 		Id: r.ID, Name: r.Name, PeerUrls: r.PeerURLs, ClientUrls: r.ClientURLs,
-		Learner: r.Phase != chainfire.PhaseVoter, Incarnation: r.Incarnation,
+		Learner: r.Phase != chainfire.PhaseVoter, Incarnation: r.Incarnation, ReadReplica: r.ReadReplica,
 	}
 }
 

@@ -63,6 +63,8 @@ type MemberView struct {
 	Joining bool
 	// Manual says that it was added by hand and is promoted by hand.
 	Manual bool
+	// ReadReplica says that it stays a learner.
+	ReadReplica bool
 	// Match and Applied are known of it in this session; Acked says that it
 	// acknowledged an append in this session.
 	Match, Applied uint64
@@ -141,6 +143,7 @@ func (k *Keeper) Reason(id uint64, learner bool) string {
 
 const (
 	reasonSeeding = "waits for the newcomer to finish its seed"
+	reasonReplica = "caught up; a read replica, which never votes"
 	reasonManual  = "caught up; was added by hand and is promoted by hand (chainfire member promote)"
 )
 
@@ -163,6 +166,8 @@ func (k *Keeper) Step(now time.Duration, v View) []Action {
 				out = append(out, Action{Settle, []uint64{m.ID}})
 			}
 			switch {
+			case r.ready && m.ReadReplica:
+				k.reasons[m.ID] = reasonReplica
 			case r.ready && m.Manual:
 				k.reasons[m.ID] = reasonManual
 			case r.ready && m.Active:

@@ -58,6 +58,8 @@ type NewcomerOptions struct {
 	Incarnation          uint64
 	// Cluster, where it is not 0, refuses any other cluster.
 	Cluster uint64
+	// ReadReplica asks for a place as a learner that stays one.
+	ReadReplica bool
 	// Secret is that of the join token, Request and Certificate what goes with it
 	// (api.JoinRequest); empty where members speak without TLS.
 	Secret, Request, Certificate []byte
@@ -258,7 +260,7 @@ func (c *Newcomer) Seed(ctx context.Context) (Place, error) {
 			Name: o.Name, PeerUrls: o.PeerURLs, ClientUrls: o.ClientURLs, Incarnation: o.Incarnation,
 			Version: o.Version, ExpectedClusterId: o.Cluster, Nonce: o.Incarnation,
 			TokenSecret: o.Secret, CertificateRequest: o.Request, Certificate: o.Certificate,
-			ClockUnixMillis: asked.UnixMilli(),
+			ClockUnixMillis: asked.UnixMilli(), ReadReplica: o.ReadReplica,
 		})
 		return err
 	})

@@ -28,6 +28,8 @@ type MemberRecord struct {
 	ReservedIndex uint64
 	// Manual says that an operator added the member, and promotes it.
 	Manual bool
+	// ReadReplica says that the member stays a learner, for reads alone.
+	ReadReplica bool
 	// SecretHash is that of the join token that a reservation was made with.
 	SecretHash []byte
 }
@@ -56,7 +58,7 @@ const (
 func messageContext() message { return message{"member context", []form{absent, number, number, text}} }
 
 func messageMember() message {
-	return message{"member", []form{absent, number, text, repeated, repeated, number, flag, number, flag, text}}
+	return message{"member", []form{absent, number, text, repeated, repeated, number, flag, number, flag, text, flag}}
 }
 
 // AppendTo appends the encoded context to buf.
@@ -104,7 +106,8 @@ func (r *MemberRecord) appendTo(b []byte) []byte {
 	b = appendBool(b, 6, r.Reserved)
 	b = appendUint(b, 7, r.ReservedIndex)
 	b = appendBool(b, 8, r.Manual)
-	return appendBytes(b, 9, r.SecretHash)
+	b = appendBytes(b, 9, r.SecretHash)
+	return appendBool(b, 10, r.ReadReplica)
 }
 
 func decodeMember(b []byte) (*MemberRecord, error) {
@@ -130,6 +133,8 @@ func decodeMember(b []byte) (*MemberRecord, error) {
 			r.Manual = x.n == 1
 		case 9:
 			r.SecretHash = slices.Clone(x.bytes)
+		case 10:
+			r.ReadReplica = x.n == 1
 		}
 		return nil
 	})

@@ -40,7 +40,7 @@ func (r *round) reserve(index uint64, q *Reserve) (id uint64, err error) {
 	}
 	if rec := r.sameMember(q); rec != nil {
 		if rec.Incarnation == q.Incarnation {
-			return rec.ID, nil
+			return rec.ID, r.changeRole(*rec, q.ReadReplica)
 		}
 		claimed := rec.clone()
 		if err := r.cluster.conflict(rec.ID, q.Name, q.PeerURLs); err != nil {
@@ -53,6 +53,7 @@ func (r *round) reserve(index uint64, q *Reserve) (id uint64, err error) {
 		}
 		claimed.Name, claimed.Incarnation = q.Name, q.Incarnation
 		claimed.ClientURLs = slices.Clone(q.ClientURLs)
+		claimed.ReadReplica = q.ReadReplica && !r.cluster.conf.IsVoter(claimed.ID)
 		return claimed.ID, r.storeMember(claimed)
 	}
 	if err := r.cluster.conflict(0, q.Name, q.PeerURLs); err != nil {
@@ -70,8 +71,18 @@ func (r *round) reserve(index uint64, q *Reserve) (id uint64, err error) {
 	return index, r.storeMember(MemberRecord{
 		ID: index, Name: q.Name, PeerURLs: slices.Clone(q.PeerURLs), ClientURLs: slices.Clone(q.ClientURLs),
 		Incarnation: q.Incarnation, Reserved: true, ReservedIndex: index, Manual: q.Manual,
-		SecretHash: slices.Clone(q.SecretHash),
+		SecretHash: slices.Clone(q.SecretHash), ReadReplica: q.ReadReplica,
 	})
+}
+
+// changeRole lets a newcomer that asks again become, or not become, a read replica.
+func (r *round) changeRole(rec MemberRecord, readReplica bool) error {
+	if !rec.Reserved || rec.ReadReplica == readReplica {
+		return nil
+	}
+	rec = rec.clone()
+	rec.ReadReplica = readReplica
+	return r.storeMember(rec)
 }
 
 // sameMember is the member that a reservation means: one with exactly its peer
@@ -169,6 +180,9 @@ func (r *round) tryChange(change confchange.Change, described *MemberRecord) err
 	for _, id := range conf.IDs() {
 		if _, gone := r.cluster.removed[id]; gone {
 			return refuse(fmt.Errorf("%w: %d", ErrMemberRemoved, id))
+		}
+		if i, ok := r.cluster.find(id); ok && r.cluster.members[i].ReadReplica && conf.IsVoter(id) {
+			return refuse(chainfire.ErrReadReplica)
 		}
 	}
 	if described != nil {

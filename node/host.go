@@ -80,6 +80,7 @@ func (h host) Records() []join.Record {
 func info(m machine.MemberRecord, conf raft.ConfState) chainfire.MemberInfo {
 	return chainfire.MemberInfo{
 		ID: m.ID, Name: m.Name, PeerURLs: m.PeerURLs, ClientURLs: m.ClientURLs, Learner: !conf.IsVoter(m.ID),
+		ReadReplica: m.ReadReplica,
 	}
 }
 
@@ -99,7 +100,7 @@ func phase(m machine.MemberRecord, conf raft.ConfState) chainfire.MemberPhase {
 func (h host) Reserve(ctx context.Context, name string, peerURLs, clientURLs []string, incarnation uint64, t join.Ticket) (id, index uint64, err error) {
 	r, err := h.n.do(ctx, &machine.Command{Reserve: &machine.Reserve{
 		Name: name, PeerURLs: peerURLs, ClientURLs: clientURLs, Incarnation: incarnation,
-		Token: t.Token, SecretHash: t.SecretHash,
+		Token: t.Token, SecretHash: t.SecretHash, ReadReplica: t.ReadReplica,
 	}})
 	switch {
 	case errors.Is(err, machine.ErrNoToken):

@@ -44,6 +44,9 @@ type Options struct {
 	// Join are peer addresses of members of the cluster to join. Without it an
 	// empty directory begins a new cluster; a directory in use ignores it.
 	Join []string
+	// ReadReplica makes a newcomer a learner that stays one. A directory in use is
+	// what it became when it joined.
+	ReadReplica bool
 	// Plain lets members speak without TLS to each other. All members of a cluster
 	// do, or none. A Network of one's own implies it.
 	Plain bool

@@ -153,7 +153,7 @@ func (n *Node) newcomer(j joining) (*join.Newcomer, error) {
 	o := join.NewcomerOptions{
 		Targets: j.Targets, Name: n.opts.Name, PeerURLs: []string{n.opts.AdvertisePeer},
 		ClientURLs: n.opts.AdvertiseClient, Incarnation: j.Incarnation, Cluster: j.Cluster,
-		Version: n.opts.Version, FS: n.opts.FS, Dir: n.path(seedDir), Report: n.opts.Report,
+		Version: n.opts.Version, ReadReplica: n.opts.ReadReplica, FS: n.opts.FS, Dir: n.path(seedDir), Report: n.opts.Report,
 		Dial: n.opts.Network.Dial, Sched: n.sched, Logger: n.log,
 		Reserve: cmp.Or(n.opts.Bounds.SegmentBytes, wal.DefaultSegmentBytes),
 	}

@@ -33,6 +33,9 @@ seeded with a snapshot, replicates as a learner, and votes as soon as that makes
 the number of voters odd. A member that was stopped goes on with the same command,
 with or without --join.
 
+With --read-replica the newcomer stays a learner: it serves reads, linearizable ones
+too, takes no writes, and is never promoted.
+
 Standard output tells where clients connect, and the line that adds the next
 member; with --progress json it has one JSON object a line, the last of a start
 being {"step":"ready","client":"HOST:PORT","peer":"HOST:PORT",..}. The log goes to

@@ -28,6 +28,7 @@ type serveOptions struct {
 	join                      []string
 	token, tokenFile          string
 	peerFiles                 pki.Files
+	readReplica               bool
 	voters                    int
 	replaceAfter              time.Duration
 	manageVoters              bool
@@ -48,6 +49,7 @@ func (o *serveOptions) flags(f *pflag.FlagSet) {
 	f.StringSliceVar(&o.advertiseClient, "advertise-client", nil, "address at which clients reach this member (default: --listen-client)")
 	f.StringVar(&o.advertisePeer, "advertise-peer", "", "address at which the other members reach this one (default: --listen-peer)")
 	f.StringSliceVar(&o.join, "join", nil, "join the cluster of these members: peer addresses, HOST[:PORT],...")
+	f.BoolVar(&o.readReplica, "read-replica", false, "with --join: become a learner that stays one, for reads alone")
 	f.StringVar(&o.token, "token", "", "join token, for --join with an empty data folder; also from "+tokenVariable)
 	f.StringVar(&o.tokenFile, "token-file", "", "file that holds the join token, instead of --token")
 	f.StringVar(&o.peerFiles.Cert, "peer-cert-file", "", "certificate of your own that this member shows to other members, in place of one of the cluster's own authority; goes with the next two, at all members or at none")
@@ -325,7 +327,7 @@ func (o *serveOptions) nodeOptions(clientAddr string, getenv func(string) string
 		return node.Options{}, err
 	}
 	out := node.Options{
-		Dir: o.dataDir, Name: o.name, ListenPeer: peer, Plain: plain, Join: o.join, Token: token, PeerFiles: o.peerFiles, Version: productVersion(),
+		Dir: o.dataDir, Name: o.name, ListenPeer: peer, Plain: plain, Join: o.join, Token: token, PeerFiles: o.peerFiles, ReadReplica: o.readReplica, Version: productVersion(),
 		Voters: o.voters, ReplaceAfter: o.replaceAfter, NoPromote: !o.manageVoters,
 		TickInterval: tick, HeartbeatTicks: heartbeat, ElectionTicks: election, SeedRate: int64(o.seedRate),
 		ReserveTTL: o.reserveTTL, Engine: engine,
