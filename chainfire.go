@@ -61,7 +61,7 @@ type Cluster interface {
 	MemberUpdate(ctx context.Context, id uint64, peerURLs []string) (*MemberChange, error)
 	// MemberPromote makes a caught-up learner a voter. It returns
 	// ErrLearnerNotReady while the learner has not applied what the log
-	// held when it was asked.
+	// held when it was asked, and ErrReadReplica for one that never votes.
 	MemberPromote(ctx context.Context, id uint64) (*MemberChange, error)
 	// Members lists the members; linearizable waits for a quorum round first.
 	Members(ctx context.Context, linearizable bool) (*MemberChange, error)

@@ -28,6 +28,7 @@ var (
 	ErrMemberNotLearner    = errors.New("can only promote a learner member")
 	ErrMemberNotReady      = errors.New("re-configuration failed: not enough started members")
 	ErrLearnerNotReady     = errors.New("can only promote a learner member which is in sync with leader")
+	ErrReadReplica         = errors.New("member is a read replica and never votes: to have it vote, remove it and join it again with an empty directory, without --read-replica")
 	ErrUnhealthyCluster    = errors.New("unhealthy cluster")
 	ErrTooManyLearners     = errors.New("too many learner members in cluster")
 	ErrInvalidPeerURL      = errors.New("given member urls are invalid")

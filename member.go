@@ -8,6 +8,8 @@ type MemberInfo struct {
 	ClientURLs []string
 	// Learner says that the member replicates but counts in no quorum.
 	Learner bool
+	// ReadReplica says that it stays a learner, for reads alone.
+	ReadReplica bool
 }
 
 // MemberAddRequest adds a member that has not started yet.
@@ -32,6 +34,9 @@ type Status struct {
 	// Leader is the leader's id, or 0 when none is known.
 	Leader  uint64
 	Learner bool
+	// ReadReplica says that it is a learner that stays one, and serves
+	// linearizable reads as well.
+	ReadReplica bool
 	// RaftIndex is the last index in this member's log, CommitIndex the last
 	// one it knows committed, AppliedIndex the last one in its store.
 	RaftIndex, CommitIndex, AppliedIndex uint64

@@ -674,9 +674,11 @@ type IdentifyResponse struct {
 	// version is the product's version.
 	Version string `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
 	// joining says that it is on its way into a cluster.
-	Joining       bool `protobuf:"varint,5,opt,name=joining,proto3" json:"joining,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Joining bool `protobuf:"varint,5,opt,name=joining,proto3" json:"joining,omitempty"`
+	// clock_unix_millis is what its clock shows; 0 is not told.
+	ClockUnixMillis int64 `protobuf:"varint,6,opt,name=clock_unix_millis,json=clockUnixMillis,proto3" json:"clock_unix_millis,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *IdentifyResponse) Reset() {
@@ -744,6 +746,13 @@ func (x *IdentifyResponse) GetJoining() bool {
 	return false
 }
 
+func (x *IdentifyResponse) GetClockUnixMillis() int64 {
+	if x != nil {
+		return x.ClockUnixMillis
+	}
+	return 0
+}
+
 // Member is one member of the cluster, or one with a reservation.
 type Member struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -756,7 +765,9 @@ type Member struct {
 	Learner bool `protobuf:"varint,5,opt,name=learner,proto3" json:"learner,omitempty"`
 	// incarnation is the random number of its data directory; 0 when it has never
 	// been heard of.
-	Incarnation   uint64 `protobuf:"varint,6,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Incarnation uint64 `protobuf:"varint,6,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// read_replica says that it stays a learner, for reads alone.
+	ReadReplica   bool `protobuf:"varint,7,opt,name=read_replica,json=readReplica,proto3" json:"read_replica,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -831,6 +842,13 @@ func (x *Member) GetIncarnation() uint64 {
 		return x.Incarnation
 	}
 	return 0
+}
+
+func (x *Member) GetReadReplica() bool {
+	if x != nil {
+		return x.ReadReplica
+	}
+	return false
 }
 
 // SnapshotSource is a member that a newcomer may pull a snapshot from.
@@ -915,7 +933,11 @@ type JoinRequest struct {
 	Certificate []byte `protobuf:"bytes,10,opt,name=certificate,proto3" json:"certificate,omitempty"`
 	// replace is the member whose place the newcomer takes, by its id or name; empty
 	// is nobody's. Then it may have that member's name and peer URLs.
-	Replace       string `protobuf:"bytes,11,opt,name=replace,proto3" json:"replace,omitempty"`
+	Replace string `protobuf:"bytes,11,opt,name=replace,proto3" json:"replace,omitempty"`
+	// clock_unix_millis is what the newcomer's clock shows as it asks; 0 is not told.
+	ClockUnixMillis int64 `protobuf:"varint,12,opt,name=clock_unix_millis,json=clockUnixMillis,proto3" json:"clock_unix_millis,omitempty"`
+	// read_replica asks for a place as a learner that stays one.
+	ReadReplica   bool `protobuf:"varint,13,opt,name=read_replica,json=readReplica,proto3" json:"read_replica,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1027,6 +1049,20 @@ func (x *JoinRequest) GetReplace() string {
 	return ""
 }
 
+func (x *JoinRequest) GetClockUnixMillis() int64 {
+	if x != nil {
+		return x.ClockUnixMillis
+	}
+	return 0
+}
+
+func (x *JoinRequest) GetReadReplica() bool {
+	if x != nil {
+		return x.ReadReplica
+	}
+	return false
+}
+
 // JoinResponse is a reservation.
 type JoinResponse struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -1048,9 +1084,11 @@ type JoinResponse struct {
 	AuthorityKey         []byte `protobuf:"bytes,8,opt,name=authority_key,json=authorityKey,proto3" json:"authority_key,omitempty"`
 	// replaces is the id of the member whose place the newcomer takes: one that does
 	// not answer to JoinRequest.replace did not understand it.
-	Replaces      uint64 `protobuf:"varint,9,opt,name=replaces,proto3" json:"replaces,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Replaces uint64 `protobuf:"varint,9,opt,name=replaces,proto3" json:"replaces,omitempty"`
+	// clock_unix_millis is what the leader's clock shows as it answers; 0 is not told.
+	ClockUnixMillis int64 `protobuf:"varint,10,opt,name=clock_unix_millis,json=clockUnixMillis,proto3" json:"clock_unix_millis,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *JoinResponse) Reset() {
@@ -1142,6 +1180,13 @@ func (x *JoinResponse) GetAuthorityKey() []byte {
 func (x *JoinResponse) GetReplaces() uint64 {
 	if x != nil {
 		return x.Replaces
+	}
+	return 0
+}
+
+func (x *JoinResponse) GetClockUnixMillis() int64 {
+	if x != nil {
+		return x.ClockUnixMillis
 	}
 	return 0
 }
@@ -2453,14 +2498,15 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\x12RevokeTokenRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"\x15\n" +
 	"\x13RevokeTokenResponse\"\x11\n" +
-	"\x0fIdentifyRequest\"\xa4\x01\n" +
+	"\x0fIdentifyRequest\"\xd0\x01\n" +
 	"\x10IdentifyResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x1b\n" +
 	"\tmember_id\x18\x02 \x01(\x04R\bmemberId\x12 \n" +
 	"\vincarnation\x18\x03 \x01(\x04R\vincarnation\x12\x18\n" +
 	"\aversion\x18\x04 \x01(\tR\aversion\x12\x18\n" +
-	"\ajoining\x18\x05 \x01(\bR\ajoining\"\xa6\x01\n" +
+	"\ajoining\x18\x05 \x01(\bR\ajoining\x12*\n" +
+	"\x11clock_unix_millis\x18\x06 \x01(\x03R\x0fclockUnixMillis\"\xc9\x01\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1b\n" +
@@ -2468,10 +2514,11 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\vclient_urls\x18\x04 \x03(\tR\n" +
 	"clientUrls\x12\x18\n" +
 	"\alearner\x18\x05 \x01(\bR\alearner\x12 \n" +
-	"\vincarnation\x18\x06 \x01(\x04R\vincarnation\"H\n" +
+	"\vincarnation\x18\x06 \x01(\x04R\vincarnation\x12!\n" +
+	"\fread_replica\x18\a \x01(\bR\vreadReplica\"H\n" +
 	"\x0eSnapshotSource\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\x04R\bmemberId\x12\x19\n" +
-	"\bpeer_url\x18\x02 \x01(\tR\apeerUrl\"\xf1\x02\n" +
+	"\bpeer_url\x18\x02 \x01(\tR\apeerUrl\"\xc0\x03\n" +
 	"\vJoinRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n" +
 	"\tpeer_urls\x18\x02 \x03(\tR\bpeerUrls\x12\x1f\n" +
@@ -2485,7 +2532,9 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\x13certificate_request\x18\t \x01(\fR\x12certificateRequest\x12 \n" +
 	"\vcertificate\x18\n" +
 	" \x01(\fR\vcertificate\x12\x18\n" +
-	"\areplace\x18\v \x01(\tR\areplace\"\xf9\x02\n" +
+	"\areplace\x18\v \x01(\tR\areplace\x12*\n" +
+	"\x11clock_unix_millis\x18\f \x01(\x03R\x0fclockUnixMillis\x12!\n" +
+	"\fread_replica\x18\r \x01(\bR\vreadReplica\"\xa5\x03\n" +
 	"\fJoinResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x1b\n" +
@@ -2496,7 +2545,9 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\vcertificate\x18\x06 \x01(\fR\vcertificate\x123\n" +
 	"\x15authority_certificate\x18\a \x01(\fR\x14authorityCertificate\x12#\n" +
 	"\rauthority_key\x18\b \x01(\fR\fauthorityKey\x12\x1a\n" +
-	"\breplaces\x18\t \x01(\x04R\breplaces\"\xb8\x01\n" +
+	"\breplaces\x18\t \x01(\x04R\breplaces\x12*\n" +
+	"\x11clock_unix_millis\x18\n" +
+	" \x01(\x03R\x0fclockUnixMillis\"\xb8\x01\n" +
 	"\fLearnRequest\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x1b\n" +

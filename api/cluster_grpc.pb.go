@@ -55,9 +55,9 @@ type PeerClient interface {
 	// Where members speak TLS this and Identify are the calls that need no
 	// certificate of a member; the token decides.
 	//
-	// FAILED_PRECONDITION: another cluster, another version, or the newcomer was
-	// not found at its peer URLs, or the member that it is to replace is up, leads,
-	// or is none. PERMISSION_DENIED: no token, or one that is not
+	// FAILED_PRECONDITION: another cluster, another version, a clock that is too far
+	// off, or the newcomer was not found at its peer URLs, or the member that it is to
+	// replace is up, leads, or is none. PERMISSION_DENIED: no token, or one that is not
 	// (any longer) good. ALREADY_EXISTS: a member has one of the URLs or
 	// the name. UNAVAILABLE: no leader at the moment.
 	Join(ctx context.Context, in *JoinRequest, opts ...grpc.CallOption) (*JoinResponse, error)
@@ -209,9 +209,9 @@ type PeerServer interface {
 	// Where members speak TLS this and Identify are the calls that need no
 	// certificate of a member; the token decides.
 	//
-	// FAILED_PRECONDITION: another cluster, another version, or the newcomer was
-	// not found at its peer URLs, or the member that it is to replace is up, leads,
-	// or is none. PERMISSION_DENIED: no token, or one that is not
+	// FAILED_PRECONDITION: another cluster, another version, a clock that is too far
+	// off, or the newcomer was not found at its peer URLs, or the member that it is to
+	// replace is up, leads, or is none. PERMISSION_DENIED: no token, or one that is not
 	// (any longer) good. ALREADY_EXISTS: a member has one of the URLs or
 	// the name. UNAVAILABLE: no leader at the moment.
 	Join(context.Context, *JoinRequest) (*JoinResponse, error)

@@ -14,7 +14,7 @@ func NewStatusResponse(s *chainfire.ClusterStatus) *StatusResponse {
 	}
 	for _, m := range s.Members {
 		out.Members = append(out.Members, &MemberStatus{
-			Member: &Member{Id: m.ID, Name: m.Name, PeerUrls: m.PeerURLs, ClientUrls: m.ClientURLs, Learner: m.Learner},
+			Member: &Member{Id: m.ID, Name: m.Name, PeerUrls: m.PeerURLs, ClientUrls: m.ClientURLs, Learner: m.Learner, ReadReplica: m.ReadReplica},
 			Phase:  string(m.Phase), Leader: m.Leader, MatchIndex: m.MatchIndex, AppliedIndex: m.AppliedIndex,
 			Active: m.Active, LastContactMillis: m.LastContactMillis, Reason: m.Reason,
 		})
@@ -38,6 +38,7 @@ func (x *StatusResponse) ClusterStatus() *chainfire.ClusterStatus {
 		out.Members = append(out.Members, chainfire.MemberStatus{
 			MemberInfo: chainfire.MemberInfo{
 				ID: m.GetId(), Name: m.GetName(), PeerURLs: m.GetPeerUrls(), ClientURLs: m.GetClientUrls(), Learner: m.GetLearner(),
+				ReadReplica: m.GetReadReplica(),
 			},
 			Phase: chainfire.MemberPhase(s.GetPhase()), Leader: s.GetLeader(), MatchIndex: s.GetMatchIndex(),
 			AppliedIndex: s.GetAppliedIndex(), Active: s.GetActive(), LastContactMillis: s.GetLastContactMillis(), Reason: s.GetReason(),

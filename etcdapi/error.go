@@ -42,6 +42,8 @@ var errorTable = []errorPair{
 	{chainfire.ErrMemberNotLearner, rpctypes.ErrGRPCMemberNotLearner},
 	{chainfire.ErrMemberNotReady, rpctypes.ErrGRPCMemberNotEnoughStarted},
 	{chainfire.ErrLearnerNotReady, rpctypes.ErrGRPCLearnerNotReady},
+	// etcd has no such members.
+	{chainfire.ErrReadReplica, status.Error(codes.FailedPrecondition, "etcdserver: "+chainfire.ErrReadReplica.Error())},
 	{chainfire.ErrUnhealthyCluster, rpctypes.ErrGRPCUnhealthy},
 	{chainfire.ErrTooManyLearners, rpctypes.ErrGRPCTooManyLearners},
 	{chainfire.ErrInvalidPeerURL, rpctypes.ErrGRPCMemberBadURLs},

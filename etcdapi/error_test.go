@@ -47,6 +47,7 @@ var wantErrors = []struct {
 	{"ErrMemberNotFound", chainfire.ErrMemberNotFound, codes.NotFound, "etcdserver: member not found"},
 	{"ErrMemberNotLearner", chainfire.ErrMemberNotLearner, codes.FailedPrecondition, "etcdserver: can only promote a learner member"},
 	{"ErrMemberNotReady", chainfire.ErrMemberNotReady, codes.FailedPrecondition, "etcdserver: re-configuration failed due to not enough started members"},
+	{"ErrReadReplica", chainfire.ErrReadReplica, codes.FailedPrecondition, "etcdserver: member is a read replica and never votes: to have it vote, remove it and join it again with an empty directory, without --read-replica"},
 	{"ErrLearnerNotReady", chainfire.ErrLearnerNotReady, codes.FailedPrecondition, "etcdserver: can only promote a learner member which is in sync with leader"},
 	{"ErrUnhealthyCluster", chainfire.ErrUnhealthyCluster, codes.Unavailable, "etcdserver: unhealthy cluster"},
 	{"ErrTooManyLearners", chainfire.ErrTooManyLearners, codes.FailedPrecondition, "etcdserver: too many learner members in cluster"},

@@ -26,7 +26,8 @@ type gate struct {
 }
 
 func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-	if !servedByLearner(req) && strings.HasPrefix(info.FullMethod, etcdServices) && g.monitor.isLearner(ctx) {
+	if !servedByLearner(req) && strings.HasPrefix(info.FullMethod, etcdServices) && g.monitor.isLearner(ctx) &&
+		(!servedByReplica(req) || !g.monitor.isReplica()) {
 		return nil, rpctypes.ErrGRPCNotSupportedForLearner
 	}
 	if _, err := g.checkMetadata(ctx); err != nil {
@@ -38,7 +39,8 @@ func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h
 func (g *gate) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	parent := ss.Context()
 	if info.FullMethod != pb.Maintenance_Snapshot_FullMethodName &&
-		strings.HasPrefix(info.FullMethod, etcdServices) && g.monitor.isLearner(parent) {
+		strings.HasPrefix(info.FullMethod, etcdServices) && g.monitor.isLearner(parent) &&
+		(!replicaStreams[info.FullMethod] || !g.monitor.isReplica()) {
 		return rpctypes.ErrGRPCNotSupportedForLearner
 	}
 	needsLeader, err := g.checkMetadata(parent)
@@ -68,6 +70,22 @@ func servedByLearner(req any) bool {
 		return true
 	case *pb.RangeRequest:
 		return r.Serializable
+	}
+	return false
+}
+
+// replicaStreams are the streams that a read replica serves.
+var replicaStreams = map[string]bool{
+	pb.KV_RangeStream_FullMethodName: true,
+	pb.Watch_Watch_FullMethodName:    true,
+}
+
+// servedByReplica reports whether a read replica answers the request. Of a
+// transaction the member decides.
+func servedByReplica(req any) bool {
+	switch req.(type) {
+	case *pb.RangeRequest, *pb.TxnRequest, *pb.MemberListRequest:
+		return true
 	}
 	return false
 }

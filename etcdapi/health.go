@@ -62,7 +62,7 @@ func (s *healthServer) isVoter(ctx context.Context) error {
 	if err != nil {
 		return errors.New(errorText(err))
 	}
-	if st.Learner {
+	if st.Learner && !st.ReadReplica {
 		return errors.New("not supported for learner")
 	}
 	return nil

@@ -23,6 +23,7 @@ type monitor struct {
 
 	mu      sync.Mutex
 	learner bool
+	replica bool
 	leader  uint64
 	changes uint64
 	// lastSeen is when a leader was last known.
@@ -65,7 +66,7 @@ func (m *monitor) status(ctx context.Context) (*chainfire.Status, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.learner = st.Learner
+	m.learner, m.replica = st.Learner, st.ReadReplica
 	if st.Leader != 0 {
 		m.lastSeen = time.Now()
 		if st.Leader != m.leader {
@@ -87,6 +88,14 @@ func (m *monitor) leaderChanges() uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.changes
+}
+
+// isReplica reports whether the member was a read replica when it was last asked,
+// which isLearner does.
+func (m *monitor) isReplica() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.replica
 }
 
 // isLearner reports whether the member is a learner. A member that was one when

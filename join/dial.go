@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 )
 
@@ -25,6 +26,16 @@ const (
 	SchemePlain = "http"
 )
 
+// A peer that vanished without a word, as by a power cut or a cut cable, is noticed
+// by both sides of a connection with a call on it: after KeepaliveTime of silence
+// each asks whether the other is there, and ends the connection when nothing comes
+// for KeepaliveTimeout more. 10 s is the least that gRPC allows a client. A
+// connection without a call asks when the next call begins.
+const (
+	KeepaliveTime    = 10 * time.Second
+	KeepaliveTimeout = 3 * time.Second
+)
+
 // Dialer makes a connection to a peer port, HOST:PORT.
 type Dialer func(addr string) (Conn, error)
 
@@ -37,6 +48,7 @@ func DialWith(addr string, creds credentials.TransportCredentials) (Conn, error)
 	conn, err := grpc.NewClient("passthrough:///"+addr,
 		grpc.WithTransportCredentials(creds),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(16<<20)),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: KeepaliveTime, Timeout: KeepaliveTimeout}),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, MaxDelay: 2 * time.Second},
 			MinConnectTimeout: 2 * time.Second,
@@ -72,6 +84,14 @@ func Reason(err error) string {
 // by the text of gRPC's error: it has no code of its own. Asking again does not
 // change it. Empty is any other error.
 func misfit(msg string) string {
+	const refused = "peer certificate refused: "
+	if _, why, ok := strings.Cut(msg, refused); ok {
+		return refused + strings.TrimRight(why, `"`)
+	}
+	if _, why, ok := strings.Cut(msg, "remote error: tls: "); ok {
+		return "the other side refused the certificate of this member (" + strings.TrimRight(why, `"`) +
+			"); its log says why. All members of a cluster have certificates of one kind: --peer-cert-file, --peer-key-file and --peer-trusted-ca-file at each, or at none"
+	}
 	switch {
 	case strings.Contains(msg, "error reading server preface"):
 		return "what answers there does not speak plainly to this member; do the members of that cluster speak TLS? Then leave http:// in --listen-peer away, and give a join token"

@@ -39,6 +39,8 @@ type Ticket struct {
 	// SecretHash is kept with the reservation, so that the newcomer may ask again
 	// when the token is used up.
 	SecretHash []byte
+	// ReadReplica says that the newcomer never votes.
+	ReadReplica bool
 }
 
 // checkToken lets a newcomer in, or says why not. It tells a stranger nothing else.
@@ -60,7 +62,7 @@ func (g *Gate) checkToken(q *api.JoinRequest) (Ticket, error) {
 	if err != nil {
 		return Ticket{}, status.Errorf(codes.PermissionDenied, "%v; make a new one with 'chainfire token create' at a member", err)
 	}
-	return Ticket{token, hash}, nil
+	return Ticket{Token: token, SecretHash: hash}, nil
 }
 
 // pass signs what a newcomer with a place goes on with.

@@ -109,6 +109,9 @@ type GateOptions struct {
 	SilenceWait time.Duration
 	// MaxReservations bounds the joins under way. Default 16.
 	MaxReservations int
+	// ClockTolerance is by how much the clock of a newcomer may differ from that of
+	// the leader; 0 is no bound, where nothing ends by the clock.
+	ClockTolerance time.Duration
 }
 
 // Gate serves the calls by which a newcomer comes in, on every member; what
@@ -143,6 +146,7 @@ func (g *Gate) Identify(context.Context, *api.IdentifyRequest) (*api.IdentifyRes
 	id, inc := g.opts.Host.Identity()
 	return &api.IdentifyResponse{
 		ClusterId: g.opts.Host.ClusterID(), MemberId: id, Incarnation: inc, Version: g.opts.Version,
+		ClockUnixMillis: g.opts.Sched.Now().UnixMilli(),
 	}, nil
 }
 
@@ -201,6 +205,7 @@ func (g *Gate) join(ctx context.Context, q *api.JoinRequest) (*api.JoinResponse,
 	if err != nil {
 		return nil, err
 	}
+	ticket.ReadReplica = q.GetReadReplica()
 	if want := q.GetExpectedClusterId(); want != 0 && want != h.ClusterID() {
 		return nil, status.Errorf(codes.FailedPrecondition,
 			"this is cluster %x, not cluster %x; check the address given to --join", h.ClusterID(), want)
@@ -208,7 +213,10 @@ func (g *Gate) join(ctx context.Context, q *api.JoinRequest) (*api.JoinResponse,
 	if q.GetIncarnation() == 0 {
 		return nil, status.Error(codes.InvalidArgument, "the newcomer has no incarnation")
 	}
-	if err := checkVersion(q.GetVersion(), g.opts.Version); err != nil {
+	if err := g.checkVersion(q); err != nil {
+		return nil, err
+	}
+	if err := g.checkClock(q); err != nil {
 		return nil, err
 	}
 	if err := g.checkURLs(q.GetPeerUrls()); err != nil {
@@ -245,6 +253,7 @@ func (g *Gate) join(ctx context.Context, q *api.JoinRequest) (*api.JoinResponse,
 	if err := g.pass(q, id, out); err != nil {
 		return nil, err
 	}
+	out.ClockUnixMillis = g.opts.Sched.Now().UnixMilli()
 	records := h.Records()
 	for _, r := range records {
 		if r.ID != id {
@@ -276,16 +285,6 @@ func (g *Gate) checkURLs(urls []string) error {
 	return nil
 }
 
-// checkVersion refuses a newcomer of another major version.
-func checkVersion(theirs, ours string) error {
-	major := func(v string) string { m, _, _ := strings.Cut(strings.TrimPrefix(v, "v"), "."); return m }
-	if theirs == "" || major(theirs) != major(ours) {
-		return status.Errorf(codes.FailedPrecondition,
-			"the newcomer is version %q and the cluster is version %q; start the same major version", theirs, ours)
-	}
-	return nil
-}
-
 // checkUnique names the member that a newcomer collides with; the one that it
 // replaces does not count.
 func (g *Gate) checkUnique(q *api.JoinRequest, replaced uint64) error {
@@ -303,6 +302,10 @@ func (g *Gate) checkUnique(q *api.JoinRequest, replaced uint64) error {
 		}
 		if r.ID == replaced {
 			continue
+		}
+		if r.Phase == chainfire.PhaseUnstarted && !r.Learner && q.GetReadReplica() && slices.Equal(r.PeerURLs, q.GetPeerUrls()) {
+			return status.Errorf(codes.FailedPrecondition,
+				"member %d at %s was added by hand as a voter; start the newcomer without --read-replica, or remove that member first", r.ID, strings.Join(r.PeerURLs, ","))
 		}
 		for _, u := range q.GetPeerUrls() {
 			if slices.Contains(r.PeerURLs, u) && r.Phase != chainfire.PhaseUnstarted {
@@ -339,11 +342,14 @@ func (g *Gate) callBack(ctx context.Context, peerURL string, q *api.JoinRequest)
 		return status.Errorf(codes.FailedPrecondition, "%s: %v", where, err)
 	}
 	defer func() { _ = conn.Close() }() // the answer is in; nothing is lost with the connection
+	asked := g.opts.Sched.Now()
 	who, err := api.NewPeerClient(conn).Identify(ctx, &api.IdentifyRequest{})
 	switch {
 	case err != nil && strings.Contains(err.Error(), "failed to verify certificate"):
 		return status.Errorf(codes.FailedPrecondition,
 			"%s and found another process there, with another certificate; give the newcomer an address of its own", where)
+	case err != nil && misfit(err.Error()) != "":
+		return status.Errorf(codes.FailedPrecondition, "%s and could not speak to it: %s", where, misfit(err.Error()))
 	case err != nil:
 		return status.Errorf(codes.FailedPrecondition,
 			"%s and got no answer: %s; give the newcomer an address that the other members can reach (--advertise-peer) and open its peer port",
@@ -353,6 +359,7 @@ func (g *Gate) callBack(ctx context.Context, peerURL string, q *api.JoinRequest)
 			"%s and found another process there (member %d of cluster %x); give the newcomer an address of its own",
 			where, who.GetMemberId(), who.GetClusterId())
 	}
+	g.compareClocks(asked, who.GetClockUnixMillis(), peerURL)
 	return nil
 }
 
@@ -454,7 +461,7 @@ func (g *Gate) abandon(ctx context.Context, q *api.AbandonRequest) (*api.Abandon
 func (r Record) member() *api.Member {
 	return &api.Member{
 		Id: r.ID, Name: r.Name, PeerUrls: r.PeerURLs, ClientUrls: r.ClientURLs,
-		Learner: r.Phase != chainfire.PhaseVoter, Incarnation: r.Incarnation,
+		Learner: r.Phase != chainfire.PhaseVoter, Incarnation: r.Incarnation, ReadReplica: r.ReadReplica,
 	}
 }
 

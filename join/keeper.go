@@ -65,6 +65,8 @@ type MemberView struct {
 	Manual bool
 	// Replaces is the member whose place it was promised; 0 is nobody's.
 	Replaces uint64
+	// ReadReplica says that it stays a learner.
+	ReadReplica bool
 	// Match and Applied are known of it in this session; Acked says that it
 	// acknowledged an append in this session.
 	Match, Applied uint64
@@ -151,6 +153,7 @@ func (k *Keeper) Fit(id uint64) bool { return k.rounds[id] != nil && k.rounds[id
 
 const (
 	reasonSeeding = "waits for the newcomer to finish its seed"
+	reasonReplica = "caught up; a read replica, which never votes"
 	reasonManual  = "caught up; was added by hand and is promoted by hand (chainfire member promote)"
 )
 
@@ -176,6 +179,8 @@ func (k *Keeper) Step(now time.Duration, v View) []Action {
 			switch {
 			case r.ready && m.Active && m.Replaces != 0:
 				successors = append(successors, m)
+			case r.ready && m.ReadReplica:
+				k.reasons[m.ID] = reasonReplica
 			case r.ready && m.Manual:
 				k.reasons[m.ID] = reasonManual
 			case r.ready && m.Active:

@@ -66,6 +66,27 @@ func TestTwoLearnersBecomeVotersInOneChange(t *testing.T) {
 	}
 }
 
+func TestReadReplicaIsNeitherPromotedNorAStandby(t *testing.T) {
+	replica := learner(2)
+	replica.ReadReplica, replica.Joining = true, true
+	k := NewKeeper(KeeperOptions{ReplaceAfter: time.Second})
+	if got := run(k, 20, view([]uint64{1}, MemberView{ID: 1}, replica, learner(3))); got != "settle[2]" {
+		t.Errorf("beside one learner the keeper wants %q", got)
+	}
+	if r := k.Reason(2, true); !strings.Contains(r, "never votes") {
+		t.Errorf("the reason is %q", r)
+	}
+	replica.Joining = false
+	k = NewKeeper(KeeperOptions{})
+	if got := run(k, 20, view([]uint64{1}, MemberView{ID: 1}, replica, learner(3), learner(4))); got != "promote[3 4]" {
+		t.Errorf("beside two learners the keeper wants %q", got)
+	}
+	k = NewKeeper(KeeperOptions{ReplaceAfter: time.Second})
+	if got := run(k, 40, view([]uint64{1, 5, 6}, MemberView{ID: 1}, replica, silent(5, time.Hour))); got != "" {
+		t.Errorf("in place of a dead voter the keeper wants %q", got)
+	}
+}
+
 func TestEvenNumberOfVotersIsMadeOddByOne(t *testing.T) {
 	k := NewKeeper(KeeperOptions{})
 	if got := run(k, 20, view([]uint64{1, 2}, MemberView{ID: 1}, learner(3), learner(4))); got != "promote[3]" {

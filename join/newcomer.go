@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -58,6 +60,8 @@ type NewcomerOptions struct {
 	Replace string
 	// Cluster, where it is not 0, refuses any other cluster.
 	Cluster uint64
+	// ReadReplica asks for a place as a learner that stays one.
+	ReadReplica bool
 	// Secret is that of the join token, Request and Certificate what goes with it
 	// (api.JoinRequest); empty where members speak without TLS.
 	Secret, Request, Certificate []byte
@@ -65,9 +69,13 @@ type NewcomerOptions struct {
 	// asked of the cluster. Nil where members speak without TLS.
 	Adopt   func(cluster, member uint64, p Pass) error
 	Version string
-	// FS and Dir are where the seed goes.
-	FS  disk.FS
-	Dir string
+	// FS and Dir are where the seed goes. Reserve is what must stay free there beside
+	// it, in bytes.
+	FS      disk.FS
+	Dir     string
+	Reserve int64
+	// Logger hears of what is not right and no reason to stop; nil discards.
+	Logger *slog.Logger
 	// Report takes every event.
 	Report func(Event)
 	// Timeout bounds the search for a member that answers and for a leader.
@@ -113,6 +121,9 @@ func NewNewcomer(o NewcomerOptions) (*Newcomer, error) {
 	o.Sched = sched.Or(o.Sched)
 	if o.Report == nil {
 		o.Report = func(Event) {}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	n := &Newcomer{opts: o, conns: map[string]Conn{}}
 	for _, t := range o.Targets {
@@ -166,15 +177,16 @@ func (c *Newcomer) client(addr string) (api.PeerClient, error) {
 	return api.NewPeerClient(conn), nil
 }
 
-// final reports whether an answer is one that asking again does not change.
-func final(err error) bool {
+// final reports whether an answer is one that asking again does not change. That
+// the two sides do not speak alike is, where they meet for the first time.
+func (c *Newcomer) final(err error) bool {
 	switch status.Code(err) {
 	case codes.FailedPrecondition, codes.AlreadyExists, codes.InvalidArgument, codes.NotFound,
 		codes.OutOfRange, codes.Unimplemented, codes.PermissionDenied, codes.Unauthenticated:
 		return true
 	}
 	s, ok := status.FromError(err)
-	return ok && misfit(s.Message()) != ""
+	return ok && c.step == StepCheck && misfit(s.Message()) != ""
 }
 
 // ask puts a call to one member after the other until one answers for good or
@@ -192,7 +204,7 @@ func (c *Newcomer) ask(ctx context.Context, doing string, call func(context.Cont
 				c.addrs[0], c.addrs[i] = c.addrs[i], c.addrs[0]
 				return nil
 			}
-			if final(err) {
+			if c.final(err) {
 				return fmt.Errorf("%s: %s: %w", doing, addr, &RefusedError{Reason: Reason(err), Code: status.Code(err)})
 			}
 			tried = append(tried, addr+": "+Reason(err))
@@ -243,17 +255,21 @@ func (c *Newcomer) Seed(ctx context.Context) (Place, error) {
 	defer func() { c.step = "" }()
 	o.Report(Event{Step: StepCheck, Text: "asking " + strings.Join(c.addrs, ", ") + " for a place"})
 	var resp *api.JoinResponse
+	var asked time.Time
 	err := c.ask(ctx, "join", func(ctx context.Context, p api.PeerClient) (err error) {
+		asked = o.Sched.Now()
 		resp, err = p.Join(ctx, &api.JoinRequest{
 			Name: o.Name, PeerUrls: o.PeerURLs, ClientUrls: o.ClientURLs, Incarnation: o.Incarnation,
 			Version: o.Version, ExpectedClusterId: o.Cluster, Nonce: o.Incarnation,
 			Replace: o.Replace, TokenSecret: o.Secret, CertificateRequest: o.Request, Certificate: o.Certificate,
+			ClockUnixMillis: asked.UnixMilli(), ReadReplica: o.ReadReplica,
 		})
 		return err
 	})
 	if err != nil {
 		return Place{}, err
 	}
+	c.compareClocks(asked, resp.GetClockUnixMillis())
 	c.place = Place{Cluster: resp.GetClusterId(), Member: resp.GetMemberId(), Dir: o.Dir, Members: resp.GetMembers()}
 	c.learnAddresses(resp.GetMembers())
 	text := fmt.Sprintf("cluster %x keeps a place for member %d", c.place.Cluster, c.place.Member)
@@ -339,6 +355,9 @@ func (c *Newcomer) pull(ctx context.Context, resp *api.JoinResponse) (raft.Snaps
 		if cause := context.Cause(ctx); cause != nil {
 			return meta, cause
 		}
+		if errors.Is(err, syscall.ENOSPC) {
+			return meta, err // no other source makes room here
+		}
 		errs = append(errs, fmt.Errorf("from member %d at %s: %w", s.GetMemberId(), addr, err))
 	}
 	if len(errs) == 0 {
@@ -362,7 +381,7 @@ func (c *Newcomer) fetch(ctx context.Context, addr string, source, minIndex uint
 	text := fmt.Sprintf("seeding from member %d at %s", source, addr)
 	return snapshot.Fetch(ctx, snapshot.FetchOptions{
 		FS: c.opts.FS, Dir: c.opts.Dir, MinIndex: minIndex, ClusterID: c.place.Cluster, Patience: patience,
-		Sched: c.opts.Sched,
+		Reserve: c.opts.Reserve, Sched: c.opts.Sched,
 		Source: &snapshot.GRPCSource{
 			Client: client, Label: addr, ClusterID: c.place.Cluster, MemberID: c.place.Member,
 		},

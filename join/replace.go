@@ -51,6 +51,9 @@ func (r Record) Called() string {
 // was made stands, whatever has become of that member since: the newcomer that asks
 // again is not asked whether it is still silent.
 func (g *Gate) replaced(ctx context.Context, q *api.JoinRequest) (Record, error) {
+	if q.GetReplace() != "" && q.GetReadReplica() {
+		return Record{}, status.Error(codes.InvalidArgument, "a read replica cannot take the place of a member: it never votes")
+	}
 	records := g.opts.Host.Records()
 	own := slices.IndexFunc(records, func(r Record) bool { return r.Incarnation == q.GetIncarnation() })
 	promised := uint64(0)

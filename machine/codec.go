@@ -24,7 +24,7 @@ func messageDelete() message { return message{"delete", []form{absent, text, tex
 func messageCompact() message { return message{"compact", []form{absent, number, flag}} }
 
 func messageReserve() message {
-	return message{"reserve", []form{absent, text, repeated, repeated, number, flag, number, text, number}}
+	return message{"reserve", []form{absent, text, repeated, repeated, number, flag, number, text, number, flag}}
 }
 
 func messageCreateToken() message {
@@ -65,7 +65,8 @@ func (c *Command) AppendTo(buf []byte) []byte {
 			b = appendBool(b, 5, c.Reserve.Manual)
 			b = appendUint(b, 6, c.Reserve.Token)
 			b = appendBytes(b, 7, c.Reserve.SecretHash)
-			return appendUint(b, 8, c.Reserve.Replaces)
+			b = appendUint(b, 8, c.Reserve.Replaces)
+			return appendBool(b, 9, c.Reserve.ReadReplica)
 		})
 	case c.Release != nil:
 		b = appendMessage(b, 8, func(b []byte) []byte { return appendUint(b, 1, c.Release.ID) })
@@ -227,6 +228,8 @@ func decodeReserve(b []byte) (*Reserve, error) {
 			r.SecretHash = x.bytes
 		case 8:
 			r.Replaces = x.n
+		case 9:
+			r.ReadReplica = x.n == 1
 		}
 		return nil
 	})

@@ -73,6 +73,9 @@ type Reserve struct {
 	// 0 asks for none. The leader has checked the secret and the time. A reservation
 	// that is made is refused with ErrNoToken where the token is gone.
 	Token uint64
+	// ReadReplica says that the member is to stay a learner, for reads alone. Asked
+	// again before it is in the configuration, the last word counts.
+	ReadReplica bool
 	// SecretHash is kept in the record until the newcomer is in the configuration,
 	// so that it may ask again when its token is used up.
 	SecretHash []byte

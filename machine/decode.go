@@ -103,6 +103,9 @@ func (w *describer) command(c *Command) {
 		if c.Reserve.Manual {
 			w.add(", by hand")
 		}
+		if c.Reserve.ReadReplica {
+			w.add(", as a read replica")
+		}
 	case c.Release != nil:
 		w.add("give up the reservation of member %d", c.Release.ID)
 	case c.UpdateMember != nil:

@@ -33,6 +33,7 @@ func TestEveryKindOfEntryIsDescribed(t *testing.T) {
 		"delete one":       {command(Command{Delete: &chainfire.DeleteRangeRequest{Key: b("a")}}), `delete key of 1 B`, `delete "a"`},
 		"delete from":      {command(Command{Delete: &chainfire.DeleteRangeRequest{Key: b("a"), RangeEnd: []byte{0}}}), `delete keys from one of 1 B`, `delete "a" and above`},
 		"compact":          {command(Command{Compact: &chainfire.CompactRequest{Revision: 9, Physical: true}}), `compact up to revision 9 and wait`, `compact up to revision 9 and wait`},
+		"read replica":     {command(Command{Reserve: &Reserve{Name: "two", PeerURLs: []string{"http://two"}, ReadReplica: true}}), `reserve a member id for "two" at http://two, as a read replica`, ``},
 		"reserve":          {command(Command{Reserve: &Reserve{Name: "two", PeerURLs: []string{"http://two"}, Manual: true}}), `reserve a member id for "two" at http://two, by hand`, ``},
 		"release":          {command(Command{Release: &Release{ID: 5}}), `give up the reservation of member 5`, ``},
 		"update":           {command(Command{UpdateMember: &UpdateMember{ID: 5, Name: "x", PeerURLs: []string{"p"}, ClientURLs: []string{"c"}, Settled: true}}), `update member 5: name "x" peer p client c it has caught up`, ``},

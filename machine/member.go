@@ -28,6 +28,8 @@ type MemberRecord struct {
 	ReservedIndex uint64
 	// Manual says that an operator added the member, and promotes it.
 	Manual bool
+	// ReadReplica says that the member stays a learner, for reads alone.
+	ReadReplica bool
 	// SecretHash is that of the join token that a reservation was made with.
 	SecretHash []byte
 	// Replaces is the member whose place a newcomer was promised: when the newcomer
@@ -65,7 +67,7 @@ func messageContext() message {
 }
 
 func messageMember() message {
-	return message{"member", []form{absent, number, text, repeated, repeated, number, flag, number, flag, text, number}}
+	return message{"member", []form{absent, number, text, repeated, repeated, number, flag, number, flag, text, number, flag}}
 }
 
 // AppendTo appends the encoded context to buf.
@@ -131,7 +133,8 @@ func (r *MemberRecord) appendTo(b []byte) []byte {
 	b = appendUint(b, 7, r.ReservedIndex)
 	b = appendBool(b, 8, r.Manual)
 	b = appendBytes(b, 9, r.SecretHash)
-	return appendUint(b, 10, r.Replaces)
+	b = appendUint(b, 10, r.Replaces)
+	return appendBool(b, 11, r.ReadReplica)
 }
 
 func decodeMember(b []byte) (*MemberRecord, error) {
@@ -159,6 +162,8 @@ func decodeMember(b []byte) (*MemberRecord, error) {
 			r.SecretHash = slices.Clone(x.bytes)
 		case 10:
 			r.Replaces = x.n
+		case 11:
+			r.ReadReplica = x.n == 1
 		}
 		return nil
 	})

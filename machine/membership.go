@@ -54,7 +54,7 @@ func (r *round) reserve(index uint64, q *Reserve) (id uint64, err error) {
 			if q.Replaces != 0 && q.Replaces != rec.Replaces {
 				return 0, refuse(fmt.Errorf("%w: member %d was promised another place", ErrNotReplaceable, rec.ID))
 			}
-			return rec.ID, nil
+			return rec.ID, r.changeRole(*rec, q.ReadReplica)
 		}
 		if q.Replaces != 0 {
 			return 0, refuse(fmt.Errorf("%w: member %d was added by hand", ErrNotReplaceable, rec.ID))
@@ -70,6 +70,7 @@ func (r *round) reserve(index uint64, q *Reserve) (id uint64, err error) {
 		}
 		claimed.Name, claimed.Incarnation = q.Name, q.Incarnation
 		claimed.ClientURLs = slices.Clone(q.ClientURLs)
+		claimed.ReadReplica = q.ReadReplica && !r.cluster.conf.IsVoter(claimed.ID)
 		return claimed.ID, r.storeMember(claimed)
 	}
 	if err := r.replaceable(q.Replaces); err != nil {
@@ -90,7 +91,7 @@ func (r *round) reserve(index uint64, q *Reserve) (id uint64, err error) {
 	return index, r.storeMember(MemberRecord{
 		ID: index, Name: q.Name, PeerURLs: slices.Clone(q.PeerURLs), ClientURLs: slices.Clone(q.ClientURLs),
 		Incarnation: q.Incarnation, Reserved: true, ReservedIndex: index, Manual: q.Manual,
-		SecretHash: slices.Clone(q.SecretHash), Replaces: q.Replaces,
+		SecretHash: slices.Clone(q.SecretHash), Replaces: q.Replaces, ReadReplica: q.ReadReplica,
 	})
 }
 
@@ -112,6 +113,16 @@ func (r *round) replaceable(id uint64) error {
 		}
 	}
 	return nil
+}
+
+// changeRole lets a newcomer that asks again become, or not become, a read replica.
+func (r *round) changeRole(rec MemberRecord, readReplica bool) error {
+	if !rec.Reserved || rec.ReadReplica == readReplica {
+		return nil
+	}
+	rec = rec.clone()
+	rec.ReadReplica = readReplica
+	return r.storeMember(rec)
 }
 
 // sameMember is the member that a reservation means: one with exactly its peer
@@ -213,6 +224,9 @@ func (r *round) tryChange(change confchange.Change, ctx *MemberContext) error {
 	for _, id := range conf.IDs() {
 		if _, gone := r.cluster.removed[id]; gone {
 			return refuse(fmt.Errorf("%w: %d", ErrMemberRemoved, id))
+		}
+		if i, ok := r.cluster.find(id); ok && r.cluster.members[i].ReadReplica && conf.IsVoter(id) {
+			return refuse(chainfire.ErrReadReplica)
 		}
 	}
 	if described != nil {

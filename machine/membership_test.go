@@ -256,3 +256,34 @@ func TestUpdateOfALearnerLeavesItALearner(t *testing.T) {
 	}
 	closeAll(t, m)
 }
+
+// TestReadReplicaStaysALearner asks again, as a newcomer does that was started with
+// other flags before it had its seed; once it learns, it is what it is.
+func TestReadReplicaStaysALearner(t *testing.T) {
+	m, _ := start(t)
+	defer closeAll(t, m)
+	ask := func(replica bool) uint64 {
+		t.Helper()
+		c := reserve("two", "http://two", 22)
+		c.Reserve.ReadReplica = replica
+		r := do(t, m, c)
+		if r.Err != nil || record(t, m, r.MemberID).ReadReplica != replica {
+			t.Fatalf("%+v, %+v", r, record(t, m, r.MemberID))
+		}
+		return r.MemberID
+	}
+	id := ask(false)
+	if again := ask(true); again != id {
+		t.Fatalf("reserved %d, then %d", id, again)
+	}
+	if r := change(t, m, one(confchange.AddLearner, id), nil); r.Err != nil {
+		t.Fatal(r.Err)
+	}
+	if r := change(t, m, one(confchange.AddVoter, id), nil); !errors.Is(r.Err, chainfire.ErrReadReplica) || !m.Conf().IsLearner(id) {
+		t.Errorf("a read replica as a voter: %v, %v", r.Err, m.Conf())
+	}
+	late := reserve("two", "http://two", 22)
+	if r := do(t, m, late); r.Err != nil || !record(t, m, id).ReadReplica {
+		t.Errorf("a word that comes late: %+v, %+v", r, record(t, m, id))
+	}
+}

@@ -80,6 +80,7 @@ func (h host) Records() []join.Record {
 func info(m machine.MemberRecord, conf raft.ConfState) chainfire.MemberInfo {
 	return chainfire.MemberInfo{
 		ID: m.ID, Name: m.Name, PeerURLs: m.PeerURLs, ClientURLs: m.ClientURLs, Learner: !conf.IsVoter(m.ID),
+		ReadReplica: m.ReadReplica,
 	}
 }
 
@@ -99,7 +100,7 @@ func phase(m machine.MemberRecord, conf raft.ConfState) chainfire.MemberPhase {
 func (h host) Reserve(ctx context.Context, q *join.Reservation) (id, index uint64, err error) {
 	r, err := h.n.do(ctx, &machine.Command{Reserve: &machine.Reserve{
 		Name: q.Name, PeerURLs: q.PeerURLs, ClientURLs: q.ClientURLs, Incarnation: q.Incarnation,
-		Replaces: q.Replaces, Token: q.Ticket.Token, SecretHash: q.Ticket.SecretHash,
+		Replaces: q.Replaces, Token: q.Ticket.Token, SecretHash: q.Ticket.SecretHash, ReadReplica: q.Ticket.ReadReplica,
 	}})
 	switch {
 	case errors.Is(err, machine.ErrNotReplaceable), errors.Is(err, chainfire.ErrMemberNotFound):

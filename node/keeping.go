@@ -162,7 +162,7 @@ func (n *Node) view(st raft.Status) join.View {
 		p := peers[m.ID]
 		v.Members = append(v.Members, join.MemberView{
 			ID: m.ID, Reserved: m.Reserved, Joining: m.ReservedIndex != 0,
-			Manual: n.opts.NoPromote || m.Manual, Replaces: m.Replaces,
+			Manual: n.opts.NoPromote || m.Manual, Replaces: m.Replaces, ReadReplica: m.ReadReplica,
 			Match: p.Match, Applied: p.Applied, Acked: p.Acked, Active: p.Active,
 			Silent: time.Duration(p.SilentTicks) * n.opts.TickInterval,
 		})

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"chainfire"
 	"chainfire/internal/sched"
@@ -110,8 +111,16 @@ func (n *Node) linearize(ctx context.Context) error {
 }
 
 // learner reports whether this member does not vote, and so serves no more than
-// serializable reads.
+// serializable reads, and as a read replica all reads.
 func (n *Node) learner() bool { return !n.machine.Conf().IsVoter(n.id) }
+
+// readReplica reports whether a member is to stay a learner.
+func (n *Node) readReplica(id uint64) bool {
+	return slices.ContainsFunc(n.machine.Members(), func(m machine.MemberRecord) bool { return m.ID == id && m.ReadReplica })
+}
+
+// servesAllReads reports whether this member serves linearizable reads.
+func (n *Node) servesAllReads() bool { return !n.learner() || n.readReplica(n.id) }
 
 func (n *Node) header(h *chainfire.Header) {
 	h.ClusterID, h.MemberID, h.RaftTerm = n.cluster, n.id, n.term.Load()
@@ -120,7 +129,7 @@ func (n *Node) header(h *chainfire.Header) {
 // Range implements chainfire.KV.
 func (n *Node) Range(ctx context.Context, r *chainfire.RangeRequest) (*chainfire.RangeResponse, error) {
 	if !r.Serializable {
-		if n.learner() {
+		if !n.servesAllReads() {
 			return nil, chainfire.ErrLearner
 		}
 		ctx, cancel := n.withTimeout(ctx)
@@ -177,7 +186,7 @@ func (n *Node) Txn(ctx context.Context, r *chainfire.TxnRequest) (*chainfire.Txn
 		return res.Txn, nil
 	}
 	if !r.IsSerializable() {
-		if n.learner() {
+		if !n.servesAllReads() {
 			return nil, chainfire.ErrLearner
 		}
 		ctx, cancel := n.withTimeout(ctx)

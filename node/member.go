@@ -132,6 +132,9 @@ func (n *Node) MemberPromote(ctx context.Context, id uint64) (*chainfire.MemberC
 	case !conf.IsLearner(id):
 		return nil, chainfire.ErrMemberNotFound
 	}
+	if n.readReplica(id) {
+		return nil, chainfire.ErrReadReplica
+	}
 	cs, err := n.ClusterStatus(ctx)
 	if err != nil {
 		return nil, err

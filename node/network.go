@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
 
 	"chainfire/internal/sniff"
 	"chainfire/join"
@@ -55,16 +56,32 @@ type Streams interface {
 
 // tcp is the Network of production: TLS where there are credentials.
 type tcp struct {
-	log   *slog.Logger
-	creds *pki.Credentials
+	log *slog.Logger
+	// creds are those of a cluster's own authority, own those of an operator: one of
+	// them, or none.
+	creds   *pki.Credentials
+	own     *pki.Own
+	reports *handshakes
+}
+
+// clientTLS is for connections to an address; nil is without TLS.
+func (t *tcp) clientTLS(addr string) *tls.Config {
+	switch {
+	case t.own != nil:
+		return t.own.ClientTLS(addr)
+	case t.creds != nil:
+		return t.creds.ClientTLS()
+	}
+	return nil
 }
 
 // Dial implements Network.
 func (t *tcp) Dial(addr string) (join.Conn, error) {
-	if t.creds == nil {
+	cfg := t.clientTLS(addr)
+	if cfg == nil {
 		return join.Dial(addr)
 	}
-	return join.DialWith(addr, credentials.NewTLS(t.creds.ClientTLS()))
+	return join.DialWith(addr, credentials.NewTLS(cfg))
 }
 
 // Listen implements Network: gRPC and the Raft streams share the port.
@@ -73,9 +90,19 @@ func (t *tcp) Listen(addr string, register func(grpc.ServiceRegistrar)) (Port, e
 	if err != nil {
 		return nil, fmt.Errorf("listen for peers on %s: %w; choose another with --listen-peer", addr, err)
 	}
-	options := []grpc.ServerOption{grpc.MaxRecvMsgSize(4 << 20), grpc.MaxConcurrentStreams(256)}
-	if t.creds != nil {
-		l = tls.NewListener(l, t.creds.ServerTLS())
+	options := []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(4 << 20), grpc.MaxConcurrentStreams(256),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: join.KeepaliveTime, Timeout: join.KeepaliveTimeout}),
+		// A client that asks twice as often as members do is still in order.
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: join.KeepaliveTime / 2, PermitWithoutStream: true}),
+	}
+	switch {
+	case t.own != nil:
+		// Who gets through the handshake is a peer.
+		l = &tlsListener{Listener: l, cfg: t.own.ServerTLS(), reports: t.reports}
+		options = append(options, grpc.Creds(handshaken{}))
+	case t.creds != nil:
+		l = &tlsListener{Listener: l, cfg: t.creds.ServerTLS(), reports: t.reports}
 		options = append(options, guard{t.creds}.options()...)
 	}
 	mux := sniff.New(l, sniff.Options{Logger: t.log})
@@ -85,9 +112,9 @@ func (t *tcp) Listen(addr string, register func(grpc.ServiceRegistrar)) (Port, e
 	}
 	p := &tcpPort{
 		listener: l, mux: mux, calls: mux.HTTP2(), streams: streams,
-		grpc: grpc.NewServer(options...), creds: t.creds,
+		grpc: grpc.NewServer(options...), network: t,
 	}
-	if t.creds == nil {
+	if t.creds == nil && t.own == nil {
 		if p.misled, err = mux.Prefix([]byte{0x16, 0x03}); err != nil {
 			return nil, errors.Join(fmt.Errorf("share the peer port: %w", err), l.Close())
 		}
@@ -102,9 +129,9 @@ type tcpPort struct {
 	mux            *sniff.Listener
 	calls, streams net.Listener
 	// misled has the connections that begin with TLS at a port without it.
-	misled net.Listener
-	grpc   *grpc.Server
-	creds  *pki.Credentials
+	misled  net.Listener
+	grpc    *grpc.Server
+	network *tcp
 }
 
 // Addr implements Port.
@@ -147,8 +174,11 @@ func (p *tcpPort) Close() error {
 
 // Streams implements Port.
 func (p *tcpPort) Streams(o transport.Options) (Streams, error) {
-	if p.creds != nil {
-		o.Dial, o.Identify = dialTLS(p.creds), identifyPeer(p.creds)
+	if p.network.clientTLS("") != nil {
+		o.Dial = p.network.dialTLS
+	}
+	if p.network.creds != nil {
+		o.Identify = identifyPeer(p.network.creds)
 	}
 	t, err := transport.New(o)
 	if err != nil {

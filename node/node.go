@@ -47,9 +47,15 @@ type Options struct {
 	// Replace is the member whose place a newcomer takes, by its id or name; empty is
 	// nobody's. A directory in use ignores it.
 	Replace string
+	// ReadReplica makes a newcomer a learner that stays one. A directory in use is
+	// what it became when it joined.
+	ReadReplica bool
 	// Plain lets members speak without TLS to each other. All members of a cluster
 	// do, or none. A Network of one's own implies it.
 	Plain bool
+	// PeerFiles are the certificates of an operator by which members know each other
+	// in place of the authority that a cluster makes: at all members, or at none.
+	PeerFiles pki.Files
 	// Token lets an empty directory join a cluster whose members speak TLS.
 	Token *pki.Token
 	// Version is the product's version.
@@ -157,9 +163,11 @@ type Node struct {
 	gate          *join.Gate
 	lock          interface{ Close() error }
 	// creds prove who this member is, authority signs newcomers; nil where members
-	// speak without TLS.
+	// speak without TLS, or with certificates of their operator.
 	creds     *pki.Credentials
 	authority *pki.Authority
+	// own are the credentials of an operator, in place of those two.
+	own *pki.Own
 
 	inbox   *inbox
 	writer  *writer
@@ -236,7 +244,7 @@ func (n *Node) start(ctx context.Context) error {
 		return err
 	}
 	if n.opts.Network == nil {
-		n.opts.Network = &tcp{log: n.log, creds: n.creds}
+		n.opts.Network = &tcp{log: n.log, creds: n.creds, own: n.own, reports: &handshakes{log: n.log}}
 	}
 	n.conns = newConns(n.opts.Network.Dial)
 	if err := n.listenPeer(); err != nil {

@@ -70,6 +70,9 @@ func (n *Node) found(ctx context.Context) (identity, error) {
 	if len(n.opts.Join) > 0 {
 		return n.join(ctx)
 	}
+	if n.opts.ReadReplica {
+		return identity{}, errors.New("a read replica joins a cluster that is there: give --join with the address of a member, or leave --read-replica away")
+	}
 	if err := writeSealed(f, n.path(foundingFile), struct{}{}); err != nil {
 		return identity{}, err
 	}
@@ -157,6 +160,9 @@ func (n *Node) open(ctx context.Context) (replica.Config, error) {
 	if n.machine.Removed(n.id) {
 		return cfg, fmt.Errorf("member %d was removed from the cluster: %w", n.id, errRemoved)
 	}
+	if err := n.checkRole(); err != nil {
+		return cfg, err
+	}
 	index, term := n.machine.Applied()
 	hs := state.HardState
 	if held, err := log.Term(index); err != nil || held != term {
@@ -178,4 +184,16 @@ func (n *Node) open(ctx context.Context) (replica.Config, error) {
 	n.log.Info("member opened", "member", n.id, "applied", index, "last", log.LastIndex(), "term", hs.Term,
 		"conf", cfg.Raft.Conf.String())
 	return cfg, nil
+}
+
+// checkRole compares what the member was started as with what it joined as. The
+// state of a newcomer holds its own reservation.
+func (n *Node) checkRole() error {
+	switch is := n.readReplica(n.id); {
+	case n.opts.ReadReplica && !is:
+		return fmt.Errorf("member %d joined as one that may vote, and --read-replica does not change that: leave the flag away; or remove the member and join it again with an empty directory", n.id)
+	case is && !n.opts.ReadReplica:
+		n.log.Info("this member joined as a read replica and stays one", "member", n.id)
+	}
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"sync"
 	"syscall"
@@ -161,6 +162,11 @@ func (n *Node) listenPeer() error {
 	if _, err := join.HostPort(n.opts.AdvertisePeer); err != nil {
 		return fmt.Errorf("--advertise-peer: %w", err)
 	}
+	if u, err := url.Parse(n.opts.AdvertisePeer); err == nil && n.own != nil {
+		if err := n.own.Expect(u.Hostname()); err != nil {
+			return err
+		}
+	}
 	n.opts.Name = cmp.Or(n.opts.Name, port.Addr())
 	n.tasks.Go(func() { n.run("peer port", port.Serve) })
 	return nil
@@ -290,7 +296,10 @@ func (p *peerService) Identify(ctx context.Context, q *api.IdentifyRequest) (*ap
 	case ready:
 		return p.n.gate.Identify(ctx, q)
 	case joining != nil:
-		return joining, nil
+		return &api.IdentifyResponse{
+			Incarnation: joining.GetIncarnation(), Version: joining.GetVersion(), Joining: true,
+			ClockUnixMillis: p.n.sched.Now().UnixMilli(),
+		}, nil
 	}
 	return nil, errNotReady
 }

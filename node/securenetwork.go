@@ -100,16 +100,15 @@ func (h handshaken) Clone() credentials.TransportCredentials { return h }
 func (handshaken) OverrideServerName(string) error { return errServerOnly }
 
 // dialTLS connects to another member for the Raft streams.
-func dialTLS(creds *pki.Credentials) func(ctx context.Context, addr string) (net.Conn, error) {
-	return func(ctx context.Context, addr string) (net.Conn, error) {
-		cfg := creds.ClientTLS()
-		cfg.NextProtos = []string{"chainfire"}
-		c, err := (&tls.Dialer{Config: cfg}).DialContext(ctx, "tcp", addr)
-		if err != nil {
-			return nil, explainTLS(err)
-		}
-		return c, nil
+func (t *tcp) dialTLS(ctx context.Context, addr string) (net.Conn, error) {
+	cfg := t.clientTLS(addr)
+	cfg.NextProtos = []string{"chainfire"}
+	c, err := (&tls.Dialer{Config: cfg}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		t.reports.dialed(addr, err)
+		return nil, explainTLS(err)
 	}
+	return c, nil
 }
 
 // identifyPeer is who is at the other side of a connection of the Raft streams.

@@ -14,6 +14,7 @@ import (
 
 	"chainfire/api"
 	"chainfire/internal/disk"
+	"chainfire/internal/sched"
 	"chainfire/join"
 	"chainfire/machine"
 	"chainfire/pki"
@@ -46,6 +47,9 @@ func (n *Node) loadCredentials(id identity, found bool) error {
 	if n.opts.Plain {
 		return nil
 	}
+	if n.opts.PeerFiles.Given() {
+		return n.loadOwn()
+	}
 	var err error
 	if !found {
 		n.creds, err = pki.NewCredentials(n.sched.Now())
@@ -57,13 +61,35 @@ func (n *Node) loadCredentials(id identity, found bool) error {
 	m := pki.Member{Cluster: id.Cluster, ID: id.Member}
 	n.creds, n.authority, err = pki.Load(n.opts.FS, n.path(pkiDir), m)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s has no certificate of this member: its cluster was made without TLS between members, so start it with http:// in --listen-peer; or restore the folder from a backup",
+		return fmt.Errorf("%s has no certificate of this member: its cluster was made without TLS between members, so start it with http:// in --listen-peer; or with certificates of its operator, so give --peer-cert-file, --peer-key-file and --peer-trusted-ca-file; or restore the folder from a backup",
 			n.path(pkiDir))
 	}
 	if err != nil {
 		return fmt.Errorf("load the member's credentials: %w", err)
 	}
 	return n.renewCredentials()
+}
+
+// ownInterval is how often an operator's files are read again, beside the look at
+// them in every handshake.
+const ownInterval = 10 * time.Second
+
+// loadOwn reads the certificates of the operator.
+func (n *Node) loadOwn() (err error) {
+	n.own, err = pki.LoadOwn(pki.OwnOptions{FS: n.opts.FS, Files: n.opts.PeerFiles, Now: n.sched.Now, Log: n.log})
+	if err != nil {
+		return err
+	}
+	n.log.Info("members are known by certificates of their operator", "ca_file", n.opts.PeerFiles.Authorities,
+		"ends", n.own.Ends().UTC().Format(time.RFC3339))
+	n.tasks.Go(func() {
+		ticks, stop := sched.Tick(n.sched, ownInterval)
+		defer stop()
+		for n.sched.Wait(n.stop, ticks) == 1 {
+			n.own.Refresh()
+		}
+	})
+	return nil
 }
 
 // adoptPass makes the credentials those of a member, durably.
@@ -89,7 +115,7 @@ func (n *Node) saveCredentials() error {
 // foundAuthority makes the authority of a new cluster, its first member's
 // credentials, and the first join token.
 func (n *Node) foundAuthority(id identity) ([]machine.TokenRecord, error) {
-	if n.opts.Plain {
+	if n.creds == nil {
 		return nil, nil
 	}
 	authority, err := pki.NewAuthority(id.Cluster, n.sched.Now())
@@ -208,12 +234,17 @@ func (d door) Sign(request []byte, id uint64, peerURLs []string) (join.Pass, err
 
 var errPlain = status.Error(codes.FailedPrecondition, "the members of this cluster speak without TLS (http:// peer URLs); newcomers need no token")
 
+var errOwn = status.Error(codes.FailedPrecondition, "the members of this cluster know each other by certificates of their operator; newcomers need one (--peer-cert-file) and no token")
+
 // maxTokenTTL bounds a token's life; what is to last longer has no end.
 const maxTokenTTL = 10 * 365 * 24 * time.Hour
 
 // CreateToken implements api.ClusterServer.
 func (s clusterService) CreateToken(ctx context.Context, q *api.CreateTokenRequest) (*api.CreateTokenResponse, error) {
-	if s.n.authority == nil {
+	switch {
+	case s.n.own != nil:
+		return nil, errOwn
+	case s.n.authority == nil:
 		return nil, errPlain
 	}
 	ttl := time.Duration(q.GetTtlSeconds()) * time.Second

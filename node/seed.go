@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -164,8 +165,9 @@ func (n *Node) newcomer(j joining) (*join.Newcomer, error) {
 	o := join.NewcomerOptions{
 		Targets: j.Targets, Replace: n.opts.Replace, Name: n.opts.Name, PeerURLs: []string{n.opts.AdvertisePeer},
 		ClientURLs: n.opts.AdvertiseClient, Incarnation: j.Incarnation, Cluster: j.Cluster,
-		Version: n.opts.Version, FS: n.opts.FS, Dir: n.path(seedDir), Report: n.opts.Report,
-		Dial: n.opts.Network.Dial, Sched: n.sched,
+		Version: n.opts.Version, ReadReplica: n.opts.ReadReplica, FS: n.opts.FS, Dir: n.path(seedDir), Report: n.opts.Report,
+		Dial: n.opts.Network.Dial, Sched: n.sched, Logger: n.log,
+		Reserve: cmp.Or(n.opts.Bounds.SegmentBytes, wal.DefaultSegmentBytes),
 	}
 	if n.creds != nil && !n.isMember() {
 		if err := n.withToken(&o); err != nil {
@@ -181,7 +183,7 @@ func (n *Node) isMember() bool { return n.id != 0 }
 // withToken adds what a newcomer proves itself with.
 func (n *Node) withToken(o *join.NewcomerOptions) (err error) {
 	if n.opts.Token == nil {
-		return errors.New("joining a cluster takes a join token: make one with 'chainfire token create' at a member, and give it with --token or --token-file; where members speak without TLS, write http:// in --listen-peer")
+		return errors.New("joining a cluster takes a join token: make one with 'chainfire token create' at a member, and give it with --token or --token-file; where members have certificates of their operator, give one with --peer-cert-file, --peer-key-file and --peer-trusted-ca-file; where they speak without TLS, write http:// in --listen-peer")
 	}
 	o.Secret, o.Certificate = n.opts.Token.Secret[:], n.creds.NewcomerCert()
 	o.Request, err = n.creds.Request()

@@ -7,6 +7,7 @@ import (
 
 	"chainfire"
 	"chainfire/join"
+	"chainfire/pki"
 	"chainfire/raft"
 	"chainfire/snapshot"
 	"chainfire/transport"
@@ -85,6 +86,9 @@ func (n *Node) gateOptions() join.GateOptions {
 	o := join.GateOptions{
 		Host: host{n}, Version: n.opts.Version, Logger: n.log, Dial: n.opts.Network.Dial, Sched: n.sched,
 		Scheme: n.opts.scheme(), SilenceWait: 2 * n.opts.election(),
+	}
+	if !n.opts.Plain {
+		o.ClockTolerance = pki.ClockTolerance
 	}
 	if n.creds != nil {
 		o.Door = door{n}

@@ -28,7 +28,8 @@ func (n *Node) Status(context.Context) (*chainfire.Status, error) {
 	}
 	out := &chainfire.Status{
 		Header: n.Header(), Version: n.opts.Version, Leader: st.Leader, Learner: n.learner(),
-		RaftIndex: st.Last, CommitIndex: st.Commit, AppliedIndex: st.Applied,
+		ReadReplica: n.readReplica(n.id),
+		RaftIndex:   st.Last, CommitIndex: st.Commit, AppliedIndex: st.Applied,
 		StoreBytes: usage.DiskBytes, LiveBytes: usage.LiveBytes,
 	}
 	if st.Leader == raft.None {

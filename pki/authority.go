@@ -31,8 +31,9 @@ import (
 const (
 	authorityLife = 20 * 365 * 24 * time.Hour
 	memberLife    = 90 * 24 * time.Hour
-	// backdate is how far clocks of members may differ.
-	backdate = 10 * time.Minute
+	// ClockTolerance is how far the clocks of members may differ: certificates begin
+	// so much before they are made.
+	ClockTolerance = 10 * time.Minute
 )
 
 // ErrNotPeer says that a certificate is not that of a member of this cluster.
@@ -71,7 +72,7 @@ func NewAuthority(cluster uint64, now time.Time) (*Authority, error) {
 	}
 	t := &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: fmt.Sprintf("ChainFire cluster %016x", cluster)},
-		NotBefore: now.Add(-backdate), NotAfter: now.Add(authorityLife),
+		NotBefore: now.Add(-ClockTolerance), NotAfter: now.Add(authorityLife),
 		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
@@ -141,7 +142,7 @@ func (a *Authority) Sign(request []byte, m Member, now time.Time) (certPEM []byt
 	}
 	t := &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: fmt.Sprintf("ChainFire member %d", m.ID)},
-		NotBefore: now.Add(-backdate), NotAfter: now.Add(memberLife),
+		NotBefore: now.Add(-ClockTolerance), NotAfter: now.Add(memberLife),
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		URIs:        []*url.URL{m.uri()},

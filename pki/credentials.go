@@ -63,7 +63,7 @@ func (c *Credentials) signSelf(now time.Time) error {
 	}
 	t := &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: "ChainFire newcomer"},
-		NotBefore: now.Add(-backdate), NotAfter: now.Add(newcomerLife),
+		NotBefore: now.Add(-ClockTolerance), NotAfter: now.Add(newcomerLife),
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		DNSNames:    []string{newcomerName},
@@ -141,6 +141,9 @@ func (c *Credentials) Adopt(m Member, certPEM, authorityPEM []byte, now time.Tim
 // verifyMember checks a member's certificate as far as the authority goes, and
 // returns whose it is.
 func verifyMember(leaf, authority *x509.Certificate, cluster uint64, usage x509.ExtKeyUsage, now time.Time) (uint64, error) {
+	if err := inTime(leaf, now); err != nil && ofCluster(leaf) {
+		return 0, fmt.Errorf("%w: %w: that %s %w", ErrRefused, ErrNotPeer, presented(leaf), err)
+	}
 	roots := x509.NewCertPool()
 	roots.AddCert(authority)
 	_, err := leaf.Verify(x509.VerifyOptions{

@@ -53,10 +53,25 @@ func (c *Credentials) PeerID(s tls.ConnectionState) (uint64, error) {
 		return 0, ErrStranger
 	}
 	id, err := verifyMember(s.PeerCertificates[0], authority, cluster, x509.ExtKeyUsageClientAuth, time.Now())
+	if err != nil && !ofCluster(s.PeerCertificates[0]) {
+		return 0, fmt.Errorf("%w: %w", ErrStranger, c.wrongCA(s.PeerCertificates[0]))
+	}
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrStranger, err)
 	}
 	return id, nil
+}
+
+// wrongCA is the refusal of a certificate that no cluster made by itself.
+func (c *Credentials) wrongCA(cert *x509.Certificate) error {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	mine := "none yet"
+	if c.leaf != nil {
+		mine = "one " + presented(c.leaf)
+	}
+	return fmt.Errorf("%w: %w: wrong CA: the other side presents one %s, which no ChainFire cluster made by itself; this member presents %s; all members of a cluster have certificates of one kind: --peer-cert-file, --peer-key-file and --peer-trusted-ca-file at each, or at none",
+		ErrRefused, ErrNotPeer, presented(cert), mine)
 }
 
 // ClientTLS is for connections to members: the other side must be one of this
@@ -94,6 +109,9 @@ func (c *Credentials) ServerID(s tls.ConnectionState) (uint64, error) {
 	switch {
 	case authority != nil:
 		id, err := verifyMember(leaf, authority, cluster, x509.ExtKeyUsageServerAuth, time.Now())
+		if err != nil && !ofCluster(leaf) {
+			return 0, c.wrongCA(leaf)
+		}
 		if err != nil {
 			return 0, fmt.Errorf("%w (what answers there is of cluster %s, this is cluster %016x)", err, clusterOf(leaf.URIs), cluster)
 		}
@@ -108,6 +126,9 @@ func (c *Credentials) ServerID(s tls.ConnectionState) (uint64, error) {
 	}
 	if slices.Contains(leaf.DNSNames, newcomerName) {
 		return 0, ErrNewcomer
+	}
+	if !ofCluster(leaf) {
+		return 0, c.wrongCA(leaf)
 	}
 	return 0, errors.New("the join token is for another cluster: its hash is not that of the authority of what answers there")
 }

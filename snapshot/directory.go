@@ -86,11 +86,16 @@ func (f *fetcher) checkSpace() error {
 		f.log.Debug("free space is not known", "dir", f.o.Dir, "err", err)
 		return nil
 	}
-	if need := uint64(f.total - f.done); need > usage.AvailBytes {
-		return fmt.Errorf("the snapshot needs %d bytes more in %s, %d are free: %w", need, f.o.Dir, usage.AvailBytes, syscall.ENOSPC)
+	need, reserve := uint64(f.total-f.done), uint64(f.o.Reserve)
+	if need+reserve > usage.AvailBytes {
+		return fmt.Errorf("%s of the state are to come into %s and %s to stay free beside it, but only %s are free there: make room, or give another --data-dir: %w",
+			mebibytes(need), f.o.Dir, mebibytes(reserve), mebibytes(usage.AvailBytes), syscall.ENOSPC)
 	}
 	return nil
 }
+
+// mebibytes is a size for people.
+func mebibytes(n uint64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
 
 // complete makes the names durable and then writes the mark.
 func (f *fetcher) complete() error {

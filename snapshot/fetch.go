@@ -54,6 +54,8 @@ type FetchOptions struct {
 	MinIndex uint64
 	// MaxBytes refuses a larger snapshot; 0 is no bound but the free space.
 	MaxBytes int64
+	// Reserve is how many bytes must stay free in Dir beside the snapshot.
+	Reserve int64
 	// Progress, if set, is called on the fetching goroutine after every block,
 	// and first with what was there already. done may start over when the
 	// source has to begin a new snapshot.
@@ -61,6 +63,11 @@ type FetchOptions struct {
 	// BackoffMin and BackoffMax bound the wait before a retry, which doubles;
 	// defaults 100 ms and 2 s.
 	BackoffMin, BackoffMax time.Duration
+	// OpenTimeout bounds one request to open a snapshot, for which its source may
+	// have to make one; default 21 min: as long as a source takes at most to make
+	// the one that is under way and then another, and the way there. It is a bound
+	// only: that a source is gone the connection to it notices long before.
+	OpenTimeout time.Duration
 	// StallTimeout ends a stream on which nothing arrives; default 30 s.
 	StallTimeout time.Duration
 	// Patience is how long the source may give nothing before Fetch ends, so that
@@ -108,6 +115,7 @@ func Fetch(ctx context.Context, o FetchOptions) (raft.SnapshotMeta, error) {
 	}
 	defaultTo(&o.BackoffMin, 100*time.Millisecond)
 	defaultTo(&o.BackoffMax, 2*time.Second)
+	defaultTo(&o.OpenTimeout, 2*cutTimeout+time.Minute)
 	defaultTo(&o.StallTimeout, 30*time.Second)
 	o.Sched = sched.Or(o.Sched)
 	f := &fetcher{o: o, log: o.Logger, buf: make([]byte, BlockSize)}
@@ -167,7 +175,8 @@ func (f *fetcher) run(ctx context.Context) (raft.SnapshotMeta, error) {
 // open gets an offer, retrying what passes, and makes the directory ready.
 func (f *fetcher) open(ctx context.Context) error {
 	for {
-		offer, err := f.o.Source.Open(ctx, f.o.MinIndex)
+		began := f.o.Sched.Now()
+		offer, err := f.openOnce(ctx)
 		if err == nil {
 			if err := f.acceptable(offer); err != nil {
 				return err
@@ -177,11 +186,29 @@ func (f *fetcher) open(ctx context.Context) error {
 		if definite(err) {
 			return fmt.Errorf("open a snapshot: %w", err)
 		}
+		if errors.Is(err, errNoOffer) && f.troubled.IsZero() {
+			f.troubled = began
+		}
 		if err := f.pause(ctx, fmt.Errorf("open a snapshot: %w", err)); err != nil {
 			return err
 		}
 	}
 }
+
+// openOnce asks the source for an offer, within OpenTimeout.
+func (f *fetcher) openOnce(ctx context.Context) (Offer, error) {
+	call, cancel := sched.WithTimeout(ctx, f.o.Sched, f.o.OpenTimeout, nil)
+	defer cancel()
+	offer, err := f.o.Source.Open(call, f.o.MinIndex)
+	if err != nil && call.Err() != nil && ctx.Err() == nil {
+		return Offer{}, fmt.Errorf("%w within %v: %w", errNoOffer, f.o.OpenTimeout, err)
+	}
+	return offer, err
+}
+
+// errNoOffer says that a source took all the time there is to make a snapshot, in
+// which it gave nothing.
+var errNoOffer = errors.New("no snapshot was offered")
 
 func (f *fetcher) acceptable(o Offer) error {
 	if o.ID == "" || len(o.ID) > maxID || o.Manifest == nil {

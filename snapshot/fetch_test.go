@@ -233,6 +233,25 @@ func TestFullDiskAtTheReceiverIsNamedAndGoneOnFromLater(t *testing.T) {
 	}
 }
 
+func TestSnapshotThatLeavesLessThanTheReserveIsRefusedBeforeAnythingIsSent(t *testing.T) {
+	s, st, _ := server(t, nil)
+	fsys := disk.NewFaultFS()
+	src := &direct{s: s}
+	o := fetchOptions(fsys, src)
+	o.Reserve = 8 << 20
+	fsys.LimitSpace(9 << 20)
+	_, err := Fetch(within(t), o)
+	const want = "1.8 MiB of the state are to come into in/seed and 8.0 MiB to stay free beside it, but only 9.0 MiB are free there"
+	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), want) || src.bytes != 0 {
+		t.Fatalf("%d bytes were sent, got %v", src.bytes, err)
+	}
+	fsys.LimitSpace(10 << 20)
+	if _, err := Fetch(within(t), o); err != nil {
+		t.Fatal(err)
+	}
+	holds(t, fsys, o.Dir, st.files)
+}
+
 func TestFileWhoseSyncFailedIsFetchedAgain(t *testing.T) {
 	s, st, _ := server(t, nil)
 	fsys := disk.NewFaultFS()
@@ -343,5 +362,25 @@ func TestSourceThatGivesNothingIsGivenUp(t *testing.T) {
 	}
 	if _, err := Fetch(within(t), o); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// mute is a source that never offers anything.
+type mute struct{ *direct }
+
+func (m mute) Open(ctx context.Context, _ uint64) (Offer, error) {
+	m.opens++
+	<-ctx.Done()
+	return Offer{}, ctx.Err()
+}
+
+func TestSourceThatOffersNothingIsGivenUpAtTheBound(t *testing.T) {
+	s, _, _ := server(t, nil)
+	src := mute{&direct{s: s}}
+	o := fetchOptions(disk.NewFaultFS(), src)
+	o.OpenTimeout, o.Patience = 20*time.Millisecond, 20*time.Millisecond
+	_, err := Fetch(within(t), o)
+	if !errors.Is(err, errNoOffer) || !strings.Contains(err.Error(), "no snapshot was offered within 20ms") || src.opens != 1 {
+		t.Fatalf("opened %d times, got %v", src.opens, err)
 	}
 }

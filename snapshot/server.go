@@ -55,6 +55,9 @@ type ServerOptions struct {
 	Logger *slog.Logger
 }
 
+// cutTimeout is the default of ServerOptions.CutTimeout.
+const cutTimeout = 10 * time.Minute
+
 // Offer is one use of a snapshot: ID names it until it is closed.
 type Offer struct {
 	ID       string
@@ -124,7 +127,7 @@ func NewServer(o ServerOptions) (*Server, error) {
 	defaultTo(&o.TTL, 2*time.Minute)
 	defaultTo(&o.ShareFor, time.Minute)
 	defaultTo(&o.IdleFor, 15*time.Second)
-	defaultTo(&o.CutTimeout, 10*time.Minute)
+	defaultTo(&o.CutTimeout, cutTimeout)
 	defaultTo(&o.MaxCuts, 2)
 	defaultTo(&o.MaxReaders, 16)
 	if o.TTL < 0 || o.ShareFor < 0 || o.IdleFor < 0 || o.CutTimeout < 0 || o.MaxCuts < 0 || o.MaxReaders < 0 || o.BytesPerSecond < 0 {

@@ -62,3 +62,20 @@ func TestFullDiskEndsTheMemberWithTheReasonAndTheClusterServesOn(t *testing.T) {
 	c.mustHoldTheSame("ballast/")
 	l.verify(c.members)
 }
+
+// TestNewcomerWithoutRoomForTheStateIsRefusedBeforeAnythingIsSent has room for the
+// state, but not for the log beside it.
+func TestNewcomerWithoutRoomForTheStateIsRefusedBeforeAnythingIsSent(t *testing.T) {
+	t.Parallel()
+	c := oneMember(t)
+	a := c.members[0]
+	ballast(t, a.kv(), 8<<20)
+	b := here.newMember(t, "b")
+	b.dir = filepath.Join(tmpfs(t, 20<<20), "data")
+	b.launch(a.peer)
+	b.mustFail(patience, "MiB of the state are to come into "+b.dir, "16.0 MiB to stay free beside it", "MiB are free there", "give another --data-dir")
+	if done, total := b.proc.seeding(); done > 0 {
+		t.Errorf("%d of %d bytes were sent", done, total)
+	}
+	c.awaitVoters(1, 1)
+}

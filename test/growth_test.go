@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -118,6 +119,53 @@ func TestGrowthFromOneToThree(t *testing.T) {
 			put(t, g.b, "after", "the death of the first")
 			put(t, g.d, "after", "the death of the first")
 		})
+	}
+}
+
+// TestFiveNewcomersAtOnceAreSeededSideBySideAndVoteInOddNumbers starts them at the
+// same moment against one member: 1, then 3, then 5 vote, and the last stands by.
+func TestFiveNewcomersAtOnceAreSeededSideBySideAndVoteInOddNumbers(t *testing.T) {
+	t.Parallel()
+	c := oneMember(t, append(calm(), "--seed-rate", "4MiB")...)
+	a := c.members[0]
+	ballast(t, a.kv(), seedSize)
+	l := startLoad(t, loadOptions{endpoints: []string{a.client}, clients: 4, pace: 20 * time.Millisecond})
+	for _, name := range []string{"b", "c", "d", "e", "f"} {
+		m := here.newMember(t, name, calm()...)
+		m.launch(a.peer)
+		c.members = append(c.members, m)
+	}
+	a.await("all of them in their seed", patience, func(context.Context) error {
+		for _, m := range c.members[1:] {
+			if done, total := m.proc.seeding(); done == 0 || done == total {
+				return fmt.Errorf("%s has %d of %d bytes", m.name, done, total)
+			}
+		}
+		return nil
+	})
+	c.awaitVoters(6, 5)
+	l.awaitWrites(50)
+	l.mustHaveNoErrors()
+	s, err := a.status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.verify(slices.DeleteFunc(slices.Clone(c.members), func(m *member) bool { return phaseOf(s, m.name) != chainfire.PhaseVoter }))
+	c.mustHoldTheSame("ballast/")
+	promoted := 0
+	for line := range strings.Lines(a.proc.log()) {
+		if !strings.Contains(line, "membership step done") || !strings.Contains(line, "step=promote") {
+			continue
+		}
+		promoted++
+		var one, two uint64
+		_, ids, _ := strings.Cut(line, "members=")
+		if n, err := fmt.Sscanf(strings.Trim(strings.TrimSpace(ids), `"`), "[%d %d]", &one, &two); n != 2 || one >= two {
+			t.Errorf("not two in the order of their places (%v): %s", err, line)
+		}
+	}
+	if promoted != 2 {
+		t.Errorf("the voters grew in %d steps", promoted)
 	}
 }
 

@@ -2,6 +2,7 @@ package test
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,8 +14,12 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 
 	"chainfire"
+	"chainfire/api"
+	"chainfire/pki"
 )
 
 // mustBeWhole waits until a cluster counts its real members and nobody else,
@@ -320,4 +325,43 @@ func TestMemberThatWasDownWhenItWasRemovedIsToldSo(t *testing.T) {
 	if _, err := asked.kv().Put(ctx, "still", "serving", clientv3.WithPrevKV()); err != nil {
 		t.Errorf("after the removal: %v", err)
 	}
+}
+
+// TestNewcomerOfAnotherVersionOrTimeIsRefusedByARealMember asks as a newcomer does
+// whose version, or clock, is not that of the members.
+func TestNewcomerOfAnotherVersionOrTimeIsRefusedByARealMember(t *testing.T) {
+	t.Parallel()
+	c := oneMember(t)
+	a := c.members[0]
+	_, text := a.newToken()
+	token, err := pki.ParseToken(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := api.NewPeerClient(dialWith(t, a.peer, credentials.NewTLS(&tls.Config{InsecureSkipVerify: true})))
+	who, err := p.Identify(t.Context(), &api.IdentifyRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, x := range map[string]struct {
+		version, want string
+		clock         time.Duration
+	}{
+		"a newer major version": {"9.0.0", "install version", 0},
+		"a newer minor version": {"0.99.0", "or update the members first", 0},
+		"an older version":      {"0.0.1", "it is older", 0},
+		"a clock ahead":         {who.GetVersion(), "ahead of that of the leader (member 1); certificates and join tokens", time.Hour},
+		"a clock behind":        {who.GetVersion(), "behind that of the leader (member 1); certificates and join tokens", -time.Hour},
+		// What is asked next: whether it is there.
+		"neither": {who.GetVersion(), "called the newcomer back", 0},
+	} {
+		mustAnswer(t, name, codes.FailedPrecondition, x.want, func(ctx context.Context) error {
+			_, err := p.Join(ctx, &api.JoinRequest{
+				Incarnation: 1, PeerUrls: []string{"https://127.0.0.1:1"}, TokenSecret: token.Secret[:],
+				Version: x.version, ClockUnixMillis: time.Now().Add(x.clock).UnixMilli(),
+			})
+			return err
+		})
+	}
+	c.awaitVoters(1, 1)
 }

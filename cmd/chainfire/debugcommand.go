@@ -132,6 +132,7 @@ type jsonLogMember struct {
 	Reserved      bool     `json:"reserved,omitempty"`
 	ReservedIndex uint64   `json:"reserved_index,omitempty"`
 	Manual        bool     `json:"manual,omitempty"`
+	ReadReplica   bool     `json:"read_replica,omitempty"`
 	Settled       bool     `json:"settled,omitempty"`
 	Token         string   `json:"token,omitempty"`
 	SecretHash    []byte   `json:"secret_hash_base64,omitempty"`
@@ -153,7 +154,7 @@ func newJSONCommand(c *machine.Command) *jsonCommand {
 		q := c.Reserve
 		out.Reserve = &jsonLogMember{
 			Name: q.Name, PeerURLs: q.PeerURLs, ClientURLs: q.ClientURLs, Incarnation: idOrNone(q.Incarnation), Manual: q.Manual,
-			Token: idOrNone(q.Token), SecretHash: q.SecretHash, Replaces: idOrNone(q.Replaces),
+			ReadReplica: q.ReadReplica, Token: idOrNone(q.Token), SecretHash: q.SecretHash, Replaces: idOrNone(q.Replaces),
 		}
 	case c.Release != nil:
 		out.Release = &jsonLogMember{ID: memberID(c.Release.ID)}
@@ -186,7 +187,7 @@ func newJSONMember(m *machine.MemberRecord) *jsonLogMember {
 	}
 	return &jsonLogMember{
 		ID: memberID(m.ID), Name: m.Name, PeerURLs: m.PeerURLs, ClientURLs: m.ClientURLs, Incarnation: idOrNone(m.Incarnation),
-		Reserved: m.Reserved, ReservedIndex: m.ReservedIndex, Manual: m.Manual, SecretHash: m.SecretHash,
+		Reserved: m.Reserved, ReservedIndex: m.ReservedIndex, Manual: m.Manual, ReadReplica: m.ReadReplica, SecretHash: m.SecretHash,
 		Replaces: idOrNone(m.Replaces),
 	}
 }

@@ -282,6 +282,9 @@ func memberNote(m *machine.MemberRecord) string {
 	if m.Manual {
 		notes = append(notes, "added by hand")
 	}
+	if m.ReadReplica {
+		notes = append(notes, "read replica")
+	}
 	if m.ReservedIndex > 0 {
 		notes = append(notes, fmt.Sprintf("the log is kept for it from index %d on", m.ReservedIndex))
 	}

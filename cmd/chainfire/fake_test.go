@@ -110,6 +110,9 @@ func startFake(t *testing.T, status *chainfire.ClusterStatus) (*fakeMember, stri
 	if err != nil {
 		t.Fatal(err)
 	}
+	if status == nil {
+		status = &chainfire.ClusterStatus{}
+	}
 	f := &fakeMember{status: status}
 	s := grpc.NewServer()
 	etcdserverpb.RegisterKVServer(s, f)

@@ -31,7 +31,7 @@ func newMemberList(a *app) *cobra.Command {
 		Long: `List the members. 'chainfire status' shows how they are.
 
 With -w json: {"header":{..},"members":[{"id":"..","name":"..","role":"voter",
-"peer_urls":[..],"client_urls":[..]}]}, the role being voter or learner.`,
+"peer_urls":[..],"client_urls":[..]}]}, the role being voter, learner or read-replica.`,
 		Args: needArgs(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withClient(cmd.Context(), func(ctx context.Context, c *clientv3.Client) error {
@@ -39,10 +39,30 @@ With -w json: {"header":{..},"members":[{"id":"..","name":"..","role":"voter",
 				if err != nil {
 					return fmt.Errorf("list the members: %w", err)
 				}
-				return a.printMembers(r.Header, r.Members)
+				replicas, err := a.readReplicas(ctx)
+				if err != nil {
+					return err
+				}
+				return a.printMembers(r.Header, r.Members, replicas)
 			})
 		},
 	}
+}
+
+// readReplicas are the ids of the members that stay learners, of which etcd's list
+// knows nothing.
+func (a *app) readReplicas(ctx context.Context) (map[uint64]bool, error) {
+	s, err := a.clusterStatus(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := map[uint64]bool{}
+	for i := range s.Members {
+		if s.Members[i].ReadReplica {
+			out[s.Members[i].ID] = true
+		}
+	}
+	return out, nil
 }
 
 func newMemberAdd(a *app) *cobra.Command {
@@ -70,7 +90,7 @@ that member is ready.`,
 				if err != nil {
 					return fmt.Errorf("add a member at %s: %w", args[0], err)
 				}
-				return a.printMemberChange(r.Header, r.Members, fmt.Sprintf(
+				return a.printMemberChange(ctx, r.Header, r.Members, fmt.Sprintf(
 					"member %s added; start it with that peer address and --join", memberID(r.Member.GetID())))
 			})
 		},
@@ -118,7 +138,7 @@ soon as their number is odd.`,
 				if err != nil {
 					return fmt.Errorf("promote member %s: %w", memberID(id), err)
 				}
-				return a.printMemberChange(r.Header, r.Members, fmt.Sprintf("member %s is a voter", memberID(id)))
+				return a.printMemberChange(ctx, r.Header, r.Members, fmt.Sprintf("member %s is a voter", memberID(id)))
 			})
 		},
 	}
@@ -176,8 +196,13 @@ type jsonMember struct {
 	ClientURLs []string `json:"client_urls"`
 }
 
-func role(learner bool) string {
-	if learner {
+const roleReplica = "read-replica"
+
+func role(m *etcdserverpb.Member, replicas map[uint64]bool) string {
+	switch {
+	case replicas[m.GetID()]:
+		return roleReplica
+	case m.GetIsLearner():
 		return "learner"
 	}
 	return "voter"
@@ -188,40 +213,45 @@ type jsonMembers struct {
 	Members []jsonMember `json:"members"`
 }
 
-func newJSONMembers(h *etcdserverpb.ResponseHeader, members []*etcdserverpb.Member) jsonMembers {
+func newJSONMembers(h *etcdserverpb.ResponseHeader, members []*etcdserverpb.Member, replicas map[uint64]bool) jsonMembers {
 	out := jsonMembers{Header: newJSONHeader(h), Members: []jsonMember{}}
 	for _, m := range members {
-		out.Members = append(out.Members, newJSONClusterMember(m))
+		out.Members = append(out.Members, newJSONClusterMember(m, replicas))
 	}
 	return out
 }
 
-func newJSONClusterMember(m *etcdserverpb.Member) jsonMember {
+func newJSONClusterMember(m *etcdserverpb.Member, replicas map[uint64]bool) jsonMember {
 	return jsonMember{
-		ID: memberID(m.GetID()), Name: m.GetName(), Role: role(m.GetIsLearner()),
+		ID: memberID(m.GetID()), Name: m.GetName(), Role: role(m, replicas),
 		PeerURLs: orEmpty(m.GetPeerURLs()), ClientURLs: orEmpty(m.GetClientURLs()),
 	}
 }
 
-func (a *app) printMembers(h *etcdserverpb.ResponseHeader, members []*etcdserverpb.Member) error {
+func (a *app) printMembers(h *etcdserverpb.ResponseHeader, members []*etcdserverpb.Member, replicas map[uint64]bool) error {
 	if a.format == formatJSON {
-		return a.printJSON(newJSONMembers(h, members))
+		return a.printJSON(newJSONMembers(h, members, replicas))
 	}
 	rows := [][]string{{"ID", "NAME", "ROLE", "PEER ADDRESS", "CLIENT ADDRESS"}}
 	for _, m := range members {
 		rows = append(rows, []string{
-			memberID(m.GetID()), orDash(m.GetName()), role(m.GetIsLearner()),
+			memberID(m.GetID()), orDash(m.GetName()), role(m, replicas),
 			orDash(strings.Join(m.GetPeerURLs(), ",")), orDash(strings.Join(m.GetClientURLs(), ",")),
 		})
 	}
 	return a.printTable(rows)
 }
 
-func (a *app) printMemberChange(h *etcdserverpb.ResponseHeader, members []*etcdserverpb.Member, what string) error {
+func (a *app) printMemberChange(ctx context.Context, h *etcdserverpb.ResponseHeader, members []*etcdserverpb.Member, what string) error {
 	if a.format != formatJSON {
 		if err := a.printf("%s\n\n", what); err != nil {
 			return err
 		}
 	}
-	return a.printMembers(h, members)
+	// The change is made: a cluster that cannot tell more now is no failure of it.
+	replicas, err := a.readReplicas(ctx)
+	if err != nil {
+		replicas = nil
+	}
+	return a.printMembers(h, members, replicas)
 }

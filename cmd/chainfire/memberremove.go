@@ -39,7 +39,7 @@ those of 'member list', and warning what a forced removal leads to.`,
 				if err != nil {
 					return fmt.Errorf("remove member %s: %w", args[0], err)
 				}
-				return a.printRemoved(r)
+				return a.printRemoved(ctx, r)
 			})
 		},
 	}
@@ -47,14 +47,19 @@ those of 'member list', and warning what a forced removal leads to.`,
 	return cmd
 }
 
-func (a *app) printRemoved(r *api.RemoveMemberResponse) error {
+func (a *app) printRemoved(ctx context.Context, r *api.RemoveMemberResponse) error {
 	header, members := etcdHeader(r.GetHeader()), etcdMembers(r.GetMembers())
+	// It is removed: a cluster that cannot tell more now is no failure of that.
+	replicas, err := a.readReplicas(ctx)
+	if err != nil {
+		replicas = nil
+	}
 	if a.format == formatJSON {
 		return a.printJSON(struct {
 			jsonMembers
 			Removed jsonMember `json:"removed"`
 			Warning string     `json:"warning,omitempty"`
-		}{newJSONMembers(header, members), newJSONClusterMember(etcdMember(r.GetRemoved())), r.GetWarning()})
+		}{newJSONMembers(header, members, replicas), newJSONClusterMember(etcdMember(r.GetRemoved()), replicas), r.GetWarning()})
 	}
 	if err := a.printf("member %s removed\n", called(r.GetRemoved())); err != nil {
 		return err
@@ -67,7 +72,7 @@ func (a *app) printRemoved(r *api.RemoveMemberResponse) error {
 	if err := a.printf("\n"); err != nil {
 		return err
 	}
-	return a.printMembers(header, members)
+	return a.printMembers(header, members, replicas)
 }
 
 // called is a member by its id and, if it has one, its name.

@@ -40,7 +40,7 @@ learner is fit by is null, reason says why, and command is that line.`,
 			if r.GetBy() == nil {
 				return a.adviseNewcomer(cmd.Context(), r)
 			}
-			return a.printReplaced(r, "")
+			return a.printReplaced(cmd.Context(), r, "")
 		},
 	}
 	cmd.Flags().StringVar(&by, "by", "", "the learner that takes its place, ID or NAME (default: any that is fit)")
@@ -69,18 +69,23 @@ func (a *app) replaceMember(ctx context.Context, who, by string, wait time.Durat
 	}
 }
 
-func (a *app) printReplaced(r *api.ReplaceMemberResponse, command string) error {
+func (a *app) printReplaced(ctx context.Context, r *api.ReplaceMemberResponse, command string) error {
 	header, members := etcdHeader(r.GetHeader()), etcdMembers(r.GetMembers())
 	if a.format == formatJSON {
+		// A cluster that cannot tell more now is no failure of the exchange.
+		replicas, err := a.readReplicas(ctx)
+		if err != nil {
+			replicas = nil
+		}
 		out := struct {
 			jsonMembers
 			Replaced jsonMember  `json:"replaced"`
 			By       *jsonMember `json:"by"`
 			Reason   string      `json:"reason,omitempty"`
 			Command  string      `json:"command,omitempty"`
-		}{newJSONMembers(header, members), newJSONClusterMember(etcdMember(r.GetReplaced())), nil, r.GetReason(), command}
+		}{newJSONMembers(header, members, replicas), newJSONClusterMember(etcdMember(r.GetReplaced()), replicas), nil, r.GetReason(), command}
 		if r.GetBy() != nil {
-			m := newJSONClusterMember(etcdMember(r.GetBy()))
+			m := newJSONClusterMember(etcdMember(r.GetBy()), replicas)
 			out.By = &m
 		}
 		return a.printJSON(out)
@@ -92,7 +97,7 @@ func (a *app) printReplaced(r *api.ReplaceMemberResponse, command string) error 
 		}
 		return a.printf("%s; nothing was changed. On a machine with an empty data folder run%s\n\n  %s\n\n", r.GetReason(), host, command)
 	}
-	return a.printMemberChange(header, members, fmt.Sprintf("member %s votes in place of %s, which is removed", called(r.GetBy()), called(r.GetReplaced())))
+	return a.printMemberChange(ctx, header, members, fmt.Sprintf("member %s votes in place of %s, which is removed", called(r.GetBy()), called(r.GetReplaced())))
 }
 
 // adviseNewcomer says which command replaces a member by a new machine.
@@ -105,7 +110,7 @@ func (a *app) adviseNewcomer(ctx context.Context, r *api.ReplaceMemberResponse) 
 	if err != nil {
 		return err
 	}
-	if err := a.printReplaced(r, line); err != nil {
+	if err := a.printReplaced(ctx, r, line); err != nil {
 		return err
 	}
 	return &exitError{code: exitFailure, err: fmt.Errorf("member %s was not replaced: %s", called(r.GetReplaced()), r.GetReason())}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"chainfire/join"
+	"chainfire/pki"
 )
 
 // nextMember finds the line that adds one more member, on this machine or elsewhere.
@@ -24,6 +25,8 @@ type nextMember struct {
 	remote    bool
 	// plain says that members speak without TLS.
 	plain bool
+	// peerFiles are the certificates of the operator, if members are known by those.
+	peerFiles pki.Files
 	// tokenFile holds a join token, if it is there.
 	tokenFile string
 	// free reports whether an address can be listened on, exists whether there
@@ -45,6 +48,10 @@ func (n *nextMember) line() string {
 	switch {
 	case n.plain:
 		scheme = join.SchemePlain + "://"
+	case n.peerFiles.Given():
+		// On this machine the same certificate is good.
+		args = append(args, "--peer-cert-file", shellQuote(n.peerFiles.Cert), "--peer-key-file", shellQuote(n.peerFiles.Key),
+			"--peer-trusted-ca-file", shellQuote(n.peerFiles.Authorities))
 	case n.tokenFile != "" && n.exists(n.tokenFile):
 		args = append(args, "--token-file", shellQuote(n.tokenFile))
 	default:

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"chainfire/pki"
 )
 
 func TestNextMemberGetsPortsAndAFolderThatAreFree(t *testing.T) {
@@ -19,6 +21,11 @@ func TestNextMemberGetsPortsAndAFolderThatAreFree(t *testing.T) {
 	}
 	taken = append(taken, "d/join-token")
 	want = "./chainfire serve --join 127.0.0.1:2380 --token-file d/join-token --listen-client 127.0.0.1:2579 --listen-peer 127.0.0.1:2580 --data-dir d-3"
+	if got := n.line(); got != want {
+		t.Errorf("line\n%s\nwant\n%s", got, want)
+	}
+	n.peerFiles = pki.Files{Cert: "/etc/cf/n1.crt", Key: "/etc/cf/n1.key", Authorities: "/etc/cf/ca.crt"}
+	want = "./chainfire serve --join 127.0.0.1:2380 --peer-cert-file /etc/cf/n1.crt --peer-key-file /etc/cf/n1.key --peer-trusted-ca-file /etc/cf/ca.crt --listen-client 127.0.0.1:2579 --listen-peer 127.0.0.1:2580 --data-dir d-3"
 	if got := n.line(); got != want {
 		t.Errorf("line\n%s\nwant\n%s", got, want)
 	}

@@ -179,7 +179,12 @@ func TestOutputIsStable(t *testing.T) {
 			"progress: everything up to revision 34 was shown\n", `{"revision":34,"progress":true,"events":[]}`,
 		},
 		{
-			"member list", func(a *app) error { return a.printMembers(testHeader(), testMembers()) },
+			"member list with a read replica", func(a *app) error { return a.printMembers(testHeader(), testMembers()[1:], map[uint64]bool{77: true}) },
+			"ID  NAME  ROLE          PEER ADDRESS  CLIENT ADDRESS\n77  b     read-replica  http://h:3    -\n",
+			`{` + header + `,"members":[{"id":"77","name":"b","role":"read-replica","peer_urls":["http://h:3"],"client_urls":[]}]}`,
+		},
+		{
+			"member list", func(a *app) error { return a.printMembers(testHeader(), testMembers(), nil) },
 			"ID  NAME  ROLE     PEER ADDRESS  CLIENT ADDRESS\n1   a     voter    http://h:1    http://h:2\n77  b     learner  http://h:3    -\n",
 			`{` + header + `,"members":[{"id":"1","name":"a","role":"voter","peer_urls":["http://h:1"],"client_urls":["http://h:2"]},` +
 				`{"id":"77","name":"b","role":"learner","peer_urls":["http://h:3"],"client_urls":[]}]}`,
@@ -196,11 +201,11 @@ ID  NAME  ROLE      UP   LAG  CONTACT  CLIENT ADDRESS  PEER ADDRESS  NOTE
 			`{"header":{"cluster_id":"abcdef","member_id":"1","revision":34,"raft_term":5},"healthy":true,"leader":"1","failure_tolerance":1,` +
 				`"last_index":50,"commit_index":49,"members":[` +
 				`{"id":"1","name":"a","phase":"voter","leader":true,"active":true,"peer_urls":["http://h:1"],"client_urls":["http://h:2"],` +
-				`"match_index":50,"applied_index":49,"last_contact_ms":0,"reason":""},` +
+				`"match_index":50,"applied_index":49,"last_contact_ms":0,"reason":"","read_replica":false},` +
 				`{"id":"8","name":"","phase":"learner","leader":false,"active":true,"peer_urls":["http://h:3"],"client_urls":[],` +
-				`"match_index":40,"applied_index":0,"last_contact_ms":25,"reason":"catches up"},` +
+				`"match_index":40,"applied_index":0,"last_contact_ms":25,"reason":"catches up","read_replica":false},` +
 				`{"id":"9","name":"c","phase":"reserved","leader":false,"active":false,"peer_urls":[],"client_urls":[],` +
-				`"match_index":0,"applied_index":0,"last_contact_ms":-1,"reason":""}]}`,
+				`"match_index":0,"applied_index":0,"last_contact_ms":-1,"reason":"","read_replica":false}]}`,
 		},
 	} {
 		for format, want := range map[string]string{formatTable: c.table, formatJSON: c.json + "\n"} {

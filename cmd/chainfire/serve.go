@@ -35,6 +35,9 @@ is down, of which it may have name and addresses: that one is removed when the
 newcomer has caught up, and is a member as before if the newcomer gives up. A member that was stopped goes on with the same command,
 with or without --join.
 
+With --read-replica the newcomer stays a learner: it serves reads, linearizable ones
+too, takes no writes, and is never promoted.
+
 Standard output tells where clients connect, and the line that adds the next
 member; with --progress json it has one JSON object a line, the last of a start
 being {"step":"ready","client":"HOST:PORT","peer":"HOST:PORT",..}. The log goes to
@@ -185,7 +188,8 @@ func (m *servedMember) announce() error {
 	next := nextMember{
 		program: m.app.program, client: client, peer: peer, dataDir: m.opts.dataDir,
 		plain: strings.HasPrefix(m.node.AdvertisePeer(), join.SchemePlain+"://"), tokenFile: node.TokenFile(m.opts.dataDir),
-		remote: m.opts.insecureListenRemote, free: portIsFree, exists: pathExists,
+		peerFiles: m.opts.peerFiles,
+		remote:    m.opts.insecureListenRemote, free: portIsFree, exists: pathExists,
 	}
 	return m.app.printf("%s", readyText(clusterID(m.node.ClusterID()), memberID(m.node.ID()), next))
 }

@@ -28,6 +28,8 @@ type serveOptions struct {
 	join                      []string
 	replace                   string
 	token, tokenFile          string
+	peerFiles                 pki.Files
+	readReplica               bool
 	voters                    int
 	replaceAfter              time.Duration
 	manageVoters              bool
@@ -49,8 +51,12 @@ func (o *serveOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.advertisePeer, "advertise-peer", "", "address at which the other members reach this one (default: --listen-peer)")
 	f.StringSliceVar(&o.join, "join", nil, "join the cluster of these members: peer addresses, HOST[:PORT],...")
 	f.StringVar(&o.replace, "replace", "", "with --join: take the place of this member, ID or NAME, which is down")
+	f.BoolVar(&o.readReplica, "read-replica", false, "with --join: become a learner that stays one, for reads alone")
 	f.StringVar(&o.token, "token", "", "join token, for --join with an empty data folder; also from "+tokenVariable)
 	f.StringVar(&o.tokenFile, "token-file", "", "file that holds the join token, instead of --token")
+	f.StringVar(&o.peerFiles.Cert, "peer-cert-file", "", "certificate of your own that this member shows to other members, in place of one of the cluster's own authority; goes with the next two, at all members or at none")
+	f.StringVar(&o.peerFiles.Key, "peer-key-file", "", "key of --peer-cert-file")
+	f.StringVar(&o.peerFiles.Authorities, "peer-trusted-ca-file", "", "certificates of the authorities whose certificates make a member; whoever has one is trusted as a member")
 	f.IntVar(&o.voters, "voters", defaultVoters, "how many voters the cluster should have, an odd number; members beyond it stand by")
 	f.DurationVar(&o.replaceAfter, "replace-after", defaultReplaceAfter, "how long a voter may be silent until a member that stands by takes its place")
 	f.BoolVar(&o.manageVoters, "manage-voters", true, "let the leader promote and replace voters by itself")
@@ -198,8 +204,14 @@ func (o *serveOptions) check() error {
 			return fmt.Errorf("--listen-client and --listen-peer are both %s: give them different ports", addr)
 		}
 	}
+	if err := o.checkPeerFiles(plain); err != nil {
+		return err
+	}
 	if o.token != "" && o.tokenFile != "" {
 		return errors.New("--token and --token-file: give one of them")
+	}
+	if o.replace != "" && o.readReplica {
+		return errors.New("--replace and --read-replica: a member that takes another's place may have to vote; leave one of them out")
 	}
 	if o.replace != "" && len(o.join) == 0 {
 		return fmt.Errorf("--replace %s: name members of its cluster with --join", o.replace)
@@ -232,6 +244,33 @@ func (o *serveOptions) check() error {
 	}
 	_, err = newProgress(o.progress, nil)
 	return err
+}
+
+// checkPeerFiles demands all three files of an operator's certificates, or none.
+func (o *serveOptions) checkPeerFiles(plain bool) error {
+	if !o.peerFiles.Given() {
+		return nil
+	}
+	var missing []string
+	for _, f := range [][2]string{
+		{"--peer-cert-file", o.peerFiles.Cert},
+		{"--peer-key-file", o.peerFiles.Key},
+		{"--peer-trusted-ca-file", o.peerFiles.Authorities},
+	} {
+		if f[1] == "" {
+			missing = append(missing, f[0])
+		}
+	}
+	switch {
+	case len(missing) > 0:
+		return fmt.Errorf("%s is missing: --peer-cert-file, --peer-key-file and --peer-trusted-ca-file go together; give all three, or none for certificates that the cluster makes itself",
+			strings.Join(missing, ", "))
+	case plain:
+		return errors.New("--peer-cert-file and http:// in --listen-peer: where members speak without TLS there are no certificates; leave one of the two away")
+	case o.token != "" || o.tokenFile != "":
+		return errors.New("--peer-cert-file and a join token: where members have certificates of your own, those let newcomers in; leave the token away")
+	}
+	return nil
 }
 
 // peerAddr is the address of --listen-peer, and whether members are to speak
@@ -296,7 +335,8 @@ func (o *serveOptions) nodeOptions(clientAddr string, getenv func(string) string
 		return node.Options{}, err
 	}
 	out := node.Options{
-		Dir: o.dataDir, Name: o.name, ListenPeer: peer, Plain: plain, Join: o.join, Replace: o.replace, Token: token, Version: productVersion(),
+		Dir: o.dataDir, Name: o.name, ListenPeer: peer, Plain: plain, Join: o.join, Replace: o.replace, Token: token,
+		PeerFiles: o.peerFiles, ReadReplica: o.readReplica, Version: productVersion(),
 		Voters: o.voters, ReplaceAfter: o.replaceAfter, NoPromote: !o.manageVoters,
 		TickInterval: tick, HeartbeatTicks: heartbeat, ElectionTicks: election, SeedRate: int64(o.seedRate),
 		ReserveTTL: o.reserveTTL, Engine: engine,

@@ -53,10 +53,15 @@ func TestServeRefusesFlagsThatCannotBeMeant(t *testing.T) {
 		{"--seed-rate=fast", "give bytes"},
 		{"--progress=loud", "auto, bar, plain or json"},
 		{"--data-dir=", "name a folder"},
+		{"--peer-cert-file=c", "--peer-key-file, --peer-trusted-ca-file is missing"},
+		{"--peer-cert-file=c --peer-trusted-ca-file=a", "--peer-key-file is missing"},
+		{"--peer-cert-file=c --peer-key-file=k --peer-trusted-ca-file=a", ""},
+		{"--peer-cert-file=c --peer-key-file=k --peer-trusted-ca-file=a --token=x", "leave the token away"},
+		{"--peer-cert-file=c --peer-key-file=k --peer-trusted-ca-file=a --listen-peer=http://127.0.0.1:2380", "leave one of the two away"},
 		{"--raft-engine=paxos", "give chainfire or etcd"},
 		{"--raft-engine=", "give chainfire or etcd"},
 	} {
-		_, err := parseServe(t, c.args)
+		_, err := parseServe(t, strings.Fields(c.args)...)
 		if c.want == "" {
 			if err != nil {
 				t.Errorf("%s: %v", c.args, err)

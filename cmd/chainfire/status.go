@@ -33,7 +33,7 @@ With -w json:
    "last_index":N,"commit_index":N,
    "members":[{"id":"..","name":"..","phase":"voter","leader":true,"active":true,
      "peer_urls":[..],"client_urls":[..],"match_index":N,"applied_index":N,
-     "last_contact_ms":N,"reason":""}]}
+     "last_contact_ms":N,"reason":"","read_replica":false}]}
 The phase is reserved, seeding, learner, voter or unstarted; last_contact_ms is -1
 for a member that was never heard of.`,
 		Args: needArgs(0, 0),
@@ -107,6 +107,7 @@ type jsonMemberStatus struct {
 	AppliedIndex      uint64   `json:"applied_index"`
 	LastContactMillis int64    `json:"last_contact_ms"`
 	Reason            string   `json:"reason"`
+	ReadReplica       bool     `json:"read_replica"`
 }
 
 func newJSONStatus(s *chainfire.ClusterStatus) jsonStatus {
@@ -122,7 +123,7 @@ func newJSONStatus(s *chainfire.ClusterStatus) jsonStatus {
 		out.Members = append(out.Members, jsonMemberStatus{
 			ID: memberID(m.ID), Name: m.Name, Phase: string(m.Phase), Leader: m.Leader, Active: m.Active,
 			PeerURLs: orEmpty(m.PeerURLs), ClientURLs: orEmpty(m.ClientURLs), MatchIndex: m.MatchIndex, AppliedIndex: m.AppliedIndex,
-			LastContactMillis: m.LastContactMillis, Reason: m.Reason,
+			LastContactMillis: m.LastContactMillis, Reason: m.Reason, ReadReplica: m.ReadReplica,
 		})
 	}
 	return out
@@ -139,8 +140,11 @@ func (a *app) printStatus(s *chainfire.ClusterStatus) error {
 	for i := range s.Members {
 		m := &s.Members[i]
 		role := string(m.Phase)
-		if m.Leader {
+		switch {
+		case m.Leader:
 			role = "leader"
+		case m.ReadReplica && m.Phase == chainfire.PhaseLearner:
+			role = roleReplica
 		}
 		rows = append(rows, []string{
 			memberID(m.ID), orDash(m.Name), role, upDown(s, m), lag(s, m), contact(m),

@@ -108,9 +108,9 @@ func (w *statusWait) await(ctx context.Context, look func(context.Context) (*cha
 	tick := time.NewTicker(statusPoll)
 	defer tick.Stop()
 	var last *chainfire.ClusterStatus
+	why := ""
 	for {
 		s, err := look(ctx)
-		why := ""
 		if err == nil {
 			last = s
 			if why = w.lacks(s); why == "" {
@@ -122,8 +122,8 @@ func (w *statusWait) await(ctx context.Context, look func(context.Context) (*cha
 			if errors.Is(ctx.Err(), context.Canceled) {
 				return last, ctx.Err()
 			}
-			if why == "" {
-				return last, fmt.Errorf("the cluster is not %s after %v: %w", w.goal(), w.timeout, err)
+			if last == nil {
+				return nil, fmt.Errorf("the cluster is not %s after %v: %w", w.goal(), w.timeout, err)
 			}
 			return last, &exitError{code: exitUnhealthy, err: fmt.Errorf("the cluster is not %s after %v: %s", w.goal(), w.timeout, why)}
 		case <-tick.C:

@@ -7,8 +7,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// release is the version of the product, of which the first number says who may
-// be in one cluster.
+// release is the version of the product, of which the first two numbers say who may
+// join a cluster.
 const release = "0.1.0"
 
 // version is what git describe says of the source. The linker sets it.

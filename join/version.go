@@ -1,0 +1,56 @@
+package join
+
+import (
+	"cmp"
+	"strconv"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"chainfire/api"
+)
+
+// line is the first two numbers of a version, MAJOR.MINOR: members that agree in
+// both read and write the same formats. What follows them differs freely.
+type line struct{ major, minor int }
+
+func lineOf(version string) (line, bool) {
+	parts := strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3)
+	if len(parts) < 2 {
+		return line{}, false
+	}
+	major, err := strconv.Atoi(parts[0])
+	minor, merr := strconv.Atoi(parts[1])
+	return line{major, minor}, err == nil && merr == nil
+}
+
+func (l line) String() string { return strconv.Itoa(l.major) + "." + strconv.Itoa(l.minor) }
+
+func (l line) compare(other line) int {
+	return cmp.Or(cmp.Compare(l.major, other.major), cmp.Compare(l.minor, other.minor))
+}
+
+// checkVersion refuses a newcomer that might not read what the members write, or
+// write what they do not read.
+func (g *Gate) checkVersion(q *api.JoinRequest) error {
+	theirs, known := lineOf(q.GetVersion())
+	ours, ok := lineOf(g.opts.Version)
+	var why string
+	switch {
+	case !known || !ok:
+		why = "it is not known whether the two fit"
+	case theirs.compare(ours) < 0:
+		why = "it is older, and may not read what the members write"
+	case theirs.compare(ours) > 0:
+		why = "it is newer, and may write what the members do not read; or update the members first, one by one"
+	default:
+		return nil
+	}
+	install := g.opts.Version
+	if ok {
+		install = ours.String()
+	}
+	return status.Errorf(codes.FailedPrecondition, "%s is version %q and %s is version %q: install version %s at the newcomer and start it again (%s)",
+		newcomerName(q), q.GetVersion(), g.self(), g.opts.Version, install, why)
+}
