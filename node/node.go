@@ -225,6 +225,9 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 }
 
 func (n *Node) start(ctx context.Context) error {
+	if err := settleRecovery(n.opts.FS, n.opts.Dir); err != nil {
+		return err
+	}
 	id, found, err := loadIdentity(n.opts.FS, n.opts.Dir)
 	if err != nil {
 		return err

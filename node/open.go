@@ -89,7 +89,7 @@ func (n *Node) bootstrap() (identity, error) {
 	if err := n.wipe(walDir, storeDir); err != nil {
 		return id, err
 	}
-	tokens, err := n.foundAuthority(id)
+	tokens, err := n.foundAuthority(id, []string{n.opts.AdvertisePeer})
 	if err != nil {
 		return id, err
 	}
