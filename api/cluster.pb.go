@@ -414,7 +414,9 @@ type IdentifyResponse struct {
 	// version is the product's version.
 	Version string `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
 	// joining says that it is on its way into a cluster.
-	Joining       bool `protobuf:"varint,5,opt,name=joining,proto3" json:"joining,omitempty"`
+	Joining bool `protobuf:"varint,5,opt,name=joining,proto3" json:"joining,omitempty"`
+	// boot_nonce is random per process start.
+	BootNonce     uint64 `protobuf:"varint,6,opt,name=boot_nonce,json=bootNonce,proto3" json:"boot_nonce,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -484,6 +486,138 @@ func (x *IdentifyResponse) GetJoining() bool {
 	return false
 }
 
+func (x *IdentifyResponse) GetBootNonce() uint64 {
+	if x != nil {
+		return x.BootNonce
+	}
+	return 0
+}
+
+// VouchRequest is a member that was just started.
+type VouchRequest struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	ClusterId   uint64                 `protobuf:"varint,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	MemberId    uint64                 `protobuf:"varint,2,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	Incarnation uint64                 `protobuf:"varint,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// boots counts the starts of the data directory, boot_nonce is random per start.
+	Boots         uint64 `protobuf:"varint,4,opt,name=boots,proto3" json:"boots,omitempty"`
+	BootNonce     uint64 `protobuf:"varint,5,opt,name=boot_nonce,json=bootNonce,proto3" json:"boot_nonce,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VouchRequest) Reset() {
+	*x = VouchRequest{}
+	mi := &file_api_cluster_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VouchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VouchRequest) ProtoMessage() {}
+
+func (x *VouchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VouchRequest.ProtoReflect.Descriptor instead.
+func (*VouchRequest) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *VouchRequest) GetClusterId() uint64 {
+	if x != nil {
+		return x.ClusterId
+	}
+	return 0
+}
+
+func (x *VouchRequest) GetMemberId() uint64 {
+	if x != nil {
+		return x.MemberId
+	}
+	return 0
+}
+
+func (x *VouchRequest) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *VouchRequest) GetBoots() uint64 {
+	if x != nil {
+		return x.Boots
+	}
+	return 0
+}
+
+func (x *VouchRequest) GetBootNonce() uint64 {
+	if x != nil {
+		return x.BootNonce
+	}
+	return 0
+}
+
+// VouchResponse says whether it is the only one.
+type VouchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// copied says why it must not take part; empty is that nothing is known against
+	// it.
+	Copied        string `protobuf:"bytes,1,opt,name=copied,proto3" json:"copied,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VouchResponse) Reset() {
+	*x = VouchResponse{}
+	mi := &file_api_cluster_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VouchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VouchResponse) ProtoMessage() {}
+
+func (x *VouchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VouchResponse.ProtoReflect.Descriptor instead.
+func (*VouchResponse) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *VouchResponse) GetCopied() string {
+	if x != nil {
+		return x.Copied
+	}
+	return ""
+}
+
 // Member is one member of the cluster, or one with a reservation.
 type Member struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -503,7 +637,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_api_cluster_proto_msgTypes[9]
+	mi := &file_api_cluster_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -515,7 +649,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[9]
+	mi := &file_api_cluster_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -528,7 +662,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{9}
+	return file_api_cluster_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Member) GetId() uint64 {
@@ -585,7 +719,7 @@ type SnapshotSource struct {
 
 func (x *SnapshotSource) Reset() {
 	*x = SnapshotSource{}
-	mi := &file_api_cluster_proto_msgTypes[10]
+	mi := &file_api_cluster_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -597,7 +731,7 @@ func (x *SnapshotSource) String() string {
 func (*SnapshotSource) ProtoMessage() {}
 
 func (x *SnapshotSource) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[10]
+	mi := &file_api_cluster_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -610,7 +744,7 @@ func (x *SnapshotSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotSource.ProtoReflect.Descriptor instead.
 func (*SnapshotSource) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{10}
+	return file_api_cluster_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SnapshotSource) GetMemberId() uint64 {
@@ -652,14 +786,19 @@ type JoinRequest struct {
 	CertificateRequest []byte `protobuf:"bytes,9,opt,name=certificate_request,json=certificateRequest,proto3" json:"certificate_request,omitempty"`
 	// certificate is what the newcomer shows at its peer port until it has one of
 	// the cluster, in DER.
-	Certificate   []byte `protobuf:"bytes,10,opt,name=certificate,proto3" json:"certificate,omitempty"`
+	Certificate []byte `protobuf:"bytes,10,opt,name=certificate,proto3" json:"certificate,omitempty"`
+	// seed_index and seed_term name the last entry of a snapshot that the newcomer
+	// has brought along, complete and verified; 0 is none. It is of the cluster
+	// expected_cluster_id.
+	SeedIndex     uint64 `protobuf:"varint,11,opt,name=seed_index,json=seedIndex,proto3" json:"seed_index,omitempty"`
+	SeedTerm      uint64 `protobuf:"varint,12,opt,name=seed_term,json=seedTerm,proto3" json:"seed_term,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_api_cluster_proto_msgTypes[11]
+	mi := &file_api_cluster_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -671,7 +810,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[11]
+	mi := &file_api_cluster_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -684,7 +823,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{11}
+	return file_api_cluster_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *JoinRequest) GetName() string {
@@ -757,6 +896,20 @@ func (x *JoinRequest) GetCertificate() []byte {
 	return nil
 }
 
+func (x *JoinRequest) GetSeedIndex() uint64 {
+	if x != nil {
+		return x.SeedIndex
+	}
+	return 0
+}
+
+func (x *JoinRequest) GetSeedTerm() uint64 {
+	if x != nil {
+		return x.SeedTerm
+	}
+	return 0
+}
+
 // JoinResponse is a reservation.
 type JoinResponse struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -776,13 +929,16 @@ type JoinResponse struct {
 	Certificate          []byte `protobuf:"bytes,6,opt,name=certificate,proto3" json:"certificate,omitempty"`
 	AuthorityCertificate []byte `protobuf:"bytes,7,opt,name=authority_certificate,json=authorityCertificate,proto3" json:"authority_certificate,omitempty"`
 	AuthorityKey         []byte `protobuf:"bytes,8,opt,name=authority_key,json=authorityKey,proto3" json:"authority_key,omitempty"`
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	// seed_accepted says that the newcomer's own snapshot is one to start from: the
+	// log is kept from there on. Else it pulls one, of which it has parts perhaps.
+	SeedAccepted  bool `protobuf:"varint,9,opt,name=seed_accepted,json=seedAccepted,proto3" json:"seed_accepted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *JoinResponse) Reset() {
 	*x = JoinResponse{}
-	mi := &file_api_cluster_proto_msgTypes[12]
+	mi := &file_api_cluster_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -794,7 +950,7 @@ func (x *JoinResponse) String() string {
 func (*JoinResponse) ProtoMessage() {}
 
 func (x *JoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[12]
+	mi := &file_api_cluster_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -807,7 +963,7 @@ func (x *JoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
 func (*JoinResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{12}
+	return file_api_cluster_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *JoinResponse) GetClusterId() uint64 {
@@ -866,6 +1022,13 @@ func (x *JoinResponse) GetAuthorityKey() []byte {
 	return nil
 }
 
+func (x *JoinResponse) GetSeedAccepted() bool {
+	if x != nil {
+		return x.SeedAccepted
+	}
+	return false
+}
+
 // LearnRequest asks to be added as a learner.
 type LearnRequest struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -882,7 +1045,7 @@ type LearnRequest struct {
 
 func (x *LearnRequest) Reset() {
 	*x = LearnRequest{}
-	mi := &file_api_cluster_proto_msgTypes[13]
+	mi := &file_api_cluster_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -894,7 +1057,7 @@ func (x *LearnRequest) String() string {
 func (*LearnRequest) ProtoMessage() {}
 
 func (x *LearnRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[13]
+	mi := &file_api_cluster_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -907,7 +1070,7 @@ func (x *LearnRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LearnRequest.ProtoReflect.Descriptor instead.
 func (*LearnRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{13}
+	return file_api_cluster_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *LearnRequest) GetClusterId() uint64 {
@@ -960,7 +1123,7 @@ type LearnResponse struct {
 
 func (x *LearnResponse) Reset() {
 	*x = LearnResponse{}
-	mi := &file_api_cluster_proto_msgTypes[14]
+	mi := &file_api_cluster_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -972,7 +1135,7 @@ func (x *LearnResponse) String() string {
 func (*LearnResponse) ProtoMessage() {}
 
 func (x *LearnResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[14]
+	mi := &file_api_cluster_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -985,7 +1148,7 @@ func (x *LearnResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LearnResponse.ProtoReflect.Descriptor instead.
 func (*LearnResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{14}
+	return file_api_cluster_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *LearnResponse) GetPhase() string {
@@ -1025,7 +1188,7 @@ type JoinStatusRequest struct {
 
 func (x *JoinStatusRequest) Reset() {
 	*x = JoinStatusRequest{}
-	mi := &file_api_cluster_proto_msgTypes[15]
+	mi := &file_api_cluster_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1037,7 +1200,7 @@ func (x *JoinStatusRequest) String() string {
 func (*JoinStatusRequest) ProtoMessage() {}
 
 func (x *JoinStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[15]
+	mi := &file_api_cluster_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1050,7 +1213,7 @@ func (x *JoinStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinStatusRequest.ProtoReflect.Descriptor instead.
 func (*JoinStatusRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{15}
+	return file_api_cluster_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *JoinStatusRequest) GetClusterId() uint64 {
@@ -1109,7 +1272,7 @@ type JoinStatusResponse struct {
 
 func (x *JoinStatusResponse) Reset() {
 	*x = JoinStatusResponse{}
-	mi := &file_api_cluster_proto_msgTypes[16]
+	mi := &file_api_cluster_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1121,7 +1284,7 @@ func (x *JoinStatusResponse) String() string {
 func (*JoinStatusResponse) ProtoMessage() {}
 
 func (x *JoinStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[16]
+	mi := &file_api_cluster_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1134,7 +1297,7 @@ func (x *JoinStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinStatusResponse.ProtoReflect.Descriptor instead.
 func (*JoinStatusResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{16}
+	return file_api_cluster_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *JoinStatusResponse) GetPhase() string {
@@ -1193,7 +1356,7 @@ type AbandonRequest struct {
 
 func (x *AbandonRequest) Reset() {
 	*x = AbandonRequest{}
-	mi := &file_api_cluster_proto_msgTypes[17]
+	mi := &file_api_cluster_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1205,7 +1368,7 @@ func (x *AbandonRequest) String() string {
 func (*AbandonRequest) ProtoMessage() {}
 
 func (x *AbandonRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[17]
+	mi := &file_api_cluster_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1218,7 +1381,7 @@ func (x *AbandonRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AbandonRequest.ProtoReflect.Descriptor instead.
 func (*AbandonRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{17}
+	return file_api_cluster_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AbandonRequest) GetClusterId() uint64 {
@@ -1258,7 +1421,7 @@ type AbandonResponse struct {
 
 func (x *AbandonResponse) Reset() {
 	*x = AbandonResponse{}
-	mi := &file_api_cluster_proto_msgTypes[18]
+	mi := &file_api_cluster_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1270,7 +1433,7 @@ func (x *AbandonResponse) String() string {
 func (*AbandonResponse) ProtoMessage() {}
 
 func (x *AbandonResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[18]
+	mi := &file_api_cluster_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1283,7 +1446,7 @@ func (x *AbandonResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AbandonResponse.ProtoReflect.Descriptor instead.
 func (*AbandonResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{18}
+	return file_api_cluster_proto_rawDescGZIP(), []int{20}
 }
 
 // ConfState is a Raft configuration. Lists are sorted and free of duplicates.
@@ -1301,7 +1464,7 @@ type ConfState struct {
 
 func (x *ConfState) Reset() {
 	*x = ConfState{}
-	mi := &file_api_cluster_proto_msgTypes[19]
+	mi := &file_api_cluster_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1313,7 +1476,7 @@ func (x *ConfState) String() string {
 func (*ConfState) ProtoMessage() {}
 
 func (x *ConfState) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[19]
+	mi := &file_api_cluster_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1326,7 +1489,7 @@ func (x *ConfState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfState.ProtoReflect.Descriptor instead.
 func (*ConfState) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{19}
+	return file_api_cluster_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ConfState) GetVoters() []uint64 {
@@ -1382,7 +1545,7 @@ type SnapshotFile struct {
 
 func (x *SnapshotFile) Reset() {
 	*x = SnapshotFile{}
-	mi := &file_api_cluster_proto_msgTypes[20]
+	mi := &file_api_cluster_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1394,7 +1557,7 @@ func (x *SnapshotFile) String() string {
 func (*SnapshotFile) ProtoMessage() {}
 
 func (x *SnapshotFile) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[20]
+	mi := &file_api_cluster_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1407,7 +1570,7 @@ func (x *SnapshotFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotFile.ProtoReflect.Descriptor instead.
 func (*SnapshotFile) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{20}
+	return file_api_cluster_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SnapshotFile) GetName() string {
@@ -1452,7 +1615,7 @@ type OpenSnapshotRequest struct {
 
 func (x *OpenSnapshotRequest) Reset() {
 	*x = OpenSnapshotRequest{}
-	mi := &file_api_cluster_proto_msgTypes[21]
+	mi := &file_api_cluster_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1464,7 +1627,7 @@ func (x *OpenSnapshotRequest) String() string {
 func (*OpenSnapshotRequest) ProtoMessage() {}
 
 func (x *OpenSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[21]
+	mi := &file_api_cluster_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1477,7 +1640,7 @@ func (x *OpenSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*OpenSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{21}
+	return file_api_cluster_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *OpenSnapshotRequest) GetClusterId() uint64 {
@@ -1525,7 +1688,7 @@ type OpenSnapshotResponse struct {
 
 func (x *OpenSnapshotResponse) Reset() {
 	*x = OpenSnapshotResponse{}
-	mi := &file_api_cluster_proto_msgTypes[22]
+	mi := &file_api_cluster_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1537,7 +1700,7 @@ func (x *OpenSnapshotResponse) String() string {
 func (*OpenSnapshotResponse) ProtoMessage() {}
 
 func (x *OpenSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[22]
+	mi := &file_api_cluster_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1550,7 +1713,7 @@ func (x *OpenSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*OpenSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{22}
+	return file_api_cluster_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *OpenSnapshotResponse) GetSnapshotId() string {
@@ -1622,7 +1785,7 @@ type ReadSnapshotRequest struct {
 
 func (x *ReadSnapshotRequest) Reset() {
 	*x = ReadSnapshotRequest{}
-	mi := &file_api_cluster_proto_msgTypes[23]
+	mi := &file_api_cluster_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1634,7 +1797,7 @@ func (x *ReadSnapshotRequest) String() string {
 func (*ReadSnapshotRequest) ProtoMessage() {}
 
 func (x *ReadSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[23]
+	mi := &file_api_cluster_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1647,7 +1810,7 @@ func (x *ReadSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*ReadSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{23}
+	return file_api_cluster_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ReadSnapshotRequest) GetSnapshotId() string {
@@ -1685,7 +1848,7 @@ type SnapshotChunk struct {
 
 func (x *SnapshotChunk) Reset() {
 	*x = SnapshotChunk{}
-	mi := &file_api_cluster_proto_msgTypes[24]
+	mi := &file_api_cluster_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1697,7 +1860,7 @@ func (x *SnapshotChunk) String() string {
 func (*SnapshotChunk) ProtoMessage() {}
 
 func (x *SnapshotChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[24]
+	mi := &file_api_cluster_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1710,7 +1873,7 @@ func (x *SnapshotChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotChunk.ProtoReflect.Descriptor instead.
 func (*SnapshotChunk) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{24}
+	return file_api_cluster_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SnapshotChunk) GetFile() string {
@@ -1751,7 +1914,7 @@ type CloseSnapshotRequest struct {
 
 func (x *CloseSnapshotRequest) Reset() {
 	*x = CloseSnapshotRequest{}
-	mi := &file_api_cluster_proto_msgTypes[25]
+	mi := &file_api_cluster_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1763,7 +1926,7 @@ func (x *CloseSnapshotRequest) String() string {
 func (*CloseSnapshotRequest) ProtoMessage() {}
 
 func (x *CloseSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[25]
+	mi := &file_api_cluster_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1776,7 +1939,7 @@ func (x *CloseSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*CloseSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{25}
+	return file_api_cluster_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CloseSnapshotRequest) GetSnapshotId() string {
@@ -1795,7 +1958,7 @@ type CloseSnapshotResponse struct {
 
 func (x *CloseSnapshotResponse) Reset() {
 	*x = CloseSnapshotResponse{}
-	mi := &file_api_cluster_proto_msgTypes[26]
+	mi := &file_api_cluster_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1807,7 +1970,7 @@ func (x *CloseSnapshotResponse) String() string {
 func (*CloseSnapshotResponse) ProtoMessage() {}
 
 func (x *CloseSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[26]
+	mi := &file_api_cluster_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1820,7 +1983,7 @@ func (x *CloseSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*CloseSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{26}
+	return file_api_cluster_proto_rawDescGZIP(), []int{28}
 }
 
 // Header says which member answered, and at which point of the cluster's life.
@@ -1837,7 +2000,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_api_cluster_proto_msgTypes[27]
+	mi := &file_api_cluster_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1849,7 +2012,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[27]
+	mi := &file_api_cluster_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1862,7 +2025,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{27}
+	return file_api_cluster_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Header) GetClusterId() uint64 {
@@ -1902,7 +2065,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_api_cluster_proto_msgTypes[28]
+	mi := &file_api_cluster_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1914,7 +2077,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[28]
+	mi := &file_api_cluster_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1927,7 +2090,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{28}
+	return file_api_cluster_proto_rawDescGZIP(), []int{30}
 }
 
 // StatusResponse is the cluster as its leader sees it.
@@ -1949,7 +2112,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_api_cluster_proto_msgTypes[29]
+	mi := &file_api_cluster_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1961,7 +2124,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[29]
+	mi := &file_api_cluster_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1974,7 +2137,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{29}
+	return file_api_cluster_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *StatusResponse) GetHeader() *Header {
@@ -2050,7 +2213,7 @@ type MemberStatus struct {
 
 func (x *MemberStatus) Reset() {
 	*x = MemberStatus{}
-	mi := &file_api_cluster_proto_msgTypes[30]
+	mi := &file_api_cluster_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2062,7 +2225,7 @@ func (x *MemberStatus) String() string {
 func (*MemberStatus) ProtoMessage() {}
 
 func (x *MemberStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[30]
+	mi := &file_api_cluster_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2075,7 +2238,7 @@ func (x *MemberStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberStatus.ProtoReflect.Descriptor instead.
 func (*MemberStatus) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{30}
+	return file_api_cluster_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *MemberStatus) GetMember() *Member {
@@ -2156,14 +2319,26 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\x12RevokeTokenRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"\x15\n" +
 	"\x13RevokeTokenResponse\"\x11\n" +
-	"\x0fIdentifyRequest\"\xa4\x01\n" +
+	"\x0fIdentifyRequest\"\xc3\x01\n" +
 	"\x10IdentifyResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x1b\n" +
 	"\tmember_id\x18\x02 \x01(\x04R\bmemberId\x12 \n" +
 	"\vincarnation\x18\x03 \x01(\x04R\vincarnation\x12\x18\n" +
 	"\aversion\x18\x04 \x01(\tR\aversion\x12\x18\n" +
-	"\ajoining\x18\x05 \x01(\bR\ajoining\"\xa6\x01\n" +
+	"\ajoining\x18\x05 \x01(\bR\ajoining\x12\x1d\n" +
+	"\n" +
+	"boot_nonce\x18\x06 \x01(\x04R\tbootNonce\"\xa1\x01\n" +
+	"\fVouchRequest\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x1b\n" +
+	"\tmember_id\x18\x02 \x01(\x04R\bmemberId\x12 \n" +
+	"\vincarnation\x18\x03 \x01(\x04R\vincarnation\x12\x14\n" +
+	"\x05boots\x18\x04 \x01(\x04R\x05boots\x12\x1d\n" +
+	"\n" +
+	"boot_nonce\x18\x05 \x01(\x04R\tbootNonce\"'\n" +
+	"\rVouchResponse\x12\x16\n" +
+	"\x06copied\x18\x01 \x01(\tR\x06copied\"\xa6\x01\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1b\n" +
@@ -2174,7 +2349,7 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\vincarnation\x18\x06 \x01(\x04R\vincarnation\"H\n" +
 	"\x0eSnapshotSource\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\x04R\bmemberId\x12\x19\n" +
-	"\bpeer_url\x18\x02 \x01(\tR\apeerUrl\"\xd7\x02\n" +
+	"\bpeer_url\x18\x02 \x01(\tR\apeerUrl\"\x93\x03\n" +
 	"\vJoinRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n" +
 	"\tpeer_urls\x18\x02 \x03(\tR\bpeerUrls\x12\x1f\n" +
@@ -2187,7 +2362,10 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\ftoken_secret\x18\b \x01(\fR\vtokenSecret\x12/\n" +
 	"\x13certificate_request\x18\t \x01(\fR\x12certificateRequest\x12 \n" +
 	"\vcertificate\x18\n" +
-	" \x01(\fR\vcertificate\"\xdd\x02\n" +
+	" \x01(\fR\vcertificate\x12\x1d\n" +
+	"\n" +
+	"seed_index\x18\v \x01(\x04R\tseedIndex\x12\x1b\n" +
+	"\tseed_term\x18\f \x01(\x04R\bseedTerm\"\x82\x03\n" +
 	"\fJoinResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x1b\n" +
@@ -2197,7 +2375,8 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\asources\x18\x05 \x03(\v2 .chainfire.api.v1.SnapshotSourceR\asources\x12 \n" +
 	"\vcertificate\x18\x06 \x01(\fR\vcertificate\x123\n" +
 	"\x15authority_certificate\x18\a \x01(\fR\x14authorityCertificate\x12#\n" +
-	"\rauthority_key\x18\b \x01(\fR\fauthorityKey\"\xb8\x01\n" +
+	"\rauthority_key\x18\b \x01(\fR\fauthorityKey\x12#\n" +
+	"\rseed_accepted\x18\t \x01(\bR\fseedAccepted\"\xb8\x01\n" +
 	"\fLearnRequest\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x1b\n" +
@@ -2299,7 +2478,7 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\rapplied_index\x18\x05 \x01(\x04R\fappliedIndex\x12\x16\n" +
 	"\x06active\x18\x06 \x01(\bR\x06active\x12.\n" +
 	"\x13last_contact_millis\x18\a \x01(\x03R\x11lastContactMillis\x12\x16\n" +
-	"\x06reason\x18\b \x01(\tR\x06reason2\xae\x05\n" +
+	"\x06reason\x18\b \x01(\tR\x06reason2\xf8\x05\n" +
 	"\x04Peer\x12Q\n" +
 	"\bIdentify\x12!.chainfire.api.v1.IdentifyRequest\x1a\".chainfire.api.v1.IdentifyResponse\x12E\n" +
 	"\x04Join\x12\x1d.chainfire.api.v1.JoinRequest\x1a\x1e.chainfire.api.v1.JoinResponse\x12H\n" +
@@ -2309,7 +2488,8 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\aAbandon\x12 .chainfire.api.v1.AbandonRequest\x1a!.chainfire.api.v1.AbandonResponse\x12]\n" +
 	"\fOpenSnapshot\x12%.chainfire.api.v1.OpenSnapshotRequest\x1a&.chainfire.api.v1.OpenSnapshotResponse\x12X\n" +
 	"\fReadSnapshot\x12%.chainfire.api.v1.ReadSnapshotRequest\x1a\x1f.chainfire.api.v1.SnapshotChunk0\x01\x12`\n" +
-	"\rCloseSnapshot\x12&.chainfire.api.v1.CloseSnapshotRequest\x1a'.chainfire.api.v1.CloseSnapshotResponse2\x82\x05\n" +
+	"\rCloseSnapshot\x12&.chainfire.api.v1.CloseSnapshotRequest\x1a'.chainfire.api.v1.CloseSnapshotResponse\x12H\n" +
+	"\x05Vouch\x12\x1e.chainfire.api.v1.VouchRequest\x1a\x1f.chainfire.api.v1.VouchResponse2\x82\x05\n" +
 	"\aCluster\x12K\n" +
 	"\x06Status\x12\x1f.chainfire.api.v1.StatusRequest\x1a .chainfire.api.v1.StatusResponse\x12Z\n" +
 	"\vCreateToken\x12$.chainfire.api.v1.CreateTokenRequest\x1a%.chainfire.api.v1.CreateTokenResponse\x12W\n" +
@@ -2332,7 +2512,7 @@ func file_api_cluster_proto_rawDescGZIP() []byte {
 	return file_api_cluster_proto_rawDescData
 }
 
-var file_api_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_api_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_api_cluster_proto_goTypes = []any{
 	(*CreateTokenRequest)(nil),    // 0: chainfire.api.v1.CreateTokenRequest
 	(*Token)(nil),                 // 1: chainfire.api.v1.Token
@@ -2343,73 +2523,77 @@ var file_api_cluster_proto_goTypes = []any{
 	(*RevokeTokenResponse)(nil),   // 6: chainfire.api.v1.RevokeTokenResponse
 	(*IdentifyRequest)(nil),       // 7: chainfire.api.v1.IdentifyRequest
 	(*IdentifyResponse)(nil),      // 8: chainfire.api.v1.IdentifyResponse
-	(*Member)(nil),                // 9: chainfire.api.v1.Member
-	(*SnapshotSource)(nil),        // 10: chainfire.api.v1.SnapshotSource
-	(*JoinRequest)(nil),           // 11: chainfire.api.v1.JoinRequest
-	(*JoinResponse)(nil),          // 12: chainfire.api.v1.JoinResponse
-	(*LearnRequest)(nil),          // 13: chainfire.api.v1.LearnRequest
-	(*LearnResponse)(nil),         // 14: chainfire.api.v1.LearnResponse
-	(*JoinStatusRequest)(nil),     // 15: chainfire.api.v1.JoinStatusRequest
-	(*JoinStatusResponse)(nil),    // 16: chainfire.api.v1.JoinStatusResponse
-	(*AbandonRequest)(nil),        // 17: chainfire.api.v1.AbandonRequest
-	(*AbandonResponse)(nil),       // 18: chainfire.api.v1.AbandonResponse
-	(*ConfState)(nil),             // 19: chainfire.api.v1.ConfState
-	(*SnapshotFile)(nil),          // 20: chainfire.api.v1.SnapshotFile
-	(*OpenSnapshotRequest)(nil),   // 21: chainfire.api.v1.OpenSnapshotRequest
-	(*OpenSnapshotResponse)(nil),  // 22: chainfire.api.v1.OpenSnapshotResponse
-	(*ReadSnapshotRequest)(nil),   // 23: chainfire.api.v1.ReadSnapshotRequest
-	(*SnapshotChunk)(nil),         // 24: chainfire.api.v1.SnapshotChunk
-	(*CloseSnapshotRequest)(nil),  // 25: chainfire.api.v1.CloseSnapshotRequest
-	(*CloseSnapshotResponse)(nil), // 26: chainfire.api.v1.CloseSnapshotResponse
-	(*Header)(nil),                // 27: chainfire.api.v1.Header
-	(*StatusRequest)(nil),         // 28: chainfire.api.v1.StatusRequest
-	(*StatusResponse)(nil),        // 29: chainfire.api.v1.StatusResponse
-	(*MemberStatus)(nil),          // 30: chainfire.api.v1.MemberStatus
+	(*VouchRequest)(nil),          // 9: chainfire.api.v1.VouchRequest
+	(*VouchResponse)(nil),         // 10: chainfire.api.v1.VouchResponse
+	(*Member)(nil),                // 11: chainfire.api.v1.Member
+	(*SnapshotSource)(nil),        // 12: chainfire.api.v1.SnapshotSource
+	(*JoinRequest)(nil),           // 13: chainfire.api.v1.JoinRequest
+	(*JoinResponse)(nil),          // 14: chainfire.api.v1.JoinResponse
+	(*LearnRequest)(nil),          // 15: chainfire.api.v1.LearnRequest
+	(*LearnResponse)(nil),         // 16: chainfire.api.v1.LearnResponse
+	(*JoinStatusRequest)(nil),     // 17: chainfire.api.v1.JoinStatusRequest
+	(*JoinStatusResponse)(nil),    // 18: chainfire.api.v1.JoinStatusResponse
+	(*AbandonRequest)(nil),        // 19: chainfire.api.v1.AbandonRequest
+	(*AbandonResponse)(nil),       // 20: chainfire.api.v1.AbandonResponse
+	(*ConfState)(nil),             // 21: chainfire.api.v1.ConfState
+	(*SnapshotFile)(nil),          // 22: chainfire.api.v1.SnapshotFile
+	(*OpenSnapshotRequest)(nil),   // 23: chainfire.api.v1.OpenSnapshotRequest
+	(*OpenSnapshotResponse)(nil),  // 24: chainfire.api.v1.OpenSnapshotResponse
+	(*ReadSnapshotRequest)(nil),   // 25: chainfire.api.v1.ReadSnapshotRequest
+	(*SnapshotChunk)(nil),         // 26: chainfire.api.v1.SnapshotChunk
+	(*CloseSnapshotRequest)(nil),  // 27: chainfire.api.v1.CloseSnapshotRequest
+	(*CloseSnapshotResponse)(nil), // 28: chainfire.api.v1.CloseSnapshotResponse
+	(*Header)(nil),                // 29: chainfire.api.v1.Header
+	(*StatusRequest)(nil),         // 30: chainfire.api.v1.StatusRequest
+	(*StatusResponse)(nil),        // 31: chainfire.api.v1.StatusResponse
+	(*MemberStatus)(nil),          // 32: chainfire.api.v1.MemberStatus
 }
 var file_api_cluster_proto_depIdxs = []int32{
 	1,  // 0: chainfire.api.v1.CreateTokenResponse.token:type_name -> chainfire.api.v1.Token
 	1,  // 1: chainfire.api.v1.ListTokensResponse.tokens:type_name -> chainfire.api.v1.Token
-	9,  // 2: chainfire.api.v1.JoinResponse.members:type_name -> chainfire.api.v1.Member
-	10, // 3: chainfire.api.v1.JoinResponse.sources:type_name -> chainfire.api.v1.SnapshotSource
-	9,  // 4: chainfire.api.v1.LearnResponse.members:type_name -> chainfire.api.v1.Member
-	9,  // 5: chainfire.api.v1.JoinStatusResponse.members:type_name -> chainfire.api.v1.Member
-	19, // 6: chainfire.api.v1.OpenSnapshotResponse.conf:type_name -> chainfire.api.v1.ConfState
-	20, // 7: chainfire.api.v1.OpenSnapshotResponse.files:type_name -> chainfire.api.v1.SnapshotFile
-	27, // 8: chainfire.api.v1.StatusResponse.header:type_name -> chainfire.api.v1.Header
-	30, // 9: chainfire.api.v1.StatusResponse.members:type_name -> chainfire.api.v1.MemberStatus
-	9,  // 10: chainfire.api.v1.MemberStatus.member:type_name -> chainfire.api.v1.Member
+	11, // 2: chainfire.api.v1.JoinResponse.members:type_name -> chainfire.api.v1.Member
+	12, // 3: chainfire.api.v1.JoinResponse.sources:type_name -> chainfire.api.v1.SnapshotSource
+	11, // 4: chainfire.api.v1.LearnResponse.members:type_name -> chainfire.api.v1.Member
+	11, // 5: chainfire.api.v1.JoinStatusResponse.members:type_name -> chainfire.api.v1.Member
+	21, // 6: chainfire.api.v1.OpenSnapshotResponse.conf:type_name -> chainfire.api.v1.ConfState
+	22, // 7: chainfire.api.v1.OpenSnapshotResponse.files:type_name -> chainfire.api.v1.SnapshotFile
+	29, // 8: chainfire.api.v1.StatusResponse.header:type_name -> chainfire.api.v1.Header
+	32, // 9: chainfire.api.v1.StatusResponse.members:type_name -> chainfire.api.v1.MemberStatus
+	11, // 10: chainfire.api.v1.MemberStatus.member:type_name -> chainfire.api.v1.Member
 	7,  // 11: chainfire.api.v1.Peer.Identify:input_type -> chainfire.api.v1.IdentifyRequest
-	11, // 12: chainfire.api.v1.Peer.Join:input_type -> chainfire.api.v1.JoinRequest
-	13, // 13: chainfire.api.v1.Peer.Learn:input_type -> chainfire.api.v1.LearnRequest
-	15, // 14: chainfire.api.v1.Peer.JoinStatus:input_type -> chainfire.api.v1.JoinStatusRequest
-	17, // 15: chainfire.api.v1.Peer.Abandon:input_type -> chainfire.api.v1.AbandonRequest
-	21, // 16: chainfire.api.v1.Peer.OpenSnapshot:input_type -> chainfire.api.v1.OpenSnapshotRequest
-	23, // 17: chainfire.api.v1.Peer.ReadSnapshot:input_type -> chainfire.api.v1.ReadSnapshotRequest
-	25, // 18: chainfire.api.v1.Peer.CloseSnapshot:input_type -> chainfire.api.v1.CloseSnapshotRequest
-	28, // 19: chainfire.api.v1.Cluster.Status:input_type -> chainfire.api.v1.StatusRequest
-	0,  // 20: chainfire.api.v1.Cluster.CreateToken:input_type -> chainfire.api.v1.CreateTokenRequest
-	3,  // 21: chainfire.api.v1.Cluster.ListTokens:input_type -> chainfire.api.v1.ListTokensRequest
-	5,  // 22: chainfire.api.v1.Cluster.RevokeToken:input_type -> chainfire.api.v1.RevokeTokenRequest
-	21, // 23: chainfire.api.v1.Cluster.OpenSnapshot:input_type -> chainfire.api.v1.OpenSnapshotRequest
-	23, // 24: chainfire.api.v1.Cluster.ReadSnapshot:input_type -> chainfire.api.v1.ReadSnapshotRequest
-	25, // 25: chainfire.api.v1.Cluster.CloseSnapshot:input_type -> chainfire.api.v1.CloseSnapshotRequest
-	8,  // 26: chainfire.api.v1.Peer.Identify:output_type -> chainfire.api.v1.IdentifyResponse
-	12, // 27: chainfire.api.v1.Peer.Join:output_type -> chainfire.api.v1.JoinResponse
-	14, // 28: chainfire.api.v1.Peer.Learn:output_type -> chainfire.api.v1.LearnResponse
-	16, // 29: chainfire.api.v1.Peer.JoinStatus:output_type -> chainfire.api.v1.JoinStatusResponse
-	18, // 30: chainfire.api.v1.Peer.Abandon:output_type -> chainfire.api.v1.AbandonResponse
-	22, // 31: chainfire.api.v1.Peer.OpenSnapshot:output_type -> chainfire.api.v1.OpenSnapshotResponse
-	24, // 32: chainfire.api.v1.Peer.ReadSnapshot:output_type -> chainfire.api.v1.SnapshotChunk
-	26, // 33: chainfire.api.v1.Peer.CloseSnapshot:output_type -> chainfire.api.v1.CloseSnapshotResponse
-	29, // 34: chainfire.api.v1.Cluster.Status:output_type -> chainfire.api.v1.StatusResponse
-	2,  // 35: chainfire.api.v1.Cluster.CreateToken:output_type -> chainfire.api.v1.CreateTokenResponse
-	4,  // 36: chainfire.api.v1.Cluster.ListTokens:output_type -> chainfire.api.v1.ListTokensResponse
-	6,  // 37: chainfire.api.v1.Cluster.RevokeToken:output_type -> chainfire.api.v1.RevokeTokenResponse
-	22, // 38: chainfire.api.v1.Cluster.OpenSnapshot:output_type -> chainfire.api.v1.OpenSnapshotResponse
-	24, // 39: chainfire.api.v1.Cluster.ReadSnapshot:output_type -> chainfire.api.v1.SnapshotChunk
-	26, // 40: chainfire.api.v1.Cluster.CloseSnapshot:output_type -> chainfire.api.v1.CloseSnapshotResponse
-	26, // [26:41] is the sub-list for method output_type
-	11, // [11:26] is the sub-list for method input_type
+	13, // 12: chainfire.api.v1.Peer.Join:input_type -> chainfire.api.v1.JoinRequest
+	15, // 13: chainfire.api.v1.Peer.Learn:input_type -> chainfire.api.v1.LearnRequest
+	17, // 14: chainfire.api.v1.Peer.JoinStatus:input_type -> chainfire.api.v1.JoinStatusRequest
+	19, // 15: chainfire.api.v1.Peer.Abandon:input_type -> chainfire.api.v1.AbandonRequest
+	23, // 16: chainfire.api.v1.Peer.OpenSnapshot:input_type -> chainfire.api.v1.OpenSnapshotRequest
+	25, // 17: chainfire.api.v1.Peer.ReadSnapshot:input_type -> chainfire.api.v1.ReadSnapshotRequest
+	27, // 18: chainfire.api.v1.Peer.CloseSnapshot:input_type -> chainfire.api.v1.CloseSnapshotRequest
+	9,  // 19: chainfire.api.v1.Peer.Vouch:input_type -> chainfire.api.v1.VouchRequest
+	30, // 20: chainfire.api.v1.Cluster.Status:input_type -> chainfire.api.v1.StatusRequest
+	0,  // 21: chainfire.api.v1.Cluster.CreateToken:input_type -> chainfire.api.v1.CreateTokenRequest
+	3,  // 22: chainfire.api.v1.Cluster.ListTokens:input_type -> chainfire.api.v1.ListTokensRequest
+	5,  // 23: chainfire.api.v1.Cluster.RevokeToken:input_type -> chainfire.api.v1.RevokeTokenRequest
+	23, // 24: chainfire.api.v1.Cluster.OpenSnapshot:input_type -> chainfire.api.v1.OpenSnapshotRequest
+	25, // 25: chainfire.api.v1.Cluster.ReadSnapshot:input_type -> chainfire.api.v1.ReadSnapshotRequest
+	27, // 26: chainfire.api.v1.Cluster.CloseSnapshot:input_type -> chainfire.api.v1.CloseSnapshotRequest
+	8,  // 27: chainfire.api.v1.Peer.Identify:output_type -> chainfire.api.v1.IdentifyResponse
+	14, // 28: chainfire.api.v1.Peer.Join:output_type -> chainfire.api.v1.JoinResponse
+	16, // 29: chainfire.api.v1.Peer.Learn:output_type -> chainfire.api.v1.LearnResponse
+	18, // 30: chainfire.api.v1.Peer.JoinStatus:output_type -> chainfire.api.v1.JoinStatusResponse
+	20, // 31: chainfire.api.v1.Peer.Abandon:output_type -> chainfire.api.v1.AbandonResponse
+	24, // 32: chainfire.api.v1.Peer.OpenSnapshot:output_type -> chainfire.api.v1.OpenSnapshotResponse
+	26, // 33: chainfire.api.v1.Peer.ReadSnapshot:output_type -> chainfire.api.v1.SnapshotChunk
+	28, // 34: chainfire.api.v1.Peer.CloseSnapshot:output_type -> chainfire.api.v1.CloseSnapshotResponse
+	10, // 35: chainfire.api.v1.Peer.Vouch:output_type -> chainfire.api.v1.VouchResponse
+	31, // 36: chainfire.api.v1.Cluster.Status:output_type -> chainfire.api.v1.StatusResponse
+	2,  // 37: chainfire.api.v1.Cluster.CreateToken:output_type -> chainfire.api.v1.CreateTokenResponse
+	4,  // 38: chainfire.api.v1.Cluster.ListTokens:output_type -> chainfire.api.v1.ListTokensResponse
+	6,  // 39: chainfire.api.v1.Cluster.RevokeToken:output_type -> chainfire.api.v1.RevokeTokenResponse
+	24, // 40: chainfire.api.v1.Cluster.OpenSnapshot:output_type -> chainfire.api.v1.OpenSnapshotResponse
+	26, // 41: chainfire.api.v1.Cluster.ReadSnapshot:output_type -> chainfire.api.v1.SnapshotChunk
+	28, // 42: chainfire.api.v1.Cluster.CloseSnapshot:output_type -> chainfire.api.v1.CloseSnapshotResponse
+	27, // [27:43] is the sub-list for method output_type
+	11, // [11:27] is the sub-list for method input_type
 	11, // [11:11] is the sub-list for extension type_name
 	11, // [11:11] is the sub-list for extension extendee
 	0,  // [0:11] is the sub-list for field type_name
@@ -2426,7 +2610,7 @@ func file_api_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_cluster_proto_rawDesc), len(file_api_cluster_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   31,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

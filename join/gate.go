@@ -113,14 +113,6 @@ func NewGate(o GateOptions) *Gate {
 	return &Gate{opts: o}
 }
 
-// Identify says who answers here.
-func (g *Gate) Identify(context.Context, *api.IdentifyRequest) (*api.IdentifyResponse, error) {
-	id, inc := g.opts.Host.Identity()
-	return &api.IdentifyResponse{
-		ClusterId: g.opts.Host.ClusterID(), MemberId: id, Incarnation: inc, Version: g.opts.Version,
-	}, nil
-}
-
 const forwardedKey = "chainfire-forwarded"
 
 // leader returns a client for the leader, or nil when this member leads.

@@ -17,7 +17,7 @@ func keptName(cluster uint64) string { return fmt.Sprintf("%s%x", keptPrefix, cl
 // is kept with the old ones.
 var (
 	exchanged = []string{identityFile, tokenFile, pkiDir, storeDir, walDir}
-	kept      = []string{peersFile, joiningFile, foundingFile, damageFile}
+	kept      = []string{bootsFile, peersFile, joiningFile, foundingFile, damageFile}
 	dropped   = []string{snapshotDir, seedDir, quarantineDir}
 )
 

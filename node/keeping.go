@@ -128,6 +128,7 @@ func (n *Node) keep() {
 		}
 		st := n.status()
 		n.trim(st)
+		n.saveBoots()
 		leads := st.Role == raft.Leader && st.CommittedInTerm
 		for _, a := range n.watch.step(opts, leads, func() join.View { return n.view(st) }) {
 			n.tasks.Go(func() {
