@@ -39,6 +39,9 @@ type Ticket struct {
 	// SecretHash is kept with the reservation, so that the newcomer may ask again
 	// when the token is used up.
 	SecretHash []byte
+	// SeedIndex is the last entry of the snapshot that the newcomer brings along,
+	// if it is one to start from; else 0.
+	SeedIndex uint64
 }
 
 // checkToken lets a newcomer in, or says why not. It tells a stranger nothing else.
@@ -60,7 +63,7 @@ func (g *Gate) checkToken(q *api.JoinRequest) (Ticket, error) {
 	if err != nil {
 		return Ticket{}, status.Errorf(codes.PermissionDenied, "%v; make a new one with 'chainfire token create' at a member", err)
 	}
-	return Ticket{token, hash}, nil
+	return Ticket{Token: token, SecretHash: hash}, nil
 }
 
 // pass signs what a newcomer with a place goes on with.

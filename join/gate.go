@@ -58,6 +58,9 @@ type Host interface {
 	RemoveLearner(ctx context.Context, id uint64) error
 	// FirstIndex is the first index of this member's log.
 	FirstIndex() uint64
+	// EntryTerm is the term of an entry at or after FirstIndex-1, and whether it is
+	// committed. An index before that, or after the log, is an error.
+	EntryTerm(index uint64) (term uint64, committed bool, err error)
 	// Linearize waits until Records reflects everything that was committed
 	// before the call.
 	Linearize(ctx context.Context) error
@@ -168,7 +171,10 @@ func (g *Gate) join(ctx context.Context, q *api.JoinRequest) (*api.JoinResponse,
 	if err != nil {
 		return nil, err
 	}
-	if want := q.GetExpectedClusterId(); want != 0 && want != h.ClusterID() {
+	if want := q.GetExpectedClusterId(); want != h.ClusterID() && q.GetSeedIndex() != 0 {
+		return nil, status.Errorf(codes.FailedPrecondition,
+			"the seed that the newcomer brings is of cluster %x, this is cluster %x; clear its data directory, or check the address given to --join", want, h.ClusterID())
+	} else if want != 0 && want != h.ClusterID() {
 		return nil, status.Errorf(codes.FailedPrecondition,
 			"this is cluster %x, not cluster %x; check the address given to --join", h.ClusterID(), want)
 	}
@@ -193,6 +199,9 @@ func (g *Gate) join(ctx context.Context, q *api.JoinRequest) (*api.JoinResponse,
 	if err := g.checkUnique(q); err != nil {
 		return nil, err
 	}
+	if ticket.SeedIndex, err = g.checkSeed(q.GetSeedIndex(), q.GetSeedTerm()); err != nil {
+		return nil, err
+	}
 	for _, u := range q.GetPeerUrls() {
 		if err := g.callBack(ctx, u, q); err != nil {
 			return nil, err
@@ -209,6 +218,10 @@ func (g *Gate) join(ctx context.Context, q *api.JoinRequest) (*api.JoinResponse,
 	}
 	h.Contact(id, 0, 0)
 	out := &api.JoinResponse{ClusterId: h.ClusterID(), MemberId: id, ReservedIndex: index}
+	if ticket.SeedIndex != 0 {
+		// The log may have been cut before the reservation held it.
+		out.SeedAccepted = h.FirstIndex() <= ticket.SeedIndex+1
+	}
 	if err := g.pass(q, id, out); err != nil {
 		return nil, err
 	}

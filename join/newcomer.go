@@ -66,6 +66,9 @@ type NewcomerOptions struct {
 	// FS and Dir are where the seed goes.
 	FS  disk.FS
 	Dir string
+	// Brought is what a snapshot holds that is in Dir already, complete and
+	// verified; nil is none. It is of Cluster.
+	Brought *raft.SnapshotMeta
 	// Report takes every event.
 	Report func(Event)
 	// Timeout bounds the search for a member that answers and for a leader.
@@ -240,12 +243,17 @@ func (c *Newcomer) Seed(ctx context.Context) (Place, error) {
 	c.step = StepCheck
 	defer func() { c.step = "" }()
 	o.Report(Event{Step: StepCheck, Text: "asking " + strings.Join(c.addrs, ", ") + " for a place"})
+	var brought raft.SnapshotMeta
+	if o.Brought != nil {
+		brought = *o.Brought
+	}
 	var resp *api.JoinResponse
 	err := c.ask(ctx, "join", func(ctx context.Context, p api.PeerClient) (err error) {
 		resp, err = p.Join(ctx, &api.JoinRequest{
 			Name: o.Name, PeerUrls: o.PeerURLs, ClientUrls: o.ClientURLs, Incarnation: o.Incarnation,
 			Version: o.Version, ExpectedClusterId: o.Cluster, Nonce: o.Incarnation,
 			TokenSecret: o.Secret, CertificateRequest: o.Request, Certificate: o.Certificate,
+			SeedIndex: brought.Index, SeedTerm: brought.Term,
 		})
 		return err
 	})
@@ -260,6 +268,16 @@ func (c *Newcomer) Seed(ctx context.Context) (Place, error) {
 	})
 	if err := c.adopt(resp); err != nil {
 		return Place{}, fmt.Errorf("the certificate that the cluster gave: %w", err)
+	}
+	if brought.Index != 0 && resp.GetSeedAccepted() {
+		o.Report(Event{Step: StepSeed, Member: c.place.Member, Text: fmt.Sprintf(
+			"nothing is pulled: the seed that is here ends with entry %d, and the log reaches back to there", brought.Index)})
+		c.place.Seed = brought
+		return c.place, nil
+	}
+	if brought.Index != 0 {
+		o.Report(Event{Step: StepSeed, Member: c.place.Member, Text: fmt.Sprintf(
+			"the log does not reach back to entry %d, with which the seed that is here ends: what differs is pulled", brought.Index)})
 	}
 	meta, err := c.pull(ctx, resp)
 	if err != nil {

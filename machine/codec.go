@@ -24,7 +24,7 @@ func messageDelete() message { return message{"delete", []form{absent, text, tex
 func messageCompact() message { return message{"compact", []form{absent, number, flag}} }
 
 func messageReserve() message {
-	return message{"reserve", []form{absent, text, repeated, repeated, number, flag, number, text}}
+	return message{"reserve", []form{absent, text, repeated, repeated, number, flag, number, text, number}}
 }
 
 func messageCreateToken() message {
@@ -64,7 +64,8 @@ func (c *Command) AppendTo(buf []byte) []byte {
 			b = appendUint(b, 4, c.Reserve.Incarnation)
 			b = appendBool(b, 5, c.Reserve.Manual)
 			b = appendUint(b, 6, c.Reserve.Token)
-			return appendBytes(b, 7, c.Reserve.SecretHash)
+			b = appendBytes(b, 7, c.Reserve.SecretHash)
+			return appendUint(b, 8, c.Reserve.SeedIndex)
 		})
 	case c.Release != nil:
 		b = appendMessage(b, 8, func(b []byte) []byte { return appendUint(b, 1, c.Release.ID) })
@@ -224,6 +225,8 @@ func decodeReserve(b []byte) (*Reserve, error) {
 			r.Token = x.n
 		case 7:
 			r.SecretHash = x.bytes
+		case 8:
+			r.SeedIndex = x.n
 		}
 		return nil
 	})

@@ -69,6 +69,9 @@ type Reserve struct {
 	// SecretHash is kept in the record until the newcomer is in the configuration,
 	// so that it may ask again when its token is used up.
 	SecretHash []byte
+	// SeedIndex is the last entry of a snapshot that the newcomer has brought along,
+	// after which the log is kept for it; 0 keeps it from the reservation on.
+	SeedIndex uint64
 }
 
 // Release gives a reservation up. Its id is as good as removed. It is refused

@@ -34,6 +34,12 @@ func settleRecovery(f disk.FS, dir string) error {
 	return completeRecovery(f, dir)
 }
 
+// settle brings a directory to where what was begun on it, and cut short, is done or
+// never was.
+func settle(f disk.FS, dir string) error {
+	return errors.Join(settleRecovery(f, dir), settlePreparation(f, dir))
+}
+
 // ResumeRecovery completes a recovery of a directory that was cut short after it was
 // decided, and says what it came to; nil if there is none. The caller holds the
 // directory.

@@ -26,6 +26,12 @@ func (h host) FirstIndex() uint64                           { return h.n.wal.Fir
 func (h host) Contact(id uint64, done, total uint64)        { h.n.watch.heard(id, done, total) }
 func (h host) Release(ctx context.Context, id uint64) error { return h.n.release(ctx, id) }
 
+// EntryTerm implements join.Host.
+func (h host) EntryTerm(index uint64) (term uint64, committed bool, err error) {
+	term, err = h.n.wal.Term(index)
+	return term, index <= h.n.commit.Load(), err
+}
+
 // Peer implements join.Host.
 func (h host) Peer(id uint64) (api.PeerClient, error) {
 	for _, m := range h.n.machine.Members() {
@@ -99,7 +105,7 @@ func phase(m machine.MemberRecord, conf raft.ConfState) chainfire.MemberPhase {
 func (h host) Reserve(ctx context.Context, name string, peerURLs, clientURLs []string, incarnation uint64, t join.Ticket) (id, index uint64, err error) {
 	r, err := h.n.do(ctx, &machine.Command{Reserve: &machine.Reserve{
 		Name: name, PeerURLs: peerURLs, ClientURLs: clientURLs, Incarnation: incarnation,
-		Token: t.Token, SecretHash: t.SecretHash,
+		Token: t.Token, SecretHash: t.SecretHash, SeedIndex: t.SeedIndex,
 	}})
 	switch {
 	case errors.Is(err, machine.ErrNoToken):

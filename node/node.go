@@ -227,7 +227,7 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 }
 
 func (n *Node) start(ctx context.Context) error {
-	if err := settleRecovery(n.opts.FS, n.opts.Dir); err != nil {
+	if err := settle(n.opts.FS, n.opts.Dir); err != nil {
 		return err
 	}
 	id, found, err := loadIdentity(n.opts.FS, n.opts.Dir)

@@ -9,6 +9,7 @@ import (
 	"chainfire/machine"
 	"chainfire/raft"
 	"chainfire/replica"
+	"chainfire/snapshot"
 	"chainfire/wal"
 )
 
@@ -69,6 +70,9 @@ func (n *Node) found(ctx context.Context) (identity, error) {
 	}
 	if len(n.opts.Join) > 0 {
 		return n.join(ctx)
+	}
+	if _, err := snapshot.Load(f, n.path(seedDir)); !errors.Is(err, snapshot.ErrNotComplete) {
+		return identity{}, fmt.Errorf("%s is a seed for a newcomer: start it with --join, or give another --data-dir to begin a new cluster", n.opts.Dir)
 	}
 	if err := writeSealed(f, n.path(foundingFile), struct{}{}); err != nil {
 		return identity{}, err

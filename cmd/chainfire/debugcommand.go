@@ -135,6 +135,7 @@ type jsonLogMember struct {
 	Settled       bool     `json:"settled,omitempty"`
 	Token         string   `json:"token,omitempty"`
 	SecretHash    []byte   `json:"secret_hash_base64,omitempty"`
+	SeedIndex     uint64   `json:"seed_index,omitempty"`
 }
 
 func newJSONCommand(c *machine.Command) *jsonCommand {
@@ -152,7 +153,7 @@ func newJSONCommand(c *machine.Command) *jsonCommand {
 		q := c.Reserve
 		out.Reserve = &jsonLogMember{
 			Name: q.Name, PeerURLs: q.PeerURLs, ClientURLs: q.ClientURLs, Incarnation: idOrNone(q.Incarnation), Manual: q.Manual,
-			Token: idOrNone(q.Token), SecretHash: q.SecretHash,
+			Token: idOrNone(q.Token), SecretHash: q.SecretHash, SeedIndex: q.SeedIndex,
 		}
 	case c.Release != nil:
 		out.Release = &jsonLogMember{ID: memberID(c.Release.ID)}
