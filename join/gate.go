@@ -171,12 +171,8 @@ func (g *Gate) join(ctx context.Context, q *api.JoinRequest) (*api.JoinResponse,
 	if err != nil {
 		return nil, err
 	}
-	if want := q.GetExpectedClusterId(); want != h.ClusterID() && q.GetSeedIndex() != 0 {
-		return nil, status.Errorf(codes.FailedPrecondition,
-			"the seed that the newcomer brings is of cluster %x, this is cluster %x; clear its data directory, or check the address given to --join", want, h.ClusterID())
-	} else if want != 0 && want != h.ClusterID() {
-		return nil, status.Errorf(codes.FailedPrecondition,
-			"this is cluster %x, not cluster %x; check the address given to --join", h.ClusterID(), want)
+	if err := checkCluster(q, h.ClusterID()); err != nil {
+		return nil, err
 	}
 	if q.GetIncarnation() == 0 {
 		return nil, status.Error(codes.InvalidArgument, "the newcomer has no incarnation")
@@ -237,6 +233,20 @@ func (g *Gate) join(ctx context.Context, q *api.JoinRequest) (*api.JoinResponse,
 		}
 	}
 	return out, nil
+}
+
+// checkCluster refuses a newcomer that wants another cluster.
+func checkCluster(q *api.JoinRequest, cluster uint64) error {
+	want := q.GetExpectedClusterId()
+	switch {
+	case want == 0 && q.GetSeedIndex() == 0, want == cluster:
+		return nil
+	case q.GetSeedIndex() != 0:
+		return status.Errorf(codes.FailedPrecondition,
+			"the seed that the newcomer brings is of cluster %x, this is cluster %x; clear its data directory, or check the address given to --join", want, cluster)
+	}
+	return status.Errorf(codes.FailedPrecondition,
+		"this is cluster %x, not cluster %x; check the address given to --join", cluster, want)
 }
 
 // checkVersion refuses a newcomer of another major version.

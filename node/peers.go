@@ -135,12 +135,16 @@ func (n *Node) admit(h transport.Hello) error {
 			return &transport.RefusedError{Code: transport.CodeWrongIncarnation, Text: fmt.Sprintf(
 				"member %d is known with another data directory: it was wiped or copied; remove the member and join again", h.From)}
 		}
-		if m.ID == h.From {
-			return n.admitBoot(m, h)
+		if m.ID != h.From {
+			continue
+		}
+		if err := n.admitBoot(m, h); err != nil || !m.Reserved {
+			return err
 		}
 	}
-	// A member of which this one has not heard yet, as the leader of a cluster
-	// that has changed while this one was away: it is answered where it says it is.
+	// A member of which this one has not heard yet, or of its reservation only, as
+	// the leader of a cluster that has changed while this one was away: it is
+	// answered where it says it is.
 	if len(h.Addrs) > 0 {
 		n.streams.SetPeer(h.From, h.Addrs, h.Incarnation)
 	}
