@@ -158,9 +158,9 @@ func (c *campaign) summary() string {
 
 // found are seeds that found something, and what.
 var found = map[uint64]string{
-	9:   "a log that believed what a disk showed after a failed sync had a hole after the next power cut",
-	126: "a store that could not be opened on a full disk was taken for damaged and set aside",
-	169: "a follower far behind never found a leader that had joined while it was away",
+	9:            "a log that believed what a disk showed after a failed sync had a hole after the next power cut",
+	126:          "a store that could not be opened on a full disk was taken for damaged and set aside",
+	169:          "a follower far behind never found a leader that had joined while it was away",
 	557999712145: "a member that knew of the leader's reservation only had nowhere to answer it",
 }
 
