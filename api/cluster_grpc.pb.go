@@ -35,6 +35,7 @@ const (
 	Peer_OpenSnapshot_FullMethodName  = "/chainfire.api.v1.Peer/OpenSnapshot"
 	Peer_ReadSnapshot_FullMethodName  = "/chainfire.api.v1.Peer/ReadSnapshot"
 	Peer_CloseSnapshot_FullMethodName = "/chainfire.api.v1.Peer/CloseSnapshot"
+	Peer_Vouch_FullMethodName         = "/chainfire.api.v1.Peer/Vouch"
 )
 
 // PeerClient is the client API for Peer service.
@@ -92,6 +93,13 @@ type PeerClient interface {
 	ReadSnapshot(ctx context.Context, in *ReadSnapshotRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SnapshotChunk], error)
 	// CloseSnapshot ends the use of a snapshot. What is not open is a success.
 	CloseSnapshot(ctx context.Context, in *CloseSnapshotRequest, opts ...grpc.CallOption) (*CloseSnapshotResponse, error)
+	// Vouch asks, before a member takes part after a start, whether the member
+	// asked knows of another process with its identity: one that was started
+	// later, or that runs now. Such a process has a copy of the data directory, and
+	// both together could vote twice. It needs no leader.
+	//
+	// FAILED_PRECONDITION: another cluster. UNAVAILABLE: not ready, ask another.
+	Vouch(ctx context.Context, in *VouchRequest, opts ...grpc.CallOption) (*VouchResponse, error)
 }
 
 type peerClient struct {
@@ -191,6 +199,16 @@ func (c *peerClient) CloseSnapshot(ctx context.Context, in *CloseSnapshotRequest
 	return out, nil
 }
 
+func (c *peerClient) Vouch(ctx context.Context, in *VouchRequest, opts ...grpc.CallOption) (*VouchResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(VouchResponse)
+	err := c.cc.Invoke(ctx, Peer_Vouch_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PeerServer is the server API for Peer service.
 // All implementations must embed UnimplementedPeerServer
 // for forward compatibility.
@@ -246,6 +264,13 @@ type PeerServer interface {
 	ReadSnapshot(*ReadSnapshotRequest, grpc.ServerStreamingServer[SnapshotChunk]) error
 	// CloseSnapshot ends the use of a snapshot. What is not open is a success.
 	CloseSnapshot(context.Context, *CloseSnapshotRequest) (*CloseSnapshotResponse, error)
+	// Vouch asks, before a member takes part after a start, whether the member
+	// asked knows of another process with its identity: one that was started
+	// later, or that runs now. Such a process has a copy of the data directory, and
+	// both together could vote twice. It needs no leader.
+	//
+	// FAILED_PRECONDITION: another cluster. UNAVAILABLE: not ready, ask another.
+	Vouch(context.Context, *VouchRequest) (*VouchResponse, error)
 	mustEmbedUnimplementedPeerServer()
 }
 
@@ -279,6 +304,9 @@ func (UnimplementedPeerServer) ReadSnapshot(*ReadSnapshotRequest, grpc.ServerStr
 }
 func (UnimplementedPeerServer) CloseSnapshot(context.Context, *CloseSnapshotRequest) (*CloseSnapshotResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CloseSnapshot not implemented")
+}
+func (UnimplementedPeerServer) Vouch(context.Context, *VouchRequest) (*VouchResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Vouch not implemented")
 }
 func (UnimplementedPeerServer) mustEmbedUnimplementedPeerServer() {}
 func (UnimplementedPeerServer) testEmbeddedByValue()              {}
@@ -438,6 +466,24 @@ func _Peer_CloseSnapshot_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Peer_Vouch_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(VouchRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServer).Vouch(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Peer_Vouch_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServer).Vouch(ctx, req.(*VouchRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Peer_ServiceDesc is the grpc.ServiceDesc for Peer service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -472,6 +518,10 @@ var Peer_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CloseSnapshot",
 			Handler:    _Peer_CloseSnapshot_Handler,
+		},
+		{
+			MethodName: "Vouch",
+			Handler:    _Peer_Vouch_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -41,6 +41,9 @@ type Ticket struct {
 	SecretHash []byte
 	// ReadReplica says that the newcomer never votes.
 	ReadReplica bool
+	// SeedIndex is the last entry of the snapshot that the newcomer brings along,
+	// if it is one to start from; else 0.
+	SeedIndex uint64
 }
 
 // checkToken lets a newcomer in, or says why not. It tells a stranger nothing else.

@@ -77,6 +77,9 @@ type Host interface {
 	RemoveLearner(ctx context.Context, id uint64) error
 	// FirstIndex is the first index of this member's log.
 	FirstIndex() uint64
+	// EntryTerm is the term of an entry at or after FirstIndex-1, and whether it is
+	// committed. An index before that, or after the log, is an error.
+	EntryTerm(index uint64) (term uint64, committed bool, err error)
 	// Linearize waits until Records reflects everything that was committed
 	// before the call.
 	Linearize(ctx context.Context) error
@@ -141,15 +144,6 @@ func NewGate(o GateOptions) *Gate {
 	return &Gate{opts: o}
 }
 
-// Identify says who answers here.
-func (g *Gate) Identify(context.Context, *api.IdentifyRequest) (*api.IdentifyResponse, error) {
-	id, inc := g.opts.Host.Identity()
-	return &api.IdentifyResponse{
-		ClusterId: g.opts.Host.ClusterID(), MemberId: id, Incarnation: inc, Version: g.opts.Version,
-		ClockUnixMillis: g.opts.Sched.Now().UnixMilli(),
-	}, nil
-}
-
 const forwardedKey = "chainfire-forwarded"
 
 // leader returns a client for the leader, or nil when this member leads.
@@ -206,9 +200,8 @@ func (g *Gate) join(ctx context.Context, q *api.JoinRequest) (*api.JoinResponse,
 		return nil, err
 	}
 	ticket.ReadReplica = q.GetReadReplica()
-	if want := q.GetExpectedClusterId(); want != 0 && want != h.ClusterID() {
-		return nil, status.Errorf(codes.FailedPrecondition,
-			"this is cluster %x, not cluster %x; check the address given to --join", h.ClusterID(), want)
+	if err := checkCluster(q, h.ClusterID()); err != nil {
+		return nil, err
 	}
 	if q.GetIncarnation() == 0 {
 		return nil, status.Error(codes.InvalidArgument, "the newcomer has no incarnation")
@@ -227,6 +220,9 @@ func (g *Gate) join(ctx context.Context, q *api.JoinRequest) (*api.JoinResponse,
 		return nil, err
 	}
 	if err := g.checkUnique(q, old.ID); err != nil {
+		return nil, err
+	}
+	if ticket.SeedIndex, err = g.checkSeed(q.GetSeedIndex(), q.GetSeedTerm()); err != nil {
 		return nil, err
 	}
 	for _, u := range q.GetPeerUrls() {
@@ -249,7 +245,17 @@ func (g *Gate) join(ctx context.Context, q *api.JoinRequest) (*api.JoinResponse,
 		return nil, unavailable("reserve a place", err)
 	}
 	h.Contact(id, 0, 0)
-	out := &api.JoinResponse{ClusterId: h.ClusterID(), MemberId: id, ReservedIndex: index, Replaces: old.ID}
+	return g.answer(q, id, index, old.ID, ticket)
+}
+
+// answer tells a newcomer all that it needs to come in.
+func (g *Gate) answer(q *api.JoinRequest, id, index, replaces uint64, ticket Ticket) (*api.JoinResponse, error) {
+	h := g.opts.Host
+	out := &api.JoinResponse{ClusterId: h.ClusterID(), MemberId: id, ReservedIndex: index, Replaces: replaces}
+	if ticket.SeedIndex != 0 {
+		// The log may have been cut before the reservation held it.
+		out.SeedAccepted = h.FirstIndex() <= ticket.SeedIndex+1
+	}
 	if err := g.pass(q, id, out); err != nil {
 		return nil, err
 	}

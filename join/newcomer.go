@@ -74,6 +74,9 @@ type NewcomerOptions struct {
 	FS      disk.FS
 	Dir     string
 	Reserve int64
+	// Brought is what a snapshot holds that is in Dir already, complete and
+	// verified; nil is none. It is of Cluster.
+	Brought *raft.SnapshotMeta
 	// Logger hears of what is not right and no reason to stop; nil discards.
 	Logger *slog.Logger
 	// Report takes every event.
@@ -254,6 +257,10 @@ func (c *Newcomer) Seed(ctx context.Context) (Place, error) {
 	c.step = StepCheck
 	defer func() { c.step = "" }()
 	o.Report(Event{Step: StepCheck, Text: "asking " + strings.Join(c.addrs, ", ") + " for a place"})
+	var brought raft.SnapshotMeta
+	if o.Brought != nil {
+		brought = *o.Brought
+	}
 	var resp *api.JoinResponse
 	var asked time.Time
 	err := c.ask(ctx, "join", func(ctx context.Context, p api.PeerClient) (err error) {
@@ -263,6 +270,7 @@ func (c *Newcomer) Seed(ctx context.Context) (Place, error) {
 			Version: o.Version, ExpectedClusterId: o.Cluster, Nonce: o.Incarnation,
 			Replace: o.Replace, TokenSecret: o.Secret, CertificateRequest: o.Request, Certificate: o.Certificate,
 			ClockUnixMillis: asked.UnixMilli(), ReadReplica: o.ReadReplica,
+			SeedIndex: brought.Index, SeedTerm: brought.Term,
 		})
 		return err
 	})
@@ -284,6 +292,16 @@ func (c *Newcomer) Seed(ctx context.Context) (Place, error) {
 		err := errors.New("the leader is of an older version, which does not know --replace; update the members first")
 		c.abandon(err)
 		return Place{}, err
+	}
+	if brought.Index != 0 && resp.GetSeedAccepted() {
+		o.Report(Event{Step: StepSeed, Member: c.place.Member, Text: fmt.Sprintf(
+			"nothing is pulled: the seed that is here ends with entry %d, and the log reaches back to there", brought.Index)})
+		c.place.Seed = brought
+		return c.place, nil
+	}
+	if brought.Index != 0 {
+		o.Report(Event{Step: StepSeed, Member: c.place.Member, Text: fmt.Sprintf(
+			"the log does not reach back to entry %d, with which the seed that is here ends: what differs is pulled", brought.Index)})
 	}
 	meta, err := c.pull(ctx, resp)
 	if err != nil {

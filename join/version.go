@@ -54,3 +54,17 @@ func (g *Gate) checkVersion(q *api.JoinRequest) error {
 	return status.Errorf(codes.FailedPrecondition, "%s is version %q and %s is version %q: install version %s at the newcomer and start it again (%s)",
 		newcomerName(q), q.GetVersion(), g.self(), g.opts.Version, install, why)
 }
+
+// checkCluster refuses a newcomer that wants another cluster.
+func checkCluster(q *api.JoinRequest, cluster uint64) error {
+	want := q.GetExpectedClusterId()
+	switch {
+	case want == 0 && q.GetSeedIndex() == 0, want == cluster:
+		return nil
+	case q.GetSeedIndex() != 0:
+		return status.Errorf(codes.FailedPrecondition,
+			"the seed that the newcomer brings is of cluster %x, this is cluster %x; clear its data directory, or check the address given to --join", want, cluster)
+	}
+	return status.Errorf(codes.FailedPrecondition,
+		"this is cluster %x, not cluster %x; check the address given to --join", cluster, want)
+}

@@ -24,7 +24,7 @@ func messageDelete() message { return message{"delete", []form{absent, text, tex
 func messageCompact() message { return message{"compact", []form{absent, number, flag}} }
 
 func messageReserve() message {
-	return message{"reserve", []form{absent, text, repeated, repeated, number, flag, number, text, number, flag}}
+	return message{"reserve", []form{absent, text, repeated, repeated, number, flag, number, text, number, flag, number}}
 }
 
 func messageCreateToken() message {
@@ -66,7 +66,8 @@ func (c *Command) AppendTo(buf []byte) []byte {
 			b = appendUint(b, 6, c.Reserve.Token)
 			b = appendBytes(b, 7, c.Reserve.SecretHash)
 			b = appendUint(b, 8, c.Reserve.Replaces)
-			return appendBool(b, 9, c.Reserve.ReadReplica)
+			b = appendBool(b, 9, c.Reserve.ReadReplica)
+			return appendUint(b, 10, c.Reserve.SeedIndex)
 		})
 	case c.Release != nil:
 		b = appendMessage(b, 8, func(b []byte) []byte { return appendUint(b, 1, c.Release.ID) })
@@ -230,6 +231,8 @@ func decodeReserve(b []byte) (*Reserve, error) {
 			r.Replaces = x.n
 		case 9:
 			r.ReadReplica = x.n == 1
+		case 10:
+			r.SeedIndex = x.n
 		}
 		return nil
 	})

@@ -22,7 +22,7 @@ func drawAnyCommand(t *rapid.T) Command {
 	id := rapid.Uint64().Draw(t, "id")
 	switch rapid.IntRange(0, 7).Draw(t, "member command") {
 	case 0:
-		return Command{ID: c.ID, Reserve: &Reserve{Name: "n", PeerURLs: drawURLs(t), ClientURLs: drawURLs(t), Incarnation: id, Token: id / 2, Replaces: id / 3, ReadReplica: id%2 == 1, SecretHash: rapid.SliceOfN(rapid.Byte(), 1, 40).Draw(t, "hash")}}
+		return Command{ID: c.ID, Reserve: &Reserve{Name: "n", PeerURLs: drawURLs(t), ClientURLs: drawURLs(t), Incarnation: id, Token: id / 2, Replaces: id / 3, ReadReplica: id%2 == 1, SeedIndex: id / 5, SecretHash: rapid.SliceOfN(rapid.Byte(), 1, 40).Draw(t, "hash")}}
 	case 1:
 		return Command{ID: c.ID, Release: &Release{ID: id}}
 	case 2:

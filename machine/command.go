@@ -85,6 +85,9 @@ type Reserve struct {
 	// ErrNotReplaceable where it may not be replaced by this one. Asked again by the
 	// same newcomer 0 leaves the promise as it is.
 	Replaces uint64
+	// SeedIndex is the last entry of a snapshot that the newcomer has brought along,
+	// after which the log is kept for it; 0 keeps it from the reservation on.
+	SeedIndex uint64
 }
 
 // Release gives a reservation up. Its id is as good as removed. It is refused

@@ -94,6 +94,9 @@ func (w *describer) command(c *Command) {
 		}
 	case c.Reserve != nil:
 		w.add("reserve a member id for %q at %s", c.Reserve.Name, strings.Join(c.Reserve.PeerURLs, ","))
+		if c.Reserve.SeedIndex != 0 {
+			w.add(", with a seed that ends with entry %d", c.Reserve.SeedIndex)
+		}
 		if c.Reserve.Token != 0 {
 			w.add(", with join token %d", c.Reserve.Token)
 		}

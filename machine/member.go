@@ -23,8 +23,9 @@ type MemberRecord struct {
 	Incarnation uint64
 	// Reserved says that the id is reserved and not in the configuration yet.
 	Reserved bool
-	// ReservedIndex is the index of a newcomer's reservation, from which on the
-	// log is kept for it; 0 once it has caught up.
+	// ReservedIndex is from where on the log is kept for a newcomer: the index of
+	// its reservation, or what follows a snapshot that it brought along; 0 once it
+	// has caught up.
 	ReservedIndex uint64
 	// Manual says that an operator added the member, and promotes it.
 	Manual bool

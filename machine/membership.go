@@ -90,7 +90,7 @@ func (r *round) reserve(index uint64, q *Reserve) (id uint64, err error) {
 	}
 	return index, r.storeMember(MemberRecord{
 		ID: index, Name: q.Name, PeerURLs: slices.Clone(q.PeerURLs), ClientURLs: slices.Clone(q.ClientURLs),
-		Incarnation: q.Incarnation, Reserved: true, ReservedIndex: index, Manual: q.Manual,
+		Incarnation: q.Incarnation, Reserved: true, ReservedIndex: keepFrom(index, q.SeedIndex), Manual: q.Manual,
 		SecretHash: slices.Clone(q.SecretHash), Replaces: q.Replaces, ReadReplica: q.ReadReplica,
 	})
 }
@@ -123,6 +123,14 @@ func (r *round) changeRole(rec MemberRecord, readReplica bool) error {
 	rec = rec.clone()
 	rec.ReadReplica = readReplica
 	return r.storeMember(rec)
+}
+
+// keepFrom is from where on the log is kept for a newcomer.
+func keepFrom(reserved, seed uint64) uint64 {
+	if seed == 0 || seed >= reserved {
+		return reserved
+	}
+	return seed + 1
 }
 
 // sameMember is the member that a reservation means: one with exactly its peer

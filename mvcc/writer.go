@@ -232,6 +232,23 @@ func (w *Writer) Compact(rev int64) error {
 	return nil
 }
 
+// Leap moves the revision on by n without a change, and the compacted revision
+// with it: whoever asks for what lies between is told that it is gone, in place of
+// waiting for revisions that meant something else once. It is for a store that
+// serves nobody yet. n is at least 1.
+func (w *Writer) Leap(n int64) error {
+	if n < 1 || n > maxRevision-w.state.Revision {
+		return fmt.Errorf("move the revision on from %d by %d: it must stay between %d and %d", w.state.Revision, n, w.state.Revision+1, int64(maxRevision))
+	}
+	w.EndTxn()
+	w.state.Revision += n
+	w.state.Compacted = w.state.Revision
+	return nil
+}
+
+// maxRevision leaves room for more writes than any store will see.
+const maxRevision = 1 << 62
+
 // SetMeta writes a row of the machine above.
 func (w *Writer) SetMeta(name string, value []byte) error {
 	if err := w.batch.Set(metaRow(userMeta+name), value, nil); err != nil {

@@ -26,6 +26,12 @@ func (h host) FirstIndex() uint64                           { return h.n.wal.Fir
 func (h host) Contact(id uint64, done, total uint64)        { h.n.watch.heard(id, done, total) }
 func (h host) Release(ctx context.Context, id uint64) error { return h.n.release(ctx, id) }
 
+// EntryTerm implements join.Host.
+func (h host) EntryTerm(index uint64) (term uint64, committed bool, err error) {
+	term, err = h.n.wal.Term(index)
+	return term, index <= h.n.commit.Load(), err
+}
+
 // Peer implements join.Host.
 func (h host) Peer(id uint64) (api.PeerClient, error) {
 	for _, m := range h.n.machine.Members() {
@@ -101,6 +107,7 @@ func (h host) Reserve(ctx context.Context, q *join.Reservation) (id, index uint6
 	r, err := h.n.do(ctx, &machine.Command{Reserve: &machine.Reserve{
 		Name: q.Name, PeerURLs: q.PeerURLs, ClientURLs: q.ClientURLs, Incarnation: q.Incarnation,
 		Replaces: q.Replaces, Token: q.Ticket.Token, SecretHash: q.Ticket.SecretHash, ReadReplica: q.Ticket.ReadReplica,
+		SeedIndex: q.Ticket.SeedIndex,
 	}})
 	switch {
 	case errors.Is(err, machine.ErrNotReplaceable), errors.Is(err, chainfire.ErrMemberNotFound):

@@ -19,6 +19,9 @@ type identity struct {
 	Member      uint64 `json:"member_id"`
 	Incarnation uint64 `json:"incarnation"`
 	Name        string `json:"name"`
+	// RecoveredFrom is the cluster that the directory was of before Recover; 0 is
+	// none.
+	RecoveredFrom uint64 `json:"recovered_from,omitempty"`
 }
 
 // sealed is a small file with the checksum of its body.

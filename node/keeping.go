@@ -135,6 +135,7 @@ func (n *Node) keep() {
 		}
 		st := n.status()
 		n.trim(st)
+		n.saveBoots()
 		leads := st.Role == raft.Leader && st.CommittedInTerm
 		for _, a := range n.watch.step(opts, leads, func() join.View { return n.view(st) }) {
 			n.tasks.Go(func() {
@@ -186,7 +187,7 @@ func (n *Node) act(a join.Action) {
 			{Kind: confchange.AddVoter, ID: a.IDs[0]}, {Kind: confchange.AddLearner, ID: a.IDs[1]},
 		}})
 	case join.Exchange:
-		err = n.changeFor(ctx, a.Voters, exchange(a.Voters, a.IDs[0], a.IDs[1]))
+		err = n.changeFor(ctx, a.Voters, succession(a.Voters, a.IDs[0], a.IDs[1]))
 	case join.Settle:
 		_, err = n.do(ctx, &machine.Command{UpdateMember: &machine.UpdateMember{ID: a.IDs[0], Settled: true}})
 	case join.Release:

@@ -153,6 +153,8 @@ type Node struct {
 	cluster uint64
 	// incarnation is the random number of the data directory.
 	incarnation uint64
+	// boots are the starts of this member, of which this is one, and of others.
+	boots *boots
 
 	machine   *machine.Machine
 	wal       *wal.Log
@@ -236,6 +238,9 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 }
 
 func (n *Node) start(ctx context.Context) error {
+	if err := settle(n.opts.FS, n.opts.Dir); err != nil {
+		return err
+	}
 	id, found, err := loadIdentity(n.opts.FS, n.opts.Dir)
 	if err != nil {
 		return err
@@ -259,8 +264,20 @@ func (n *Node) start(ctx context.Context) error {
 	if n.opts.Name == "" {
 		n.opts.Name = id.Name
 	}
+	if n.boots, err = openBoots(n.opts.FS, n.path(bootsFile), n.random()); err != nil {
+		return err
+	}
+	n.service.introduce()
 	core, err := n.open(ctx)
 	if err != nil {
+		return err
+	}
+	if found {
+		if err := n.vouch(ctx); err != nil {
+			return err
+		}
+	}
+	if err := n.boots.begin(n.opts.FS, n.path(bootsFile)); err != nil {
 		return err
 	}
 	if err := n.serve(core); err != nil {
@@ -362,6 +379,9 @@ func (n *Node) closeParts() error {
 		n.seeder.close()
 	}
 	n.tasks.Wait()
+	if n.boots != nil {
+		n.saveBoots()
+	}
 	if n.conns != nil {
 		n.conns.close()
 	}

@@ -9,6 +9,7 @@ import (
 	"chainfire/machine"
 	"chainfire/raft"
 	"chainfire/replica"
+	"chainfire/snapshot"
 	"chainfire/wal"
 )
 
@@ -73,6 +74,9 @@ func (n *Node) found(ctx context.Context) (identity, error) {
 	if n.opts.ReadReplica {
 		return identity{}, errors.New("a read replica joins a cluster that is there: give --join with the address of a member, or leave --read-replica away")
 	}
+	if _, err := snapshot.Load(f, n.path(seedDir)); !errors.Is(err, snapshot.ErrNotComplete) {
+		return identity{}, fmt.Errorf("%s is a seed for a newcomer: start it with --join, or give another --data-dir to begin a new cluster", n.opts.Dir)
+	}
 	if err := writeSealed(f, n.path(foundingFile), struct{}{}); err != nil {
 		return identity{}, err
 	}
@@ -92,7 +96,7 @@ func (n *Node) bootstrap() (identity, error) {
 	if err := n.wipe(walDir, storeDir); err != nil {
 		return id, err
 	}
-	tokens, err := n.foundAuthority(id)
+	tokens, err := n.foundAuthority(id, []string{n.opts.AdvertisePeer})
 	if err != nil {
 		return id, err
 	}

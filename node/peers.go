@@ -117,8 +117,11 @@ func (h handler) Connected(id, _ uint64) {
 // PeerRefused implements transport.Handler.
 func (h handler) PeerRefused(id uint64, reason *transport.RefusedError) {
 	h.n.log.Warn("a member refuses this one", "member", id, "code", reason.Code.String(), "reason", reason.Text)
-	if reason.Code == transport.CodeRemoved {
+	switch reason.Code {
+	case transport.CodeRemoved:
 		h.n.fatal("this member was removed from the cluster", errRemoved)
+	case transport.CodeCopied:
+		h.n.overtaken(reason.Text)
 	}
 }
 
@@ -133,8 +136,11 @@ func (n *Node) admit(h transport.Hello) error {
 			return &transport.RefusedError{Code: transport.CodeWrongIncarnation, Text: fmt.Sprintf(
 				"member %d is known with another data directory: it was wiped or copied; start it with an empty data directory, --join and --replace %d", h.From, h.From)}
 		}
-		if m.ID == h.From && !m.Reserved {
-			return nil
+		if m.ID != h.From {
+			continue
+		}
+		if err := n.admitBoot(m, h); err != nil || !m.Reserved {
+			return err
 		}
 	}
 	// A member of which this one has not heard yet, or only that a place is kept for
@@ -232,10 +238,11 @@ var errRemoved = errors.New("its id never returns; wipe the data directory and j
 // who it is.
 type peerService struct {
 	api.UnimplementedPeerServer
-	mu      sync.Mutex
-	joining *api.IdentifyResponse
-	n       *Node
-	ready   bool
+	mu sync.Mutex
+	// who is what Identify answers until the member runs.
+	who   *api.IdentifyResponse
+	n     *Node
+	ready bool
 }
 
 var errNotReady = status.Error(codes.Unavailable, "this member is not ready yet; ask another")
@@ -253,7 +260,16 @@ func (p *peerService) gate() (*join.Gate, error) {
 func (p *peerService) announce(incarnation uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.joining = &api.IdentifyResponse{Incarnation: incarnation, Version: p.n.opts.Version, Joining: true}
+	p.who = &api.IdentifyResponse{Incarnation: incarnation, Version: p.n.opts.Version, Joining: true}
+}
+
+// introduce makes Identify answer for a member that has its identity.
+func (p *peerService) introduce() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.who = &api.IdentifyResponse{
+		ClusterId: p.n.cluster, MemberId: p.n.id, Incarnation: p.n.incarnation, Version: p.n.opts.Version, BootNonce: p.n.boots.nonce,
+	}
 }
 
 // open lets every call through, now that the member runs.
@@ -288,20 +304,18 @@ func (p *peerService) CloseSnapshot(ctx context.Context, q *api.CloseSnapshotReq
 }
 
 // Identify implements api.PeerServer.
-func (p *peerService) Identify(ctx context.Context, q *api.IdentifyRequest) (*api.IdentifyResponse, error) {
+func (p *peerService) Identify(context.Context, *api.IdentifyRequest) (*api.IdentifyResponse, error) {
 	p.mu.Lock()
-	joining, ready := p.joining, p.ready
+	who := p.who
 	p.mu.Unlock()
-	switch {
-	case ready:
-		return p.n.gate.Identify(ctx, q)
-	case joining != nil:
-		return &api.IdentifyResponse{
-			Incarnation: joining.GetIncarnation(), Version: joining.GetVersion(), Joining: true,
-			ClockUnixMillis: p.n.sched.Now().UnixMilli(),
-		}, nil
+	if who == nil {
+		return nil, errNotReady
 	}
-	return nil, errNotReady
+	return &api.IdentifyResponse{
+		ClusterId: who.GetClusterId(), MemberId: who.GetMemberId(), Incarnation: who.GetIncarnation(),
+		Version: who.GetVersion(), Joining: who.GetJoining(), BootNonce: who.GetBootNonce(),
+		ClockUnixMillis: p.n.sched.Now().UnixMilli(),
+	}, nil
 }
 
 // Join implements api.PeerServer.

@@ -61,10 +61,10 @@ func removal(id uint64) confchange.Change {
 	return confchange.Change{Steps: []confchange.Step{{Kind: confchange.Remove, ID: id}}}
 }
 
-// exchange takes one member out, and makes the other a voter if that one was. A
+// succession takes one member out, and makes the other a voter if that one was. A
 // member that was removed meanwhile is named all the same, so that the change is
 // refused.
-func exchange(voters []uint64, in, out uint64) confchange.Change {
+func succession(voters []uint64, in, out uint64) confchange.Change {
 	kind := confchange.AddLearner // as it is already
 	if slices.Contains(voters, out) {
 		kind = confchange.AddVoter
@@ -237,7 +237,7 @@ func (n *Node) replaceMember(ctx context.Context, q *api.ReplaceMemberRequest) (
 		return nil, status.Errorf(codes.FailedPrecondition, "with member %s in place of %s %s. Start what is silent first", by.Called(), old.Called(), w)
 	}
 	n.log.Info("replacing a member", "member", old.ID, "name", old.Name, "by", by.ID)
-	if err := n.changeFor(ctx, st.Conf.Voters, exchange(st.Conf.Voters, by.ID, old.ID)); err != nil {
+	if err := n.changeFor(ctx, st.Conf.Voters, succession(st.Conf.Voters, by.ID, old.ID)); err != nil {
 		return nil, err
 	}
 	// The joint configuration is left by itself; then the old member is gone.

@@ -114,7 +114,7 @@ func (n *Node) saveCredentials() error {
 
 // foundAuthority makes the authority of a new cluster, its first member's
 // credentials, and the first join token.
-func (n *Node) foundAuthority(id identity) ([]machine.TokenRecord, error) {
+func (n *Node) foundAuthority(id identity, peerURLs []string) ([]machine.TokenRecord, error) {
 	if n.creds == nil {
 		return nil, nil
 	}
@@ -126,7 +126,7 @@ func (n *Node) foundAuthority(id identity) ([]machine.TokenRecord, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := n.memberOf(id.Cluster, id.Member, []string{n.opts.AdvertisePeer})
+	m := n.memberOf(id.Cluster, id.Member, peerURLs)
 	request, err := n.creds.Request()
 	if err != nil {
 		return nil, err

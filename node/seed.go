@@ -161,13 +161,16 @@ type joining struct {
 	Targets   []string `json:"targets"`
 }
 
-func (n *Node) newcomer(j joining) (*join.Newcomer, error) {
+func (n *Node) newcomer(j joining, brought *snapshot.Meta) (*join.Newcomer, error) {
 	o := join.NewcomerOptions{
 		Targets: j.Targets, Replace: n.opts.Replace, Name: n.opts.Name, PeerURLs: []string{n.opts.AdvertisePeer},
 		ClientURLs: n.opts.AdvertiseClient, Incarnation: j.Incarnation, Cluster: j.Cluster,
 		Version: n.opts.Version, ReadReplica: n.opts.ReadReplica, FS: n.opts.FS, Dir: n.path(seedDir), Report: n.opts.Report,
 		Dial: n.opts.Network.Dial, Sched: n.sched, Logger: n.log,
 		Reserve: cmp.Or(n.opts.Bounds.SegmentBytes, wal.DefaultSegmentBytes),
+	}
+	if brought != nil {
+		o.Cluster, o.Brought = brought.ClusterID, &brought.SnapshotMeta
 	}
 	if n.creds != nil && !n.isMember() {
 		if err := n.withToken(&o); err != nil {
@@ -200,6 +203,10 @@ func (n *Node) join(ctx context.Context) (identity, error) {
 	if _, err := readSealed(n.opts.FS, n.path(joiningFile), &j); err != nil {
 		return identity{}, err
 	}
+	brought, err := n.broughtSeed(ctx, j.Incarnation != 0)
+	if err != nil {
+		return identity{}, err
+	}
 	if j.Incarnation == 0 {
 		j.Incarnation = n.random()
 	}
@@ -208,7 +215,7 @@ func (n *Node) join(ctx context.Context) (identity, error) {
 		return identity{}, err
 	}
 	n.service.announce(j.Incarnation)
-	c, err := n.newcomer(j)
+	c, err := n.newcomer(j, brought)
 	if err != nil {
 		return identity{}, err
 	}
@@ -249,7 +256,7 @@ func (n *Node) enter(ctx context.Context) error {
 	if err != nil || !found {
 		return err
 	}
-	c, err := n.newcomer(j)
+	c, err := n.newcomer(j, nil)
 	if err != nil {
 		return err
 	}

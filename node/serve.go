@@ -33,7 +33,7 @@ func (n *Node) openPeers() error {
 	}
 	t, err := n.port.Streams(transport.Options{
 		Addrs:     []string{addr},
-		ClusterID: n.cluster, LocalID: n.id, Incarnation: n.incarnation,
+		ClusterID: n.cluster, LocalID: n.id, Incarnation: n.incarnation, Boots: n.boots.own, BootNonce: n.boots.nonce,
 		Handler: handler{n}, Admit: n.admit, Logger: n.log,
 	})
 	if err != nil {

@@ -193,7 +193,7 @@ func (s *streams) connect(l *link) {
 		}
 		refused := t.admit(transport.Hello{
 			ClusterID: s.o.ClusterID, From: s.o.LocalID, To: l.id, Incarnation: s.o.Incarnation,
-			Expected: l.incarnation, Addrs: s.o.Addrs,
+			Expected: l.incarnation, Addrs: s.o.Addrs, Boots: s.o.Boots, BootNonce: s.o.BootNonce,
 		})
 		n.w.schedule(s.p, rtt/2, func() { s.welcomed(l, life, t.o.Incarnation, refused) })
 	})

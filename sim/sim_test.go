@@ -159,14 +159,14 @@ func (c *campaign) summary() string {
 
 // found are seeds that found something, and what.
 var found = map[uint64]string{
-	9:   "a log that believed what a disk showed after a failed sync had a hole after the next power cut",
-	126: "a store that could not be opened on a full disk was taken for damaged and set aside",
-	169: "a follower far behind never found a leader that had joined while it was away",
-
+	9:            "a log that believed what a disk showed after a failed sync had a hole after the next power cut",
+	126:          "a store that could not be opened on a full disk was taken for damaged and set aside",
+	169:          "a follower far behind never found a leader that had joined while it was away",
 	670458093042: "a run was not the same twice: a failed flush that was tried again and again changed what a power cut kept",
 	698068172300: "a leader that had stepped down called a forwarded write refused that was in its log, and it was written twice",
 	895021621546: "a snapshot that waited for a slow log to be installed was wiped for the next one",
 	572054374082: "a follower far behind never answered a leader of which it had only heard that a place is kept for it",
+	557999712145: "a member that knew of the leader's reservation only had nowhere to answer it",
 }
 
 func TestSeedsThatFoundSomethingStayGreen(t *testing.T) {

@@ -184,6 +184,22 @@ func sizeOf(fsys disk.FS, name string) (int64, error) {
 	return info.Size(), nil
 }
 
+// Mark makes a directory a complete snapshot: it writes the manifest of the files in
+// it, durably. They are durable already.
+func Mark(fsys disk.FS, dir string, m *Manifest) error {
+	if err := m.Validate(); err != nil {
+		return err
+	}
+	if err := disk.WriteFileAtomic(fsys, fsys.PathJoin(dir, MarkName), m.Encode()); err != nil {
+		return fmt.Errorf("write the mark: %w", err)
+	}
+	return nil
+}
+
+// OwnName reports whether a file in a snapshot's directory is the snapshot's own, and
+// no part of the state.
+func OwnName(name string) bool { return ownName(name) }
+
 // Load reads the mark of a complete snapshot. It returns ErrNotComplete when
 // there is none. The files are not read; Verify does that.
 func Load(fsys disk.FS, dir string) (*Manifest, error) {

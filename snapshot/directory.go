@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -59,14 +60,24 @@ func (f *fetcher) removeStrays() error {
 	return nil
 }
 
-// prepare empties the directory for a new offer and records the offer in it.
-// The mark goes first, durably: no crash may leave it beside missing files.
-func (f *fetcher) prepare(o Offer) error {
+// prepare empties the directory for a new offer and records the offer in it. Of a
+// complete snapshot that is there the files stay that are as offered. The mark goes
+// first, durably: no crash may leave it beside missing files.
+func (f *fetcher) prepare(ctx context.Context, o Offer) error {
+	old, err := Load(f.o.FS, f.o.Dir)
+	if err != nil && !errors.Is(err, ErrNotComplete) && !errors.Is(err, ErrManifest) {
+		return err
+	}
 	if err := removeMark(f.o.FS, f.o.Dir); err != nil {
 		return err
 	}
-	if err := f.o.FS.RemoveAll(f.o.Dir); err != nil {
-		return fmt.Errorf("empty %s: %w", f.o.Dir, err)
+	if old != nil && old.Meta.ClusterID == o.Manifest.Meta.ClusterID {
+		err = f.keepAsOffered(ctx, o.Manifest)
+	} else if err = f.o.FS.RemoveAll(f.o.Dir); err != nil {
+		err = fmt.Errorf("empty %s: %w", f.o.Dir, err)
+	}
+	if err != nil {
+		return err
 	}
 	if err := disk.MkdirAll(f.o.FS, f.o.Dir); err != nil {
 		return err
@@ -75,6 +86,38 @@ func (f *fetcher) prepare(o Offer) error {
 		return fmt.Errorf("record the offer: %w", err)
 	}
 	f.offer = o
+	return nil
+}
+
+// keepAsOffered removes every file but those that are, to the last byte, as a
+// manifest says. Others are not mended where they are: they may be linked into the
+// store that they came from.
+func (f *fetcher) keepAsOffered(ctx context.Context, m *Manifest) error {
+	names, err := listFiles(f.o.FS, f.o.Dir, "")
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		path := local(f.o.FS, f.o.Dir, name)
+		if want, ok := m.find(name); ok {
+			size, err := sizeOf(f.o.FS, path)
+			if err != nil {
+				return err
+			}
+			have := int64(-1)
+			if size == want.Size {
+				if have, _, err = verifiedPrefix(ctx, f.o.FS, path, want, f.buf); err != nil {
+					return fmt.Errorf("look at %s: %w", path, err)
+				}
+			}
+			if have == want.Size {
+				continue
+			}
+		}
+		if err := f.o.FS.Remove(path); err != nil {
+			return fmt.Errorf("remove %s: %w", path, err)
+		}
+	}
 	return nil
 }
 

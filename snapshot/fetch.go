@@ -181,7 +181,7 @@ func (f *fetcher) open(ctx context.Context) error {
 			if err := f.acceptable(offer); err != nil {
 				return err
 			}
-			return f.prepare(offer)
+			return f.prepare(ctx, offer)
 		}
 		if definite(err) {
 			return fmt.Errorf("open a snapshot: %w", err)

@@ -37,6 +37,8 @@ type Hello struct {
 	// has not applied the dialer's membership yet can answer it. At most 1 KiB of
 	// text; more is left out.
 	Addrs []string
+	// Boots counts the starts of the dialer's data directory; 0 is not known.
+	Boots uint64
 }
 
 // RefuseCode says why a connection was refused.
@@ -63,6 +65,9 @@ const (
 	CodeBadStream
 	// CodeBusy: too many connections are in their handshake; try again.
 	CodeBusy
+	// CodeCopied: another process was started later on a copy of the dialer's data
+	// directory.
+	CodeCopied
 )
 
 // String names the code for logs and metrics.
@@ -84,6 +89,8 @@ func (c RefuseCode) String() string {
 		return "bad-stream"
 	case CodeBusy:
 		return "busy"
+	case CodeCopied:
+		return "copied"
 	}
 	return fmt.Sprintf("code(%d)", uint8(c))
 }
@@ -118,22 +125,36 @@ func encodeHello(h Hello) []byte {
 		b = binary.LittleEndian.AppendUint64(b, v)
 	}
 	addrs := strings.Join(h.Addrs, "\n")
-	if len(addrs) == 0 || len(addrs) > maxAddrsLen {
+	if len(addrs) > maxAddrsLen {
+		addrs = ""
+	}
+	if addrs == "" && h.Boots == 0 {
 		return b
 	}
-	return append(binary.LittleEndian.AppendUint16(b, uint16(len(addrs))), addrs...)
+	b = append(binary.LittleEndian.AppendUint16(b, uint16(len(addrs))), addrs...)
+	if h.Boots == 0 {
+		return b
+	}
+	return binary.LittleEndian.AppendUint64(b, h.Boots)
 }
 
-// decodeAddrs reads the addresses that may follow the fields of a hello.
-func decodeAddrs(b []byte) []string {
+// decodeRest reads what may follow the fields of a hello: the addresses, and then
+// the boots.
+func decodeRest(b []byte) (addrs []string, boots uint64) {
 	if len(b) < 2 {
-		return nil
+		return nil, 0
 	}
 	n := int(binary.LittleEndian.Uint16(b))
-	if b = b[2:]; n == 0 || n > maxAddrsLen || n > len(b) {
-		return nil
+	if b = b[2:]; n > maxAddrsLen || n > len(b) {
+		return nil, 0
 	}
-	return strings.Split(string(b[:n]), "\n")
+	if n > 0 {
+		addrs = strings.Split(string(b[:n]), "\n")
+	}
+	if b = b[n:]; len(b) >= 8 {
+		boots = binary.LittleEndian.Uint64(b)
+	}
+	return addrs, boots
 }
 
 // decodeHello ignores what follows the fields it knows: a later version may
@@ -146,7 +167,7 @@ func decodeHello(b []byte) (Hello, error) {
 	for i, v := range [...]*uint64{&h.ClusterID, &h.From, &h.To, &h.Incarnation, &h.Expected, &h.BootNonce} {
 		*v = binary.LittleEndian.Uint64(b[8+8*i:])
 	}
-	h.Addrs = decodeAddrs(b[helloSize:])
+	h.Addrs, h.Boots = decodeRest(b[helloSize:])
 	return h, nil
 }
 

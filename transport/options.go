@@ -18,6 +18,9 @@ type Options struct {
 	// Addrs are where this member is reached, HOST:PORT; peers that do not know
 	// it yet answer there.
 	Addrs []string
+	// Boots counts the starts of this member's data directory, BootNonce is random
+	// per start. 0 says nothing of the first, and draws the second.
+	Boots, BootNonce uint64
 	// Handler is required.
 	Handler Handler
 	// Admit decides whether a dialer may send to this member, after the

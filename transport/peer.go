@@ -231,7 +231,7 @@ func (p *peer) introduce(conn deadliner, incarnation uint64) (welcome, error) {
 	hello := encodeHello(Hello{
 		Version: Version, MinVersion: MinVersion, ClusterID: o.ClusterID, From: o.LocalID, To: p.id,
 		Incarnation: o.Incarnation, Expected: incarnation, BootNonce: p.t.nonce,
-		Addrs: o.Addrs,
+		Addrs: o.Addrs, Boots: o.Boots,
 	})
 	if _, err := conn.Write(appendFrame([]byte(Magic), kindHello, hello)); err != nil {
 		return welcome{}, err

@@ -87,9 +87,12 @@ func New(o Options) (*Transport, error) {
 	if err := o.setDefaults(); err != nil {
 		return nil, fmt.Errorf("transport options: %w", err)
 	}
-	nonce, err := randomNumber()
-	if err != nil {
-		return nil, err
+	nonce := o.BootNonce
+	if nonce == 0 {
+		var err error
+		if nonce, err = randomNumber(); err != nil {
+			return nil, err
+		}
 	}
 	t := &Transport{
 		opts:       o,

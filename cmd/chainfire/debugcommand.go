@@ -137,6 +137,7 @@ type jsonLogMember struct {
 	Token         string   `json:"token,omitempty"`
 	SecretHash    []byte   `json:"secret_hash_base64,omitempty"`
 	Replaces      string   `json:"replaces,omitempty"`
+	SeedIndex     uint64   `json:"seed_index,omitempty"`
 }
 
 func newJSONCommand(c *machine.Command) *jsonCommand {
@@ -155,6 +156,7 @@ func newJSONCommand(c *machine.Command) *jsonCommand {
 		out.Reserve = &jsonLogMember{
 			Name: q.Name, PeerURLs: q.PeerURLs, ClientURLs: q.ClientURLs, Incarnation: idOrNone(q.Incarnation), Manual: q.Manual,
 			ReadReplica: q.ReadReplica, Token: idOrNone(q.Token), SecretHash: q.SecretHash, Replaces: idOrNone(q.Replaces),
+			SeedIndex: q.SeedIndex,
 		}
 	case c.Release != nil:
 		out.Release = &jsonLogMember{ID: memberID(c.Release.ID)}

@@ -89,7 +89,7 @@ func (a *app) saveSnapshot(ctx context.Context, s *snapshotSave) error {
 	if err := checkSaveFolder(s.tmp()); err != nil {
 		return err
 	}
-	err = s.pull(ctx, func(done, total int64) {
+	err = s.pull(ctx, s.tmp(), func(done, total int64) {
 		bar.show(progressEvent{Step: string(join.StepSeed), Text: "from " + s.endpoint, Done: done, Total: total})
 	})
 	if err := errors.Join(err, bar.Close()); err != nil {
@@ -167,14 +167,14 @@ func checkSaveFolder(dir string) error {
 	return fmt.Errorf("%s is in the way and is not what an earlier save left; move it, or choose another FILE", dir)
 }
 
-func (s *snapshotSave) pull(ctx context.Context, show func(done, total int64)) (err error) {
+func (s *snapshotSave) pull(ctx context.Context, dir string, show func(done, total int64)) (err error) {
 	conn, err := join.Dial(s.endpoint)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	_, err = snapshot.Fetch(ctx, snapshot.FetchOptions{
-		FS: disk.OS(), Dir: s.tmp(), ClusterID: s.cluster, MinIndex: s.index, Progress: show,
+		FS: disk.OS(), Dir: dir, ClusterID: s.cluster, MinIndex: s.index, Progress: show,
 		Source: &snapshot.GRPCSource{
 			Client: api.NewClusterClient(conn), Label: "member " + memberID(s.member) + " at " + s.endpoint, ClusterID: s.cluster, MemberID: s.member,
 		},
