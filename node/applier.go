@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 
@@ -74,7 +75,8 @@ func (n *Node) apply() {
 			continue
 		}
 		if err := n.applyRound(es); err != nil {
-			n.fatal("the state machine failed", err)
+			// The store knows whether it is damage that the next start must heal.
+			n.fatal("the state machine failed", errors.Join(err, n.machine.Err()))
 			return
 		}
 	}

@@ -345,8 +345,8 @@ func (n *Node) fatal(what string, err error) {
 	if n.failure == nil {
 		n.failure = fmt.Errorf("%s: %w", what, err)
 		n.log.Error("member stops", "reason", what, "err", err)
-		n.noteDamage(err)
 	}
+	n.noteDamage(err)
 	n.failMu.Unlock()
 	n.stopOnce.Do(func() { close(n.stop) })
 }

@@ -166,6 +166,7 @@ var found = map[uint64]string{
 	698068172300: "a leader that had stepped down called a forwarded write refused that was in its log, and it was written twice",
 	895021621546: "a snapshot that waited for a slow log to be installed was wiped for the next one",
 	572054374082: "a follower far behind never answered a leader of which it had only heard that a place is kept for it",
+	857646135676: "a member that met rot while it applied entries did not note it, and met it again at every start",
 	557999712145: "a member that knew of the leader's reservation only had nowhere to answer it",
 }
 
