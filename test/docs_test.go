@@ -12,59 +12,52 @@ import (
 	"time"
 )
 
-// The pages of docs/operate are run as they are written: every line of every block
-// of commands, in order, each on the host that its fence names (```sh n2). Host nN
-// has the address 10.0.0.N, its data in /var/lib/chainfire, and chainfire as a
-// service, so that `systemctl stop|start|kill chainfire` does there what it does.
-// The hosts share a folder for what a person carries from one to the other.
-
+// TestCommandsOfThePagesForOperatorsDoWhatTheySay runs the pages of docs/operate as
+// they are written: every line of every block of commands (```sh), in order. Host nN
+// of a page has the address 10.0.0.N; a service runs on the host that its peer
+// address is of, and everything else on n1. The hosts share their file system.
+// Besides `systemctl --host nN stop|kill … chainfire`, a comment `<!-- kill nN -->`
+// says where a machine of a story dies.
 func TestCommandsOfThePagesForOperatorsDoWhatTheySay(t *testing.T) {
 	t.Parallel()
-	pages, err := filepath.Glob("../docs/operate/*.md")
-	if err != nil || len(pages) == 0 {
+	paths, err := filepath.Glob("../docs/operate/*.md")
+	if err != nil || len(paths) == 0 {
 		t.Fatalf("no pages: %v", err)
 	}
-	for _, path := range pages {
+	for _, path := range paths {
 		b, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		blocks := commandsOf(string(b))
-		if len(blocks) == 0 {
+		lines := commandsOf(string(b))
+		if len(lines) == 0 {
 			continue
 		}
 		t.Run(strings.TrimSuffix(filepath.Base(path), ".md"), func(t *testing.T) {
 			t.Parallel()
-			p := &page{t: t, shared: t.TempDir(), hosts: map[string]*pageHost{}}
-			p.link(here.binary)
-			for _, b := range blocks {
-				for _, line := range b.lines {
-					p.run(b.host, line)
-				}
+			p := newPage(t)
+			for _, line := range lines {
+				p.run(line)
 			}
 		})
 	}
 }
 
-// block is the commands between two fences.
-type block struct {
-	host  string
-	lines []string
-}
+var (
+	commands = regexp.MustCompile("(?ms)^```sh\n(.*?)^```|^<!-- (kill n[0-9]+) -->")
+	address  = regexp.MustCompile(`10\.0\.0\.([0-9]+)(:23(?:79|80))?`)
+	listener = regexp.MustCompile(`--listen-peer (?:http://)?10\.0\.0\.([0-9]+)`)
+)
 
-var fence = regexp.MustCompile("(?ms)^```sh (n[0-9]+)\n(.*?)^```")
-
-// commandsOf finds the blocks of commands that name a host.
-func commandsOf(text string) []block {
-	var out []block
-	for _, m := range fence.FindAllStringSubmatch(text, -1) {
-		b := block{host: m[1]}
-		for line := range strings.SplitSeq(strings.ReplaceAll(m[2], "\\\n", " "), "\n") {
-			if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
-				b.lines = append(b.lines, line)
+// commandsOf lists the commands of a page.
+func commandsOf(text string) []string {
+	var out []string
+	for _, m := range commands.FindAllStringSubmatch(text, -1) {
+		for line := range strings.SplitSeq(m[1]+m[2], "\n") {
+			if line = strings.TrimSpace(line); line != "" {
+				out = append(out, line)
 			}
 		}
-		out = append(out, b)
 	}
 	return out
 }
@@ -72,94 +65,90 @@ func commandsOf(text string) []block {
 // page is one page that is run.
 type page struct {
 	t *testing.T
-	// shared is the folder that commands run in, bin holds chainfire.
-	shared, bin string
-	hosts       map[string]*pageHost
+	// files stands for /var/lib/chainfire, work is where commands run, and bin holds
+	// the program.
+	files, work, bin string
+	hosts            map[string]*member
 }
 
-// pageHost is a host of a page.
-type pageHost struct {
-	*member
-	// serve is the line that its service runs.
-	serve string
-}
-
-func (p *page) link(binary string) {
-	p.t.Helper()
-	p.bin = p.t.TempDir()
-	abs, err := filepath.Abs(binary)
+func newPage(t *testing.T) *page {
+	t.Helper()
+	p := &page{t: t, files: t.TempDir(), work: t.TempDir(), bin: t.TempDir(), hosts: map[string]*member{}}
+	binary, err := filepath.Abs(here.binary)
 	if err == nil {
-		err = os.Symlink(abs, filepath.Join(p.bin, "chainfire"))
+		err = os.Symlink(binary, filepath.Join(p.bin, "chainfire"))
 	}
 	if err != nil {
-		p.t.Fatal(err)
+		t.Fatal(err)
 	}
+	return p
 }
 
-func (p *page) host(name string) *pageHost {
+func (p *page) host(name string) *member {
 	p.t.Helper()
-	h := p.hosts[name]
-	if h == nil {
-		h = &pageHost{member: here.newMember(p.t, name)}
-		p.hosts[name] = h
+	if p.hosts[name] == nil {
+		p.hosts[name] = here.newMember(p.t, name)
 	}
-	return h
+	return p.hosts[name]
 }
 
-var address = regexp.MustCompile(`10\.0\.0\.([0-9]+)(:23(?:79|80))?`)
-
-// here puts what a line names in the place of what it means on this machine.
-func (p *page) here(h *pageHost, line string) string {
+// mapped puts what a line names in the place of what it means on this machine.
+func (p *page) mapped(line string) string {
+	line = regexp.MustCompile(`IP:10\.0\.0\.[0-9]+`).ReplaceAllString(line, "IP:127.0.0.1")
 	line = address.ReplaceAllStringFunc(line, func(s string) string {
 		m := address.FindStringSubmatch(s)
-		at := p.host("n" + m[1])
-		if m[2] == ":2379" {
+		if at := p.host("n" + m[1]); m[2] == ":2379" {
 			return at.client
+		} else {
+			return at.peer
 		}
-		return at.peer
 	})
-	return strings.ReplaceAll(line, "/var/lib/chainfire", h.dir)
+	return strings.ReplaceAll(line, "/var/lib/chainfire", p.files)
 }
 
-func (p *page) run(host, line string) {
+func (p *page) run(line string) {
 	p.t.Helper()
-	h := p.host(host)
 	switch fields := strings.Fields(line); {
-	case strings.HasPrefix(line, "chainfire serve"):
-		h.serve = line
-		p.serve(h)
+	case strings.HasPrefix(line, "chainfire serve "):
+		p.serve(line)
+	case fields[0] == "kill":
+		p.host(fields[1]).kill()
 	case fields[0] == "systemctl":
-		p.systemctl(h, fields[1:])
+		p.systemctl(line, fields)
 	default:
-		refused := strings.HasSuffix(line, "# refused")
-		out, err := p.shell(h, p.here(h, line))
-		if err == nil == refused {
-			p.t.Fatalf("on %s: %s\n%v\n%s", host, line, err, out)
+		ctx, cancel := context.WithTimeout(p.t.Context(), 2*time.Minute)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, "/bin/sh", "-e", "-c", p.mapped(line))
+		cmd.Dir = p.work
+		cmd.Env = append(os.Environ(), "PATH="+p.bin+":"+os.Getenv("PATH"), "CHAINFIRE_ENDPOINTS="+p.host("n1").client)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			p.t.Fatalf("%s\n%v\n%s", line, err, out)
 		}
 	}
 }
 
-// shell runs a line as a person on the host does.
-func (p *page) shell(h *pageHost, line string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(p.t.Context(), 2*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "/bin/sh", "-e", "-c", line)
-	cmd.Dir = p.shared
-	cmd.Env = []string{"PATH=" + p.bin + ":/usr/bin:/bin", "HOME=" + p.shared, "CHAINFIRE_ENDPOINTS=" + h.client}
-	return cmd.CombinedOutput()
-}
-
-// serve starts the service of a host and waits until it serves.
-func (p *page) serve(h *pageHost) {
+// serve starts a member, in the place of what runs on its host, and waits until it
+// serves.
+func (p *page) serve(line string) {
 	p.t.Helper()
-	line := p.here(h, h.serve)
-	for flag, value := range map[string]string{"--listen-client": h.client, "--listen-peer": h.peer, "--data-dir": h.dir, "--progress": "json", "--name": h.name} {
-		if !strings.Contains(line, flag+" ") {
-			line += " " + flag + " " + value
-		}
+	name := "alone"
+	if m := listener.FindStringSubmatch(line); m != nil {
+		name = "n" + m[1]
+	}
+	h := p.host(name)
+	if h.proc != nil && h.proc.alive() {
+		h.stop()
+	}
+	line = p.mapped(line)
+	if name == "alone" {
+		line = strings.ReplaceAll(line, "127.0.0.1:2380", h.peer)
+	}
+	if !strings.Contains(line, "--listen-client ") {
+		line += " --listen-client " + h.client
 	}
 	// The shell is replaced by the member, which a signal then reaches.
-	proc, err := startProcess("/bin/sh", []string{"-c", fmt.Sprintf("cd %s && PATH=%s:$PATH && exec %s", p.shared, p.bin, line)}, h.stderr)
+	script := fmt.Sprintf("cd %s && PATH=%s:$PATH && exec %s --progress json", p.work, p.bin, line)
+	proc, err := startProcess("/bin/sh", []string{"-c", script}, h.stderr)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -168,19 +157,17 @@ func (p *page) serve(h *pageHost) {
 }
 
 // systemctl does what the service manager of a host is told.
-func (p *page) systemctl(h *pageHost, args []string) {
+func (p *page) systemctl(line string, fields []string) {
 	p.t.Helper()
-	if len(args) != 2 || args[1] != "chainfire" || h.serve == "" {
-		p.t.Fatalf("on %s: systemctl %v: there is no such service", h.name, args)
+	if len(fields) < 5 || fields[1] != "--host" || fields[len(fields)-1] != "chainfire" {
+		p.t.Fatalf("what is this to do: %s", line)
 	}
-	switch args[0] {
+	switch h := p.host(fields[2]); fields[3] {
 	case "stop":
 		h.stop()
 	case "kill":
 		h.kill()
-	case "start":
-		p.serve(h)
 	default:
-		p.t.Fatalf("on %s: systemctl %v", h.name, args)
+		p.t.Fatalf("what is this to do: %s", line)
 	}
 }
