@@ -108,7 +108,7 @@ func (m *member) recover(args ...string) recovered {
 	return r
 }
 
-// writer puts keys of its own, each once, until it is ended, and knows which were
+// writer puts keys of its own, told apart by its marks, each once, until it is ended, and knows which were
 // acknowledged.
 type writer struct {
 	stop context.CancelFunc
@@ -118,7 +118,7 @@ type writer struct {
 	last int64
 }
 
-func startWriter(t *testing.T, endpoints []string) *writer {
+func startWriter(t *testing.T, endpoints []string, marks ...string) *writer {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	w := &writer{stop: cancel}
@@ -130,7 +130,7 @@ func startWriter(t *testing.T, endpoints []string) *writer {
 		w.wg.Go(func() {
 			defer func() { _ = c.Close() }() // nothing is in flight on it
 			for n := 0; ctx.Err() == nil; n++ {
-				key := fmt.Sprintf("w/%d/%06d", i, n)
+				key := fmt.Sprintf("w/%s%d/%06d", strings.Join(marks, ""), i, n)
 				try, done := context.WithTimeout(ctx, 2*time.Second)
 				r, err := c.Put(try, key, "v")
 				done()
