@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"slices"
 	"strings"
 
@@ -30,9 +32,22 @@ func (s *Store) Checkpoint(ctx context.Context, dir string) error {
 		return err
 	}
 	if err := e.db.Checkpoint(dir); err != nil {
-		return fmt.Errorf("write checkpoint %s: %w", dir, err)
+		return fmt.Errorf("write checkpoint %s of %s: %w", dir, e.dir, blame(err))
 	}
 	return nil
+}
+
+// blame marks an error of a checkpoint as damage of the store unless the disk gave
+// it: a file of the store that is gone, or that the engine cannot read any more, as
+// that with its options, which has no checksum.
+func blame(err error) error {
+	var path *fs.PathError
+	var link *os.LinkError
+	disk := errors.As(err, &path) || errors.As(err, &link)
+	if errors.Is(err, fs.ErrNotExist) || !disk && !errors.Is(err, pebble.ErrClosed) {
+		return fmt.Errorf("%w: %w", errCorruptRow, err)
+	}
+	return err
 }
 
 // VerifyCheckpoint compares every block of a checkpoint's tables with its checksum.

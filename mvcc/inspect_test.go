@@ -424,3 +424,27 @@ func TestCheckpointOfARottenStoreIsFoundOut(t *testing.T) {
 		t.Errorf("only %d bits were flipped", flips)
 	}
 }
+
+// Options have no checksum: what is wrong with them shows when the engine reads them.
+func TestStoreWhoseOptionsRottedIsNotCopied(t *testing.T) {
+	fs, _, _ := filled(t)
+	s, err := Open(Options{FS: fs, Dir: "data"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }() // the damage is not its own business here
+	rotten := 0
+	for _, name := range fs.Files() {
+		if strings.Contains(name, "/OPTIONS-") {
+			b, err := disk.ReadFile(fs, name, 1<<20)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rotten++
+			must0(t, fs.FlipBit(name, int64(strings.Index(string(b), "block_restart_interval=")+len("block_restart_interval")), 7))
+		}
+	}
+	if err := s.Checkpoint(context.Background(), "copy"); rotten == 0 || !errors.Is(err, chainfire.ErrCorrupt) {
+		t.Fatalf("with %d rotten: %v", rotten, err)
+	}
+}

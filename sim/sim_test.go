@@ -167,6 +167,7 @@ var found = map[uint64]string{
 	895021621546: "a snapshot that waited for a slow log to be installed was wiped for the next one",
 	572054374082: "a follower far behind never answered a leader of which it had only heard that a place is kept for it",
 	857646135676: "a member that met rot while it applied entries did not note it, and met it again at every start",
+	830907970556: "a leader whose store's options had rotted could seed nobody, and led on",
 	557999712145: "a member that knew of the leader's reservation only had nowhere to answer it",
 }
 
