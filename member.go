@@ -75,6 +75,8 @@ type MemberStatus struct {
 	// Reason says what the member waits for, or why it stalls; empty if it
 	// does neither.
 	Reason string
+	// Version is that of the member's program; empty until it has said so.
+	Version string
 }
 
 // ClusterStatus is the cluster as its leader sees it.
@@ -87,5 +89,7 @@ type ClusterStatus struct {
 	FailureTolerance int
 	LastIndex        uint64
 	CommitIndex      uint64
-	Members          []MemberStatus
+	// FeatureLevel is what the members may write, as all of them understand it.
+	FeatureLevel uint64
+	Members      []MemberStatus
 }

@@ -1075,8 +1075,10 @@ type JoinRequest struct {
 	// seed_index and seed_term name the last entry of a snapshot that the newcomer
 	// has brought along, complete and verified; 0 is none. It is of the cluster
 	// expected_cluster_id.
-	SeedIndex     uint64 `protobuf:"varint,14,opt,name=seed_index,json=seedIndex,proto3" json:"seed_index,omitempty"`
-	SeedTerm      uint64 `protobuf:"varint,15,opt,name=seed_term,json=seedTerm,proto3" json:"seed_term,omitempty"`
+	SeedIndex uint64 `protobuf:"varint,14,opt,name=seed_index,json=seedIndex,proto3" json:"seed_index,omitempty"`
+	SeedTerm  uint64 `protobuf:"varint,15,opt,name=seed_term,json=seedTerm,proto3" json:"seed_term,omitempty"`
+	// feature_level is what the newcomer's program knows; 0 is 1.
+	FeatureLevel  uint64 `protobuf:"varint,16,opt,name=feature_level,json=featureLevel,proto3" json:"feature_level,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1212,6 +1214,13 @@ func (x *JoinRequest) GetSeedIndex() uint64 {
 func (x *JoinRequest) GetSeedTerm() uint64 {
 	if x != nil {
 		return x.SeedTerm
+	}
+	return 0
+}
+
+func (x *JoinRequest) GetFeatureLevel() uint64 {
+	if x != nil {
+		return x.FeatureLevel
 	}
 	return 0
 }
@@ -2431,8 +2440,10 @@ type StatusResponse struct {
 	LastIndex        uint64          `protobuf:"varint,5,opt,name=last_index,json=lastIndex,proto3" json:"last_index,omitempty"`
 	CommitIndex      uint64          `protobuf:"varint,6,opt,name=commit_index,json=commitIndex,proto3" json:"commit_index,omitempty"`
 	Members          []*MemberStatus `protobuf:"bytes,7,rep,name=members,proto3" json:"members,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// feature_level is what the members may write; 0 is not told.
+	FeatureLevel  uint64 `protobuf:"varint,8,opt,name=feature_level,json=featureLevel,proto3" json:"feature_level,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StatusResponse) Reset() {
@@ -2514,6 +2525,13 @@ func (x *StatusResponse) GetMembers() []*MemberStatus {
 	return nil
 }
 
+func (x *StatusResponse) GetFeatureLevel() uint64 {
+	if x != nil {
+		return x.FeatureLevel
+	}
+	return 0
+}
+
 // MemberStatus is one member as the leader sees it.
 type MemberStatus struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
@@ -2531,7 +2549,9 @@ type MemberStatus struct {
 	// last_contact_millis is the time since it was last heard of; -1 is never.
 	LastContactMillis int64 `protobuf:"varint,7,opt,name=last_contact_millis,json=lastContactMillis,proto3" json:"last_contact_millis,omitempty"`
 	// reason says what it waits for, or why it stalls; empty if it does neither.
-	Reason        string `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
+	// version is that of its program; empty until it has said so.
+	Version       string `protobuf:"bytes,9,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2622,6 +2642,13 @@ func (x *MemberStatus) GetReason() string {
 	return ""
 }
 
+func (x *MemberStatus) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
 var File_api_cluster_proto protoreflect.FileDescriptor
 
 const file_api_cluster_proto_rawDesc = "" +
@@ -2693,7 +2720,7 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\fread_replica\x18\a \x01(\bR\vreadReplica\"H\n" +
 	"\x0eSnapshotSource\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\x04R\bmemberId\x12\x19\n" +
-	"\bpeer_url\x18\x02 \x01(\tR\apeerUrl\"\xfc\x03\n" +
+	"\bpeer_url\x18\x02 \x01(\tR\apeerUrl\"\xa1\x04\n" +
 	"\vJoinRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n" +
 	"\tpeer_urls\x18\x02 \x03(\tR\bpeerUrls\x12\x1f\n" +
@@ -2712,7 +2739,8 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\fread_replica\x18\r \x01(\bR\vreadReplica\x12\x1d\n" +
 	"\n" +
 	"seed_index\x18\x0e \x01(\x04R\tseedIndex\x12\x1b\n" +
-	"\tseed_term\x18\x0f \x01(\x04R\bseedTerm\"\xca\x03\n" +
+	"\tseed_term\x18\x0f \x01(\x04R\bseedTerm\x12#\n" +
+	"\rfeature_level\x18\x10 \x01(\x04R\ffeatureLevel\"\xca\x03\n" +
 	"\fJoinResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x1b\n" +
@@ -2809,7 +2837,7 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\tmember_id\x18\x02 \x01(\x04R\bmemberId\x12\x1a\n" +
 	"\brevision\x18\x03 \x01(\x03R\brevision\x12\x1b\n" +
 	"\traft_term\x18\x04 \x01(\x04R\braftTerm\"\x0f\n" +
-	"\rStatusRequest\"\x9d\x02\n" +
+	"\rStatusRequest\"\xc2\x02\n" +
 	"\x0eStatusResponse\x120\n" +
 	"\x06header\x18\x01 \x01(\v2\x18.chainfire.api.v1.HeaderR\x06header\x12\x16\n" +
 	"\x06leader\x18\x02 \x01(\x04R\x06leader\x12\x18\n" +
@@ -2818,7 +2846,8 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\n" +
 	"last_index\x18\x05 \x01(\x04R\tlastIndex\x12!\n" +
 	"\fcommit_index\x18\x06 \x01(\x04R\vcommitIndex\x128\n" +
-	"\amembers\x18\a \x03(\v2\x1e.chainfire.api.v1.MemberStatusR\amembers\"\x94\x02\n" +
+	"\amembers\x18\a \x03(\v2\x1e.chainfire.api.v1.MemberStatusR\amembers\x12#\n" +
+	"\rfeature_level\x18\b \x01(\x04R\ffeatureLevel\"\xae\x02\n" +
 	"\fMemberStatus\x120\n" +
 	"\x06member\x18\x01 \x01(\v2\x18.chainfire.api.v1.MemberR\x06member\x12\x14\n" +
 	"\x05phase\x18\x02 \x01(\tR\x05phase\x12\x16\n" +
@@ -2828,7 +2857,8 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\rapplied_index\x18\x05 \x01(\x04R\fappliedIndex\x12\x16\n" +
 	"\x06active\x18\x06 \x01(\bR\x06active\x12.\n" +
 	"\x13last_contact_millis\x18\a \x01(\x03R\x11lastContactMillis\x12\x16\n" +
-	"\x06reason\x18\b \x01(\tR\x06reason2\xf8\x05\n" +
+	"\x06reason\x18\b \x01(\tR\x06reason\x12\x18\n" +
+	"\aversion\x18\t \x01(\tR\aversion2\xf8\x05\n" +
 	"\x04Peer\x12Q\n" +
 	"\bIdentify\x12!.chainfire.api.v1.IdentifyRequest\x1a\".chainfire.api.v1.IdentifyResponse\x12E\n" +
 	"\x04Join\x12\x1d.chainfire.api.v1.JoinRequest\x1a\x1e.chainfire.api.v1.JoinResponse\x12H\n" +

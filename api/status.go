@@ -10,13 +10,13 @@ func NewStatusResponse(s *chainfire.ClusterStatus) *StatusResponse {
 			Revision: s.Header.Revision, RaftTerm: s.Header.RaftTerm,
 		},
 		Leader: s.Leader, Healthy: s.Healthy, FailureTolerance: int32(min(s.FailureTolerance, 1<<20)),
-		LastIndex: s.LastIndex, CommitIndex: s.CommitIndex,
+		LastIndex: s.LastIndex, CommitIndex: s.CommitIndex, FeatureLevel: s.FeatureLevel,
 	}
 	for _, m := range s.Members {
 		out.Members = append(out.Members, &MemberStatus{
 			Member: &Member{Id: m.ID, Name: m.Name, PeerUrls: m.PeerURLs, ClientUrls: m.ClientURLs, Learner: m.Learner, ReadReplica: m.ReadReplica},
 			Phase:  string(m.Phase), Leader: m.Leader, MatchIndex: m.MatchIndex, AppliedIndex: m.AppliedIndex,
-			Active: m.Active, LastContactMillis: m.LastContactMillis, Reason: m.Reason,
+			Active: m.Active, LastContactMillis: m.LastContactMillis, Reason: m.Reason, Version: m.Version,
 		})
 	}
 	return out
@@ -31,7 +31,7 @@ func (x *StatusResponse) ClusterStatus() *chainfire.ClusterStatus {
 			Revision: h.GetRevision(), RaftTerm: h.GetRaftTerm(),
 		},
 		Leader: x.GetLeader(), Healthy: x.GetHealthy(), FailureTolerance: int(x.GetFailureTolerance()),
-		LastIndex: x.GetLastIndex(), CommitIndex: x.GetCommitIndex(),
+		LastIndex: x.GetLastIndex(), CommitIndex: x.GetCommitIndex(), FeatureLevel: x.GetFeatureLevel(),
 	}
 	for _, s := range x.GetMembers() {
 		m := s.GetMember()
@@ -42,6 +42,7 @@ func (x *StatusResponse) ClusterStatus() *chainfire.ClusterStatus {
 			},
 			Phase: chainfire.MemberPhase(s.GetPhase()), Leader: s.GetLeader(), MatchIndex: s.GetMatchIndex(),
 			AppliedIndex: s.GetAppliedIndex(), Active: s.GetActive(), LastContactMillis: s.GetLastContactMillis(), Reason: s.GetReason(),
+			Version: s.GetVersion(),
 		})
 	}
 	return out

@@ -2,6 +2,8 @@ package join
 
 import (
 	"fmt"
+	"net"
+	"net/url"
 	"strings"
 	"time"
 
@@ -102,4 +104,21 @@ func misfit(msg string) string {
 		return "the join token is for another cluster" + strings.TrimRight(why, `"`)
 	}
 	return ""
+}
+
+// HostPort is the address in a peer URL, http://HOST:PORT.
+func HostPort(peerURL string) (string, error) {
+	u, err := url.Parse(peerURL)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("%q: %w", peerURL, err)
+	case u.Scheme != SchemeTLS && u.Scheme != SchemePlain:
+		return "", fmt.Errorf("%q: the scheme must be https, or http where members speak without TLS", peerURL)
+	case u.Path != "" && u.Path != "/":
+		return "", fmt.Errorf("%q must not have a path", peerURL)
+	}
+	if _, _, err := net.SplitHostPort(u.Host); err != nil {
+		return "", fmt.Errorf("%q: %w", peerURL, err)
+	}
+	return u.Host, nil
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -55,6 +53,8 @@ var ErrPlaceGone = errors.New("the place of the member to be replaced is gone")
 // called from any goroutine. The changing ones work on the leader only.
 type Host interface {
 	ClusterID() uint64
+	// FeatureLevel is that of the cluster, which every member knows.
+	FeatureLevel() uint64
 	// Identity is this member.
 	Identity() (id, incarnation uint64)
 	// Leader is the leader's id, 0 when none is known.
@@ -207,6 +207,9 @@ func (g *Gate) join(ctx context.Context, q *api.JoinRequest) (*api.JoinResponse,
 		return nil, status.Error(codes.InvalidArgument, "the newcomer has no incarnation")
 	}
 	if err := g.checkVersion(q); err != nil {
+		return nil, err
+	}
+	if err := g.checkLevel(q); err != nil {
 		return nil, err
 	}
 	if err := g.checkClock(q); err != nil {
@@ -478,21 +481,4 @@ func unavailable(doing string, err error) error {
 		return err
 	}
 	return status.Errorf(codes.Unavailable, "%s: %v", doing, err)
-}
-
-// HostPort is the address in a peer URL, http://HOST:PORT.
-func HostPort(peerURL string) (string, error) {
-	u, err := url.Parse(peerURL)
-	switch {
-	case err != nil:
-		return "", fmt.Errorf("%q: %w", peerURL, err)
-	case u.Scheme != SchemeTLS && u.Scheme != SchemePlain:
-		return "", fmt.Errorf("%q: the scheme must be https, or http where members speak without TLS", peerURL)
-	case u.Path != "" && u.Path != "/":
-		return "", fmt.Errorf("%q must not have a path", peerURL)
-	}
-	if _, _, err := net.SplitHostPort(u.Host); err != nil {
-		return "", fmt.Errorf("%q: %w", peerURL, err)
-	}
-	return u.Host, nil
 }

@@ -22,9 +22,11 @@ import (
 type place struct {
 	Host     // what no test asks for
 	reserved int
+	level    uint64
 }
 
 func (p *place) ClusterID() uint64          { return 7 }
+func (p *place) FeatureLevel() uint64       { return max(p.level, 1) }
 func (p *place) Identity() (uint64, uint64) { return 1, 11 }
 func (p *place) Leader() uint64             { return 1 }
 func (p *place) Records() []Record {
@@ -85,6 +87,7 @@ type meeting struct {
 	leader, newcomer       *watch
 	leaderLog, newcomerLog bytes.Buffer
 	version                string
+	level                  uint64
 }
 
 func newMeeting(tolerance time.Duration) *meeting {
@@ -105,7 +108,7 @@ func newMeeting(tolerance time.Duration) *meeting {
 func (m *meeting) join(t *testing.T) *RefusedError {
 	t.Helper()
 	c, err := NewNewcomer(NewcomerOptions{
-		Targets: []string{"10.0.0.1:2380"}, PeerURLs: []string{"http://10.0.0.2:2380"}, Incarnation: 22, Version: m.version,
+		Targets: []string{"10.0.0.1:2380"}, PeerURLs: []string{"http://10.0.0.2:2380"}, Incarnation: 22, Version: m.version, Level: m.level,
 		Sched: m.newcomer, Logger: slog.New(slog.NewTextHandler(&m.newcomerLog, nil)),
 		Dial: func(string) (Conn, error) { return &between{gate: m.gate}, nil },
 	})
@@ -175,6 +178,30 @@ func TestTheTimeOfACallIsNoDifferenceOfClocks(t *testing.T) {
 	} {
 		if got := ahead(at.Add(x.theirs), at.Add(x.before), at.Add(x.after)); got != x.want {
 			t.Errorf("%+v: %v", x, got)
+		}
+	}
+}
+
+func TestNewcomerThatDoesNotKnowTheClustersFeatureLevelIsToldWhatToInstall(t *testing.T) {
+	const want = "the cluster is at feature level 2 and the newcomer at http://10.0.0.2:2380 knows 1: install version 1.2.0 or newer at the newcomer"
+	for _, x := range []struct {
+		cluster, newcomer uint64
+		want              string
+	}{
+		{cluster: 1, newcomer: 0},
+		{cluster: 1, newcomer: 3},
+		{cluster: 2, newcomer: 2},
+		{cluster: 2, newcomer: 1, want: want},
+		{cluster: 2, newcomer: 0, want: want},
+	} {
+		m := newMeeting(0)
+		m.host.level, m.level = x.cluster, x.newcomer
+		refused := m.join(t)
+		if (refused != nil) != (x.want != "") || refused != nil && !strings.Contains(refused.Reason, x.want) {
+			t.Errorf("%+v: refused with %v", x, refused)
+		}
+		if x.want != "" && m.host.reserved > 0 {
+			t.Errorf("%+v: refused, and a place is reserved", x)
 		}
 	}
 }

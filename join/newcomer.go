@@ -22,31 +22,6 @@ import (
 	"chainfire/snapshot"
 )
 
-// Step is where a join stands.
-type Step string
-
-// The steps, in order.
-const (
-	StepCheck   Step = "check"
-	StepReserve Step = "reserve"
-	StepSeed    Step = "seed"
-	StepLearn   Step = "learn"
-	StepPromote Step = "promote"
-	StepVoter   Step = "voter"
-)
-
-// Event is what a newcomer tells the person who started it.
-type Event struct {
-	Step Step
-	// Text says what happens, for people.
-	Text            string
-	Cluster, Member uint64
-	// Done of Total bytes of the seed are here.
-	Done, Total int64
-	// Match and Commit are log indexes while it catches up.
-	Match, Commit uint64
-}
-
 // NewcomerOptions configure a Newcomer.
 type NewcomerOptions struct {
 	// Targets are peer addresses of members, HOST or HOST:PORT.
@@ -69,6 +44,8 @@ type NewcomerOptions struct {
 	// asked of the cluster. Nil where members speak without TLS.
 	Adopt   func(cluster, member uint64, p Pass) error
 	Version string
+	// Level is the feature level that this program knows.
+	Level uint64
 	// FS and Dir are where the seed goes. Reserve is what must stay free there beside
 	// it, in bytes.
 	FS      disk.FS
@@ -270,7 +247,7 @@ func (c *Newcomer) Seed(ctx context.Context) (Place, error) {
 			Version: o.Version, ExpectedClusterId: o.Cluster, Nonce: o.Incarnation,
 			Replace: o.Replace, TokenSecret: o.Secret, CertificateRequest: o.Request, Certificate: o.Certificate,
 			ClockUnixMillis: asked.UnixMilli(), ReadReplica: o.ReadReplica,
-			SeedIndex: brought.Index, SeedTerm: brought.Term,
+			SeedIndex: brought.Index, SeedTerm: brought.Term, FeatureLevel: o.Level,
 		})
 		return err
 	})

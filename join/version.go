@@ -55,6 +55,17 @@ func (g *Gate) checkVersion(q *api.JoinRequest) error {
 		newcomerName(q), q.GetVersion(), g.self(), g.opts.Version, install, why)
 }
 
+// checkLevel refuses a newcomer whose program does not understand what the members
+// write. One that tells no level is of the first.
+func (g *Gate) checkLevel(q *api.JoinRequest) error {
+	level, known := g.opts.Host.FeatureLevel(), max(q.GetFeatureLevel(), 1)
+	if known >= level {
+		return nil
+	}
+	return status.Errorf(codes.FailedPrecondition, "the cluster is at feature level %d and %s knows %d: install version %s or newer at the newcomer and start it again",
+		level, newcomerName(q), known, g.opts.Version)
+}
+
 // checkCluster refuses a newcomer that wants another cluster.
 func checkCluster(q *api.JoinRequest, cluster uint64) error {
 	want := q.GetExpectedClusterId()

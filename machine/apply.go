@@ -32,6 +32,8 @@ type round struct {
 	w       *mvcc.Writer
 	cluster *cluster
 	edited  bool
+	// known is the highest feature level of this program.
+	known uint64
 }
 
 // Apply applies committed entries, which follow the last one applied, as one
@@ -48,7 +50,7 @@ func (m *Machine) Apply(entries []raft.Entry) ([]Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("apply from index %d: %w", next, err)
 	}
-	r := &round{w: w, cluster: m.cluster.Load()}
+	r := &round{w: w, cluster: m.cluster.Load(), known: m.known}
 	results := make([]Result, 0, len(entries))
 	for i := range entries {
 		e := &entries[i]
@@ -122,6 +124,8 @@ func (r *round) command(c *Command, res *Result) (err error) {
 		res.TokenID, err = r.createToken(res.Index, c.CreateToken)
 	case c.RevokeToken != nil:
 		err = r.revokeToken(c.RevokeToken.ID)
+	case c.RaiseLevel != nil:
+		err = r.raiseLevel(c.RaiseLevel)
 	}
 	r.w.EndTxn()
 	return err

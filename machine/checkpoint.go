@@ -38,24 +38,29 @@ func CheckpointMeta(fsys FS, dir string) (meta raft.SnapshotMeta, clusterID uint
 	if err != nil {
 		return meta, 0, err
 	}
-	c, err := loadCluster(rows)
+	// Whether its feature level is known is asked by those who are to apply on it.
+	c, err := loadCluster(rows, anyLevel)
 	if err != nil {
 		return meta, 0, fmt.Errorf("read checkpoint %s: %w", dir, err)
 	}
 	return raft.SnapshotMeta{Index: st.Applied, Term: st.Term, Conf: c.conf}, c.id, nil
 }
 
-// Restore makes a received checkpoint the state: of the same cluster, and not
-// older than what is there. The directory is moved. Reads under way end on the
+// Restore makes a received checkpoint the state: of the same cluster, not older than
+// what is there, and not above the feature level of this program (ErrNewer). The directory is moved. Reads under way end on the
 // old state, watch streams live on. After a crash there is the old state or the
 // new one. Applier only.
 func (m *Machine) Restore(dir string) error {
-	_, id, err := CheckpointMeta(m.store.FS(), dir)
+	_, rows, err := mvcc.ReadCheckpoint(m.store.FS(), dir)
 	if err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
-	if own := m.ClusterID(); id != own {
-		return fmt.Errorf("restore: checkpoint %s is of cluster %x, this is cluster %x", dir, id, own)
+	c, err := loadCluster(rows, m.known)
+	if err != nil {
+		return fmt.Errorf("restore: read checkpoint %s: %w", dir, err)
+	}
+	if own := m.ClusterID(); c.id != own {
+		return fmt.Errorf("restore: checkpoint %s is of cluster %x, this is cluster %x", dir, c.id, own)
 	}
 	if err := m.store.Replace(dir); err != nil {
 		return fmt.Errorf("restore: %w", err)

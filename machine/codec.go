@@ -12,7 +12,7 @@ const commandVersion = 1
 
 // The messages of a command. The place in a list is a field's number.
 func messageCommand() message {
-	return message{"command", []form{absent, number, number, text, text, text, text, text, text, text, text, text}}
+	return message{"command", []form{absent, number, number, text, text, text, text, text, text, text, text, text, text}}
 }
 
 func messagePut() message {
@@ -36,7 +36,7 @@ func messageRevokeToken() message { return message{"revoke token", []form{absent
 func messageRelease() message { return message{"release", []form{absent, number}} }
 
 func messageUpdate() message {
-	return message{"update", []form{absent, number, text, repeated, repeated, number, flag}}
+	return message{"update", []form{absent, number, text, repeated, repeated, number, flag, text, number}}
 }
 
 // AppendTo appends the encoded command to buf. The command must be one that
@@ -78,7 +78,9 @@ func (c *Command) AppendTo(buf []byte) []byte {
 			b = appendStrings(b, 3, c.UpdateMember.PeerURLs)
 			b = appendStrings(b, 4, c.UpdateMember.ClientURLs)
 			b = appendUint(b, 5, c.UpdateMember.Incarnation)
-			return appendBool(b, 6, c.UpdateMember.Settled)
+			b = appendBool(b, 6, c.UpdateMember.Settled)
+			b = appendBytes(b, 7, c.UpdateMember.Version)
+			return appendUint(b, 8, c.UpdateMember.Level)
 		})
 	case c.CreateToken != nil:
 		b = appendMessage(b, 10, func(b []byte) []byte {
@@ -88,6 +90,8 @@ func (c *Command) AppendTo(buf []byte) []byte {
 		})
 	case c.RevokeToken != nil:
 		b = appendMessage(b, 11, func(b []byte) []byte { return appendUint(b, 1, c.RevokeToken.ID) })
+	case c.RaiseLevel != nil:
+		b = appendMessage(b, 12, func(b []byte) []byte { return appendUint(b, 1, c.RaiseLevel.Level) })
 	}
 	return b
 }
@@ -152,6 +156,8 @@ func (c *Command) decodeField(x field) (err error) {
 		c.CreateToken, err = decodeCreateToken(x.bytes)
 	case 11:
 		c.RevokeToken, err = decodeRevokeToken(x.bytes)
+	case 12:
+		c.RaiseLevel, err = decodeRaiseLevel(x.bytes)
 	}
 	return err
 }
@@ -264,6 +270,10 @@ func decodeUpdate(b []byte) (*UpdateMember, error) {
 			r.Incarnation = x.n
 		case 6:
 			r.Settled = x.n == 1
+		case 7:
+			r.Version = string(x.bytes)
+		case 8:
+			r.Level = x.n
 		}
 		return nil
 	})

@@ -20,18 +20,20 @@ func drawURLs(t *rapid.T) []string {
 func drawAnyCommand(t *rapid.T) Command {
 	c := drawCommand(t)
 	id := rapid.Uint64().Draw(t, "id")
-	switch rapid.IntRange(0, 7).Draw(t, "member command") {
+	switch rapid.IntRange(0, 8).Draw(t, "member command") {
 	case 0:
 		return Command{ID: c.ID, Reserve: &Reserve{Name: "n", PeerURLs: drawURLs(t), ClientURLs: drawURLs(t), Incarnation: id, Token: id / 2, Replaces: id / 3, ReadReplica: id%2 == 1, SeedIndex: id / 5, SecretHash: rapid.SliceOfN(rapid.Byte(), 1, 40).Draw(t, "hash")}}
 	case 1:
 		return Command{ID: c.ID, Release: &Release{ID: id}}
 	case 2:
-		return Command{ID: c.ID, UpdateMember: &UpdateMember{ID: id, Name: "m", PeerURLs: drawURLs(t), ClientURLs: drawURLs(t), Incarnation: id}}
+		return Command{ID: c.ID, UpdateMember: &UpdateMember{ID: id, Name: "m", PeerURLs: drawURLs(t), ClientURLs: drawURLs(t), Incarnation: id, Settled: id%2 == 1, Version: rapid.SampledFrom([]string{"", "1.2.3"}).Draw(t, "version"), Level: id / 7}}
 	case 3:
 		hash := rapid.SliceOfN(rapid.Byte(), 1, 40).Draw(t, "hash")
 		return Command{ID: c.ID, CreateToken: &CreateToken{SecretHash: hash, Expires: int64(id), Uses: id / 3}}
 	case 4:
 		return Command{ID: c.ID, RevokeToken: &RevokeToken{ID: id}}
+	case 5:
+		return Command{ID: c.ID, RaiseLevel: &RaiseLevel{Level: id}}
 	}
 	return c
 }
@@ -146,7 +148,7 @@ func FuzzDecodeCommand(f *testing.F) {
 }
 
 func FuzzDecodeMemberContext(f *testing.F) {
-	c := MemberContext{ID: RequestID{1, 2}, Member: &MemberRecord{ID: 3, Name: "n", PeerURLs: []string{"u"}, Reserved: true, ReadReplica: true}}
+	c := MemberContext{ID: RequestID{1, 2}, Member: &MemberRecord{ID: 3, Name: "n", PeerURLs: []string{"u"}, Reserved: true, ReadReplica: true, Version: "1.2.3", Level: 2}}
 	f.Add(c.AppendTo(nil))
 	f.Add(encodeConf(testInit().Conf))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -175,6 +177,8 @@ func exampleCommands() []Command {
 			Failure: []chainfire.Op{{Range: &chainfire.RangeRequest{Key: []byte("foo")}}},
 		}},
 		{ID: id, Reserve: &Reserve{Name: "two", PeerURLs: []string{"http://two"}, Incarnation: 300}},
+		{ID: id, UpdateMember: &UpdateMember{ID: 3, Version: "1.2.0", Level: 2}},
+		{ID: id, RaiseLevel: &RaiseLevel{Level: 2}},
 	}
 }
 

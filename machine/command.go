@@ -50,6 +50,7 @@ type Command struct {
 	UpdateMember *UpdateMember
 	CreateToken  *CreateToken
 	RevokeToken  *RevokeToken
+	RaiseLevel   *RaiseLevel
 }
 
 // Reserve asks for a member id that was never used before: the index of the
@@ -107,6 +108,10 @@ type UpdateMember struct {
 	// Settled says that the member has caught up: the log need not be kept from
 	// its reservation on any more.
 	Settled bool
+	// Version is that of the member's program, of at most MaxVersionLen bytes, and
+	// Level the feature level that it knows.
+	Version string
+	Level   uint64
 }
 
 // Validate checks what a command must fulfil whatever the state is. A command
@@ -125,7 +130,7 @@ func (c *Command) Validate() error {
 	case c.Reserve != nil:
 		return checkMember(c.Reserve.Name, c.Reserve.PeerURLs, c.Reserve.ClientURLs)
 	case c.UpdateMember != nil:
-		return checkMember(c.UpdateMember.Name, c.UpdateMember.PeerURLs, c.UpdateMember.ClientURLs)
+		return c.UpdateMember.check()
 	}
 	return nil
 }
@@ -136,6 +141,7 @@ func (c *Command) parts() int {
 	for _, set := range [...]bool{
 		c.Put != nil, c.Delete != nil, c.Txn != nil, c.Compact != nil,
 		c.Reserve != nil, c.Release != nil, c.UpdateMember != nil, c.CreateToken != nil, c.RevokeToken != nil,
+		c.RaiseLevel != nil,
 	} {
 		if set {
 			n++
@@ -149,7 +155,16 @@ const (
 	maxURLs    = 32
 	maxURLLen  = 2048
 	maxNameLen = 256
+	// MaxVersionLen bounds the version of a member's program, in bytes.
+	MaxVersionLen = 128
 )
+
+func (q *UpdateMember) check() error {
+	if err := checkMemberVersion(q.Version); err != nil {
+		return err
+	}
+	return checkMember(q.Name, q.PeerURLs, q.ClientURLs)
+}
 
 func checkMember(name string, peer, client []string) error {
 	if len(name) > maxNameLen || len(peer) > maxURLs || len(client) > maxURLs {

@@ -123,6 +123,8 @@ func (w *describer) command(c *Command) {
 		}
 	case c.RevokeToken != nil:
 		w.add("revoke join token %d", c.RevokeToken.ID)
+	case c.RaiseLevel != nil:
+		w.add("raise the feature level to %d", c.RaiseLevel.Level)
 	}
 }
 
@@ -136,6 +138,12 @@ func (w *describer) update(q *UpdateMember) {
 	}
 	if len(q.ClientURLs) > 0 {
 		w.add(" client %s", strings.Join(q.ClientURLs, ","))
+	}
+	if q.Version != "" {
+		w.add(" version %q", q.Version)
+	}
+	if q.Level != 0 {
+		w.add(" knows feature level %d", q.Level)
 	}
 	if q.Settled {
 		w.add(" it has caught up")

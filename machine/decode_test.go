@@ -37,6 +37,8 @@ func TestEveryKindOfEntryIsDescribed(t *testing.T) {
 		"reserve":          {command(Command{Reserve: &Reserve{Name: "two", PeerURLs: []string{"http://two"}, Manual: true}}), `reserve a member id for "two" at http://two, by hand`, ``},
 		"release":          {command(Command{Release: &Release{ID: 5}}), `give up the reservation of member 5`, ``},
 		"update":           {command(Command{UpdateMember: &UpdateMember{ID: 5, Name: "x", PeerURLs: []string{"p"}, ClientURLs: []string{"c"}, Settled: true}}), `update member 5: name "x" peer p client c it has caught up`, ``},
+		"version":          {command(Command{UpdateMember: &UpdateMember{ID: 5, Version: "1.2.0", Level: 2}}), `update member 5: version "1.2.0" knows feature level 2`, ``},
+		"raise level":      {command(Command{RaiseLevel: &RaiseLevel{Level: 2}}), `raise the feature level to 2`, ``},
 		"nothing":          {raft.Entry{Index: 2, Term: 1}, `nothing: a leader's first entry`, ``},
 		"add":              {change(confchange.Change{Steps: []confchange.Step{{Kind: confchange.AddLearner, ID: 5}}}, five), `add-learner 5 ("five" at http://five)`, ``},
 		"several, jointly": {change(confchange.Change{Joint: true, Steps: []confchange.Step{{Kind: confchange.AddVoter, ID: 5}, {Kind: confchange.Remove, ID: 1}}}, nil), `add-voter 5, remove 1 jointly`, ``},

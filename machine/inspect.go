@@ -22,6 +22,8 @@ type Inspection struct {
 	// never return.
 	Members []MemberRecord
 	Removed []uint64
+	// Level is the feature level of the cluster.
+	Level uint64
 }
 
 // Inspect reads a machine's store that nobody has open; see mvcc.Inspect. It
@@ -55,6 +57,6 @@ func Inspect(ctx context.Context, o mvcc.InspectOptions) (*Inspection, error) {
 	}
 	return &Inspection{
 		Inspection: store, ClusterID: c.id, Conf: c.conf, Members: c.members,
-		Removed: slices.Sorted(maps.Keys(c.removed)),
+		Removed: slices.Sorted(maps.Keys(c.removed)), Level: c.featureLevel(),
 	}, nil
 }

@@ -7,6 +7,7 @@
 package machine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,6 +46,9 @@ type Options struct {
 	CacheBytes, MemTableBytes, RingBytes int64
 	// Still leaves out all work in the background.
 	Still bool
+	// Level is the highest feature level that is opened and applied; the default is
+	// FeatureLevel.
+	Level uint64
 }
 
 func (o Options) store() mvcc.Options {
@@ -69,6 +73,8 @@ type Init struct {
 type Machine struct {
 	store   *mvcc.Store
 	cluster atomic.Pointer[cluster]
+	// known is Options.Level.
+	known uint64
 }
 
 // Bootstrap writes the state of a brand-new cluster, durably. It returns
@@ -101,14 +107,15 @@ func Install(opts Options, dir string) error {
 	return nil
 }
 
-// Open opens the machine in a directory, or returns ErrNotExist. Entries after
-// Applied are to be applied again.
+// Open opens the machine in a directory, or returns ErrNotExist, and ErrNewer for
+// one that only a newer program understands. Entries after Applied are to be applied
+// again.
 func Open(opts Options) (*Machine, error) {
 	store, err := mvcc.Open(opts.store())
 	if err != nil {
 		return nil, fmt.Errorf("open machine: %w", err)
 	}
-	m := &Machine{store: store}
+	m := &Machine{store: store, known: cmp.Or(opts.Level, FeatureLevel)}
 	if err := m.load(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open machine: %w", err), store.Close())
 	}
@@ -121,7 +128,7 @@ func (m *Machine) load() error {
 	if err != nil {
 		return err
 	}
-	c, err := loadCluster(rows)
+	c, err := loadCluster(rows, m.known)
 	if err != nil {
 		return err
 	}

@@ -37,6 +37,10 @@ type MemberRecord struct {
 	// has caught up, one change takes that member out, and makes the newcomer a voter
 	// if it was one. 0 once it votes, or once that member is gone.
 	Replaces uint64
+	// Version is that of the program that the member last said it runs, and Level the
+	// feature level that this knows; empty and 0 until it has.
+	Version string
+	Level   uint64
 }
 
 func (r MemberRecord) clone() MemberRecord {
@@ -68,7 +72,7 @@ func messageContext() message {
 }
 
 func messageMember() message {
-	return message{"member", []form{absent, number, text, repeated, repeated, number, flag, number, flag, text, number, flag}}
+	return message{"member", []form{absent, number, text, repeated, repeated, number, flag, number, flag, text, number, flag, text, number}}
 }
 
 // AppendTo appends the encoded context to buf.
@@ -135,7 +139,9 @@ func (r *MemberRecord) appendTo(b []byte) []byte {
 	b = appendBool(b, 8, r.Manual)
 	b = appendBytes(b, 9, r.SecretHash)
 	b = appendUint(b, 10, r.Replaces)
-	return appendBool(b, 11, r.ReadReplica)
+	b = appendBool(b, 11, r.ReadReplica)
+	b = appendBytes(b, 12, r.Version)
+	return appendUint(b, 13, r.Level)
 }
 
 func decodeMember(b []byte) (*MemberRecord, error) {
@@ -165,6 +171,10 @@ func decodeMember(b []byte) (*MemberRecord, error) {
 			r.Replaces = x.n
 		case 11:
 			r.ReadReplica = x.n == 1
+		case 12:
+			r.Version = string(x.bytes)
+		case 13:
+			r.Level = x.n
 		}
 		return nil
 	})
@@ -189,10 +199,12 @@ type cluster struct {
 	members []MemberRecord // by id
 	removed map[uint64]struct{}
 	tokens  []TokenRecord
+	// level is the feature level that was raised to, 0 if it never was.
+	level uint64
 }
 
 func (c *cluster) clone() *cluster {
-	n := &cluster{id: c.id, conf: c.conf.Clone(), removed: maps.Clone(c.removed), tokens: slices.Clone(c.tokens)}
+	n := &cluster{id: c.id, conf: c.conf.Clone(), removed: maps.Clone(c.removed), tokens: slices.Clone(c.tokens), level: c.level}
 	for _, r := range c.members {
 		n.members = append(n.members, r.clone())
 	}
@@ -260,13 +272,20 @@ func (c *cluster) rows() []mvcc.MetaRow {
 	for i := range c.tokens {
 		rows = append(rows, mvcc.MetaRow{Name: memberRow(rowToken, c.tokens[i].ID), Value: c.tokens[i].encode()})
 	}
+	if c.level != 0 {
+		rows = append(rows, mvcc.MetaRow{Name: rowLevel, Value: encodeLevel(c.level)})
+	}
 	return rows
 }
 
 func encodeRecord(r *MemberRecord) []byte { return r.appendTo([]byte{recordVersion}) }
 
-// loadCluster reads a membership from its rows.
-func loadCluster(rows []mvcc.MetaRow) (*cluster, error) {
+// loadCluster reads a membership from its rows, unless its feature level is above
+// the one that is known here.
+func loadCluster(rows []mvcc.MetaRow, known uint64) (*cluster, error) {
+	if err := checkLevel(rows, known); err != nil {
+		return nil, err
+	}
 	c := &cluster{removed: map[uint64]struct{}{}}
 	haveConf := false
 	for _, row := range rows {
@@ -294,6 +313,8 @@ func (c *cluster) load(row mvcc.MetaRow) (err error) {
 		c.removed[binary.BigEndian.Uint64([]byte(row.Name[len(rowRemoved):]))] = struct{}{}
 	case len(row.Name) == len(rowToken)+8 && row.Name[:len(rowToken)] == rowToken:
 		err = c.loadToken(row)
+	case row.Name == rowLevel:
+		err = c.loadLevel(row)
 	default:
 		err = fmt.Errorf("%w: unknown row", ErrNewer)
 	}

@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -168,7 +169,7 @@ func (r *round) release(q *Release) error {
 }
 
 func (r *round) update(q *UpdateMember) error {
-	if err := checkMember(q.Name, q.PeerURLs, q.ClientURLs); err != nil {
+	if err := q.check(); err != nil {
 		return refuse(err)
 	}
 	i, ok := r.cluster.find(q.ID)
@@ -178,7 +179,7 @@ func (r *round) update(q *UpdateMember) error {
 	if err := r.cluster.conflict(q.ID, r.cluster.members[i].Replaces, q.Name, q.PeerURLs); err != nil {
 		return refuse(err)
 	}
-	rec := merge(r.cluster.members[i].clone(), q.Name, q.PeerURLs, q.ClientURLs, q.Incarnation)
+	rec := merge(r.cluster.members[i].clone(), q)
 	if q.Settled && !rec.Reserved {
 		rec.ReservedIndex = 0
 	}
@@ -186,19 +187,17 @@ func (r *round) update(q *UpdateMember) error {
 }
 
 // merge sets what is not empty.
-func merge(rec MemberRecord, name string, peer, client []string, incarnation uint64) MemberRecord {
-	if name != "" {
-		rec.Name = name
+func merge(rec MemberRecord, q *UpdateMember) MemberRecord {
+	if len(q.PeerURLs) > 0 {
+		rec.PeerURLs = slices.Clone(q.PeerURLs)
 	}
-	if len(peer) > 0 {
-		rec.PeerURLs = slices.Clone(peer)
+	if len(q.ClientURLs) > 0 {
+		rec.ClientURLs = slices.Clone(q.ClientURLs)
 	}
-	if len(client) > 0 {
-		rec.ClientURLs = slices.Clone(client)
-	}
-	if incarnation != 0 {
-		rec.Incarnation = incarnation
-	}
+	rec.Name = cmp.Or(q.Name, rec.Name)
+	rec.Incarnation = cmp.Or(q.Incarnation, rec.Incarnation)
+	rec.Version = cmp.Or(q.Version, rec.Version)
+	rec.Level = cmp.Or(q.Level, rec.Level)
 	return rec
 }
 
@@ -270,6 +269,9 @@ func (r *round) checkDescribed(conf raft.ConfState, d *MemberRecord) error {
 	if err := checkMember(d.Name, d.PeerURLs, d.ClientURLs); err != nil {
 		return err
 	}
+	if err := checkMemberVersion(d.Version); err != nil {
+		return err
+	}
 	return r.cluster.conflict(d.ID, 0, d.Name, d.PeerURLs)
 }
 
@@ -287,7 +289,10 @@ func (r *round) admit(id uint64, described *MemberRecord) error {
 		return nil
 	}
 	if mentioned {
-		rec = merge(rec, described.Name, described.PeerURLs, described.ClientURLs, described.Incarnation)
+		rec = merge(rec, &UpdateMember{
+			Name: described.Name, PeerURLs: described.PeerURLs, ClientURLs: described.ClientURLs,
+			Incarnation: described.Incarnation, Version: described.Version, Level: described.Level,
+		})
 	}
 	rec.Reserved, rec.SecretHash = false, nil
 	if votes || rec.Manual {

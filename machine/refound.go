@@ -26,7 +26,7 @@ type Refounding struct {
 }
 
 // Refound makes the state that of a new cluster. Keys and whatever else is stored
-// stay; the members of the old cluster are as good as removed. It is no command of
+// stay, and so does the feature level; the members of the old cluster are as good as removed. It is no command of
 // the log: only a state that nobody serves, and that no log follows, is changed so.
 // Flush or Close makes it durable. Applier only.
 func (m *Machine) Refound(r Refounding) error {
@@ -58,6 +58,9 @@ func (m *Machine) checkRefounding(r *Refounding) error {
 	case r.Index <= index || r.Term <= term:
 		return fmt.Errorf("index %d of term %d does not come after index %d of term %d, which is applied", r.Index, r.Term, index, term)
 	}
+	if err := checkMemberVersion(r.Member.Version); err != nil {
+		return err
+	}
 	return checkMember(r.Member.Name, r.Member.PeerURLs, r.Member.ClientURLs)
 }
 
@@ -82,7 +85,7 @@ func (m *Machine) refound(w *mvcc.Writer, r *Refounding) error {
 	rec.Reserved, rec.ReservedIndex, rec.SecretHash = false, 0, nil
 	fresh := &cluster{
 		id: r.ClusterID, conf: raft.ConfState{Voters: []uint64{rec.ID}},
-		members: []MemberRecord{rec}, tokens: slices.Clone(r.Tokens),
+		members: []MemberRecord{rec}, tokens: slices.Clone(r.Tokens), level: old.level,
 	}
 	for _, row := range fresh.rows() {
 		if err := w.SetMeta(row.Name, row.Value); err != nil {

@@ -20,6 +20,7 @@ type host struct{ n *Node }
 var _ join.Host = host{}
 
 func (h host) ClusterID() uint64                            { return h.n.cluster }
+func (h host) FeatureLevel() uint64                         { return h.n.machine.Level() }
 func (h host) Identity() (id, incarnation uint64)           { return h.n.id, h.n.incarnation }
 func (h host) Leader() uint64                               { return h.n.lead.Load() }
 func (h host) FirstIndex() uint64                           { return h.n.wal.FirstIndex() }

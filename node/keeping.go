@@ -23,6 +23,8 @@ type keeping struct {
 	seeds  map[uint64]seedBytes
 	// busy are the members for which an action is under way.
 	busy map[uint64]bool
+	// raising says that the feature level is being raised.
+	raising bool
 }
 
 type seedBytes struct{ done, total uint64 }
@@ -142,6 +144,9 @@ func (n *Node) keep() {
 				defer n.watch.done(a)
 				n.act(a)
 			})
+		}
+		if leads {
+			n.raiseLevel()
 		}
 	}
 }

@@ -58,7 +58,8 @@ type Options struct {
 	PeerFiles pki.Files
 	// Token lets an empty directory join a cluster whose members speak TLS.
 	Token *pki.Token
-	// Version is the product's version.
+	// Version is the product's version, which is told to the other members: at most
+	// machine.MaxVersionLen bytes.
 	Version string
 	// TickInterval is the unit of Raft's time. Default 25 ms.
 	TickInterval time.Duration
@@ -112,6 +113,8 @@ type Bounds struct {
 	Raft raft.Config
 	// LearnTTL is that of join.KeeperOptions.
 	LearnTTL time.Duration
+	// FeatureLevel is what the program knows. Default machine.FeatureLevel.
+	FeatureLevel uint64
 	// Opened, if set, is shown the store before it is used. The store stays the
 	// member's, unless its tasks were ended from outside.
 	Opened func(*machine.Machine)
@@ -127,11 +130,15 @@ func (o *Options) fill() error {
 	o.ElectionTicks = cmp.Or(o.ElectionTicks, 10)
 	o.RequestTimeout = cmp.Or(o.RequestTimeout, 5*time.Second+2*o.election())
 	o.Version = cmp.Or(o.Version, "0.0.0")
+	if len(o.Version) > machine.MaxVersionLen {
+		return fmt.Errorf("the version of this program has %d bytes, at most %d: build it with a shorter one", len(o.Version), machine.MaxVersionLen)
+	}
 	if o.FS == nil {
 		o.FS = disk.OS()
 	}
 	o.Plain = o.Plain || o.Network != nil
 	o.Sched = sched.Or(o.Sched)
+	o.Bounds.FeatureLevel = cmp.Or(o.Bounds.FeatureLevel, machine.FeatureLevel)
 	o.Bounds.KeepLogBytes = cmp.Or(o.Bounds.KeepLogBytes, keepLogBytes)
 	o.Bounds.MaxLogBytes = cmp.Or(o.Bounds.MaxLogBytes, maxLogBytes)
 	if o.Report == nil {
@@ -283,7 +290,11 @@ func (n *Node) start(ctx context.Context) error {
 	if err := n.serve(core); err != nil {
 		return err
 	}
-	return n.enter(ctx)
+	if err := n.enter(ctx); err != nil {
+		return err
+	}
+	n.tasks.Go(n.introduceProgram)
+	return nil
 }
 
 // random is for identities and nonces; it is never 0.

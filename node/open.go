@@ -39,7 +39,7 @@ func (n *Node) walOptions() wal.Options {
 func (n *Node) machineOptions() machine.Options {
 	return machine.Options{
 		FS: n.opts.FS, Dir: n.path(storeDir), Logger: n.log,
-		CacheBytes: n.opts.Bounds.StoreCacheBytes, Still: n.opts.Bounds.Still,
+		CacheBytes: n.opts.Bounds.StoreCacheBytes, Still: n.opts.Bounds.Still, Level: n.opts.Bounds.FeatureLevel,
 		Fatal: func(err error) { n.fatal("the store failed", err) }, Spawn: n.sched.Go,
 	}
 }
@@ -106,6 +106,7 @@ func (n *Node) bootstrap() (identity, error) {
 		Members: []machine.MemberRecord{{
 			ID: id.Member, Name: id.Name, PeerURLs: []string{n.opts.AdvertisePeer},
 			ClientURLs: n.opts.AdvertiseClient, Incarnation: id.Incarnation,
+			Version: n.opts.Version, Level: n.opts.Bounds.FeatureLevel,
 		}},
 	})
 	if err != nil {

@@ -83,11 +83,12 @@ func (n *Node) openWhole(floor uint64) error {
 }
 
 // obstructed reports whether an error says nothing against what is stored: the
-// same start succeeds once there is space, or permission.
+// same start succeeds once there is space, or permission, or a program that is new
+// enough.
 func obstructed(err error) bool {
 	for _, e := range []error{
 		syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EACCES, syscall.EPERM,
-		syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM,
+		syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, machine.ErrNewer,
 	} {
 		if errors.Is(err, e) {
 			return true

@@ -165,7 +165,7 @@ func (n *Node) newcomer(j joining, brought *snapshot.Meta) (*join.Newcomer, erro
 	o := join.NewcomerOptions{
 		Targets: j.Targets, Replace: n.opts.Replace, Name: n.opts.Name, PeerURLs: []string{n.opts.AdvertisePeer},
 		ClientURLs: n.opts.AdvertiseClient, Incarnation: j.Incarnation, Cluster: j.Cluster,
-		Version: n.opts.Version, ReadReplica: n.opts.ReadReplica, FS: n.opts.FS, Dir: n.path(seedDir), Report: n.opts.Report,
+		Version: n.opts.Version, Level: n.opts.Bounds.FeatureLevel, ReadReplica: n.opts.ReadReplica, FS: n.opts.FS, Dir: n.path(seedDir), Report: n.opts.Report,
 		Dial: n.opts.Network.Dial, Sched: n.sched, Logger: n.log,
 		Reserve: cmp.Or(n.opts.Bounds.SegmentBytes, wal.DefaultSegmentBytes),
 	}

@@ -97,7 +97,7 @@ func (n *Node) askStatus(ctx context.Context, urls []string) (*chainfire.Cluster
 }
 
 func (n *Node) clusterStatus(st raft.Status) *chainfire.ClusterStatus {
-	out := &chainfire.ClusterStatus{Header: n.Header(), Leader: st.Leader, LastIndex: st.Last, CommitIndex: st.Commit}
+	out := &chainfire.ClusterStatus{Header: n.Header(), Leader: st.Leader, LastIndex: st.Last, CommitIndex: st.Commit, FeatureLevel: n.machine.Level()}
 	peers := map[uint64]raft.PeerStatus{}
 	for _, p := range st.Peers {
 		peers[p.ID] = p
@@ -115,6 +115,7 @@ func (n *Node) clusterStatus(st raft.Status) *chainfire.ClusterStatus {
 		s := chainfire.MemberStatus{
 			MemberInfo: info(m, st.Conf), Phase: phase(m, st.Conf), Leader: m.ID == st.Leader,
 			MatchIndex: p.Match, AppliedIndex: p.Applied, Active: leads && active(m.ID), LastContactMillis: -1,
+			Version: m.Version,
 		}
 		if done, total := n.watch.seed(m.ID); s.Phase == chainfire.PhaseReserved && total > 0 && done < total {
 			s.Phase = chainfire.PhaseSeeding

@@ -52,6 +52,12 @@ type jsonCommand struct {
 	Update  *jsonLogMember  `json:"update,omitempty"`
 	Create  *jsonLogToken   `json:"create_token,omitempty"`
 	Revoke  *jsonLogToken   `json:"revoke_token,omitempty"`
+	Raise   *jsonLogLevel   `json:"raise_level,omitempty"`
+}
+
+// jsonLogLevel is a feature level.
+type jsonLogLevel struct {
+	Level uint64 `json:"feature_level"`
 }
 
 // jsonLogToken is a join token, of which the log has no more than a hash.
@@ -138,6 +144,8 @@ type jsonLogMember struct {
 	SecretHash    []byte   `json:"secret_hash_base64,omitempty"`
 	Replaces      string   `json:"replaces,omitempty"`
 	SeedIndex     uint64   `json:"seed_index,omitempty"`
+	Version       string   `json:"version,omitempty"`
+	Level         uint64   `json:"feature_level,omitempty"`
 }
 
 func newJSONCommand(c *machine.Command) *jsonCommand {
@@ -164,13 +172,15 @@ func newJSONCommand(c *machine.Command) *jsonCommand {
 		q := c.UpdateMember
 		out.Update = &jsonLogMember{
 			ID: memberID(q.ID), Name: q.Name, PeerURLs: q.PeerURLs, ClientURLs: q.ClientURLs,
-			Incarnation: idOrNone(q.Incarnation), Settled: q.Settled,
+			Incarnation: idOrNone(q.Incarnation), Settled: q.Settled, Version: q.Version, Level: q.Level,
 		}
 	case c.CreateToken != nil:
 		q := c.CreateToken
 		out.Create = &jsonLogToken{SecretHash: q.SecretHash, Expires: q.Expires, Uses: q.Uses}
 	case c.RevokeToken != nil:
 		out.Revoke = &jsonLogToken{ID: memberID(c.RevokeToken.ID)}
+	case c.RaiseLevel != nil:
+		out.Raise = &jsonLogLevel{Level: c.RaiseLevel.Level}
 	}
 	return out
 }
@@ -190,7 +200,7 @@ func newJSONMember(m *machine.MemberRecord) *jsonLogMember {
 	return &jsonLogMember{
 		ID: memberID(m.ID), Name: m.Name, PeerURLs: m.PeerURLs, ClientURLs: m.ClientURLs, Incarnation: idOrNone(m.Incarnation),
 		Reserved: m.Reserved, ReservedIndex: m.ReservedIndex, Manual: m.Manual, ReadReplica: m.ReadReplica, SecretHash: m.SecretHash,
-		Replaces: idOrNone(m.Replaces),
+		Replaces: idOrNone(m.Replaces), Version: m.Version, Level: m.Level,
 	}
 }
 

@@ -226,6 +226,7 @@ func (d *debugStore) printHeading() error {
 	if n.ClusterID != 0 {
 		add("cluster", "%s", clusterID(n.ClusterID))
 		add("configuration", "%s", n.Conf.String())
+		add("feature level", "%d", n.Level)
 	}
 	if len(n.Removed) > 0 {
 		add("removed", "member ids %s, which never return", joinIDs(n.Removed))

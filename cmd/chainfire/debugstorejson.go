@@ -76,6 +76,7 @@ type jsonStoreSummary struct {
 	Rows          jsonRowCounts    `json:"rows"`
 	Hash          *jsonStoreHash   `json:"hash,omitempty"`
 	Configuration *jsonConf        `json:"configuration,omitempty"`
+	Level         uint64           `json:"feature_level,omitempty"`
 	Members       []*jsonLogMember `json:"members"`
 	Removed       []string         `json:"removed"`
 }
@@ -139,7 +140,7 @@ func (d *debugStore) json() error {
 		out.Hash = &jsonStoreHash{Sum: fmt.Sprintf("%016x", n.Hash.Sum), Revision: n.Hash.Revision, Compacted: n.Hash.Compacted}
 	}
 	if n.ClusterID != 0 {
-		out.ClusterID, out.Configuration = clusterID(n.ClusterID), newJSONConf(&n.Conf)
+		out.ClusterID, out.Configuration, out.Level = clusterID(n.ClusterID), newJSONConf(&n.Conf), n.Level
 	}
 	for i := range n.Members {
 		out.Members = append(out.Members, newJSONMember(&n.Members[i]))

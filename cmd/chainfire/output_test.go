@@ -96,11 +96,11 @@ func testWatch() *clientv3.WatchResponse {
 func testStatus() *chainfire.ClusterStatus {
 	return &chainfire.ClusterStatus{
 		Header: chainfire.Header{ClusterID: 0xabcdef, MemberID: 1, Revision: 34, RaftTerm: 5},
-		Leader: 1, Healthy: true, FailureTolerance: 1, LastIndex: 50, CommitIndex: 49,
+		Leader: 1, Healthy: true, FailureTolerance: 1, LastIndex: 50, CommitIndex: 49, FeatureLevel: 2,
 		Members: []chainfire.MemberStatus{
 			{
 				MemberInfo: chainfire.MemberInfo{ID: 1, Name: "a", PeerURLs: []string{"http://h:1"}, ClientURLs: []string{"http://h:2"}},
-				Phase:      chainfire.PhaseVoter, Leader: true, MatchIndex: 50, AppliedIndex: 49, Active: true,
+				Phase:      chainfire.PhaseVoter, Leader: true, MatchIndex: 50, AppliedIndex: 49, Active: true, Version: "1.2.0",
 			},
 			{
 				MemberInfo: chainfire.MemberInfo{ID: 8, PeerURLs: []string{"http://h:3"}, Learner: true},
@@ -191,21 +191,21 @@ func TestOutputIsStable(t *testing.T) {
 		},
 		{
 			"status", func(a *app) error { return a.printStatus(testStatus()) },
-			`cluster abcdef: healthy, leader 1, term 5, revision 34, 1 more voter may fail
+			`cluster abcdef: healthy, leader 1, term 5, revision 34, feature level 2, 1 more voter may fail
 
-ID  NAME  ROLE      UP   LAG  CONTACT  CLIENT ADDRESS  PEER ADDRESS  NOTE
-1   a     leader    yes  0    0s       http://h:2      http://h:1    -
-8   -     learner   yes  10   25ms     -               http://h:3    catches up
-9   c     reserved  -    -    -        -               -             -
+ID  NAME  ROLE      VERSION  UP   LAG  CONTACT  CLIENT ADDRESS  PEER ADDRESS  NOTE
+1   a     leader    1.2.0    yes  0    0s       http://h:2      http://h:1    -
+8   -     learner   -        yes  10   25ms     -               http://h:3    catches up
+9   c     reserved  -        -    -    -        -               -             -
 `,
 			`{"header":{"cluster_id":"abcdef","member_id":"1","revision":34,"raft_term":5},"healthy":true,"leader":"1","failure_tolerance":1,` +
-				`"last_index":50,"commit_index":49,"members":[` +
+				`"last_index":50,"commit_index":49,"feature_level":2,"members":[` +
 				`{"id":"1","name":"a","phase":"voter","leader":true,"active":true,"peer_urls":["http://h:1"],"client_urls":["http://h:2"],` +
-				`"match_index":50,"applied_index":49,"last_contact_ms":0,"reason":"","read_replica":false},` +
+				`"match_index":50,"applied_index":49,"last_contact_ms":0,"reason":"","read_replica":false,"version":"1.2.0"},` +
 				`{"id":"8","name":"","phase":"learner","leader":false,"active":true,"peer_urls":["http://h:3"],"client_urls":[],` +
-				`"match_index":40,"applied_index":0,"last_contact_ms":25,"reason":"catches up","read_replica":false},` +
+				`"match_index":40,"applied_index":0,"last_contact_ms":25,"reason":"catches up","read_replica":false,"version":""},` +
 				`{"id":"9","name":"c","phase":"reserved","leader":false,"active":false,"peer_urls":[],"client_urls":[],` +
-				`"match_index":0,"applied_index":0,"last_contact_ms":-1,"reason":"","read_replica":false}]}`,
+				`"match_index":0,"applied_index":0,"last_contact_ms":-1,"reason":"","read_replica":false,"version":""}]}`,
 		},
 	} {
 		for format, want := range map[string]string{formatTable: c.table, formatJSON: c.json + "\n"} {

@@ -26,14 +26,17 @@ answers, and 2 when the cluster cannot take writes, or is not what --wait asks
 for in time.
 
 LAG is how many log entries a member is behind, CONTACT the time since the leader
-heard of it, and NOTE what the member waits for.
+heard of it, and NOTE what the member waits for. VERSION is that of the program
+that a member said it runs. The feature level is what the members may write; it
+rises by itself when all of them know more (after an upgrade of the last one).
 
 With -w json:
   {"header":{..},"healthy":true,"leader":"1","failure_tolerance":1,
-   "last_index":N,"commit_index":N,
+   "last_index":N,"commit_index":N,"feature_level":N,
    "members":[{"id":"..","name":"..","phase":"voter","leader":true,"active":true,
      "peer_urls":[..],"client_urls":[..],"match_index":N,"applied_index":N,
-     "last_contact_ms":N,"reason":"","read_replica":false}]}
+     "last_contact_ms":N,"reason":"","read_replica":false,
+     "version":".."}]}
 The phase is reserved, seeding, learner, voter or unstarted; last_contact_ms is -1
 for a member that was never heard of.`,
 		Args: needArgs(0, 0),
@@ -92,6 +95,7 @@ type jsonStatus struct {
 	FailureTolerance int                `json:"failure_tolerance"`
 	LastIndex        uint64             `json:"last_index"`
 	CommitIndex      uint64             `json:"commit_index"`
+	FeatureLevel     uint64             `json:"feature_level"`
 	Members          []jsonMemberStatus `json:"members"`
 }
 
@@ -108,6 +112,7 @@ type jsonMemberStatus struct {
 	LastContactMillis int64    `json:"last_contact_ms"`
 	Reason            string   `json:"reason"`
 	ReadReplica       bool     `json:"read_replica"`
+	Version           string   `json:"version"`
 }
 
 func newJSONStatus(s *chainfire.ClusterStatus) jsonStatus {
@@ -117,13 +122,13 @@ func newJSONStatus(s *chainfire.ClusterStatus) jsonStatus {
 			Revision: s.Header.Revision, RaftTerm: s.Header.RaftTerm,
 		},
 		Healthy: s.Healthy, Leader: memberID(s.Leader), FailureTolerance: s.FailureTolerance,
-		LastIndex: s.LastIndex, CommitIndex: s.CommitIndex, Members: []jsonMemberStatus{},
+		LastIndex: s.LastIndex, CommitIndex: s.CommitIndex, FeatureLevel: s.FeatureLevel, Members: []jsonMemberStatus{},
 	}
 	for _, m := range s.Members {
 		out.Members = append(out.Members, jsonMemberStatus{
 			ID: memberID(m.ID), Name: m.Name, Phase: string(m.Phase), Leader: m.Leader, Active: m.Active,
 			PeerURLs: orEmpty(m.PeerURLs), ClientURLs: orEmpty(m.ClientURLs), MatchIndex: m.MatchIndex, AppliedIndex: m.AppliedIndex,
-			LastContactMillis: m.LastContactMillis, Reason: m.Reason, ReadReplica: m.ReadReplica,
+			LastContactMillis: m.LastContactMillis, Reason: m.Reason, ReadReplica: m.ReadReplica, Version: m.Version,
 		})
 	}
 	return out
@@ -136,7 +141,7 @@ func (a *app) printStatus(s *chainfire.ClusterStatus) error {
 	if err := a.printf("cluster %s: %s\n\n", clusterID(s.Header.ClusterID), summary(s)); err != nil {
 		return err
 	}
-	rows := [][]string{{"ID", "NAME", "ROLE", "UP", "LAG", "CONTACT", "CLIENT ADDRESS", "PEER ADDRESS", "NOTE"}}
+	rows := [][]string{{"ID", "NAME", "ROLE", "VERSION", "UP", "LAG", "CONTACT", "CLIENT ADDRESS", "PEER ADDRESS", "NOTE"}}
 	for i := range s.Members {
 		m := &s.Members[i]
 		role := string(m.Phase)
@@ -147,7 +152,7 @@ func (a *app) printStatus(s *chainfire.ClusterStatus) error {
 			role = roleReplica
 		}
 		rows = append(rows, []string{
-			memberID(m.ID), orDash(m.Name), role, upDown(s, m), lag(s, m), contact(m),
+			memberID(m.ID), orDash(m.Name), role, orDash(m.Version), upDown(s, m), lag(s, m), contact(m),
 			orDash(strings.Join(m.ClientURLs, ",")), orDash(strings.Join(m.PeerURLs, ",")), orDash(m.Reason),
 		})
 	}
@@ -172,8 +177,12 @@ func summary(s *chainfire.ClusterStatus) string {
 	case 1:
 		more = "1 more voter may fail"
 	}
-	return fmt.Sprintf("healthy, leader %s, term %d, revision %d, %s",
-		memberID(s.Leader), s.Header.RaftTerm, s.Header.Revision, more)
+	level := ""
+	if s.FeatureLevel != 0 { // a leader of an older version does not tell it
+		level = fmt.Sprintf("feature level %d, ", s.FeatureLevel)
+	}
+	return fmt.Sprintf("healthy, leader %s, term %d, revision %d, %s%s",
+		memberID(s.Leader), s.Header.RaftTerm, s.Header.Revision, level, more)
 }
 
 // upDown is what the leader knows of a member; another member knows only itself.
