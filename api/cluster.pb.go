@@ -2381,27 +2381,27 @@ func (x *Header) GetRaftTerm() uint64 {
 	return 0
 }
 
-// StatusRequest asks for the state of the cluster.
-type StatusRequest struct {
+// ClusterStatusRequest asks for the state of the cluster.
+type ClusterStatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *StatusRequest) Reset() {
-	*x = StatusRequest{}
+func (x *ClusterStatusRequest) Reset() {
+	*x = ClusterStatusRequest{}
 	mi := &file_api_cluster_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *StatusRequest) String() string {
+func (x *ClusterStatusRequest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*StatusRequest) ProtoMessage() {}
+func (*ClusterStatusRequest) ProtoMessage() {}
 
-func (x *StatusRequest) ProtoReflect() protoreflect.Message {
+func (x *ClusterStatusRequest) ProtoReflect() protoreflect.Message {
 	mi := &file_api_cluster_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -2413,13 +2413,13 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
-func (*StatusRequest) Descriptor() ([]byte, []int) {
+// Deprecated: Use ClusterStatusRequest.ProtoReflect.Descriptor instead.
+func (*ClusterStatusRequest) Descriptor() ([]byte, []int) {
 	return file_api_cluster_proto_rawDescGZIP(), []int{34}
 }
 
-// StatusResponse is the cluster as its leader sees it.
-type StatusResponse struct {
+// ClusterStatusResponse is the cluster as its leader sees it.
+type ClusterStatusResponse struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Header *Header                `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
 	// leader is the leader's id, or 0 when none is known.
@@ -2435,20 +2435,20 @@ type StatusResponse struct {
 	sizeCache        protoimpl.SizeCache
 }
 
-func (x *StatusResponse) Reset() {
-	*x = StatusResponse{}
+func (x *ClusterStatusResponse) Reset() {
+	*x = ClusterStatusResponse{}
 	mi := &file_api_cluster_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *StatusResponse) String() string {
+func (x *ClusterStatusResponse) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*StatusResponse) ProtoMessage() {}
+func (*ClusterStatusResponse) ProtoMessage() {}
 
-func (x *StatusResponse) ProtoReflect() protoreflect.Message {
+func (x *ClusterStatusResponse) ProtoReflect() protoreflect.Message {
 	mi := &file_api_cluster_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -2460,54 +2460,54 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
-func (*StatusResponse) Descriptor() ([]byte, []int) {
+// Deprecated: Use ClusterStatusResponse.ProtoReflect.Descriptor instead.
+func (*ClusterStatusResponse) Descriptor() ([]byte, []int) {
 	return file_api_cluster_proto_rawDescGZIP(), []int{35}
 }
 
-func (x *StatusResponse) GetHeader() *Header {
+func (x *ClusterStatusResponse) GetHeader() *Header {
 	if x != nil {
 		return x.Header
 	}
 	return nil
 }
 
-func (x *StatusResponse) GetLeader() uint64 {
+func (x *ClusterStatusResponse) GetLeader() uint64 {
 	if x != nil {
 		return x.Leader
 	}
 	return 0
 }
 
-func (x *StatusResponse) GetHealthy() bool {
+func (x *ClusterStatusResponse) GetHealthy() bool {
 	if x != nil {
 		return x.Healthy
 	}
 	return false
 }
 
-func (x *StatusResponse) GetFailureTolerance() int32 {
+func (x *ClusterStatusResponse) GetFailureTolerance() int32 {
 	if x != nil {
 		return x.FailureTolerance
 	}
 	return 0
 }
 
-func (x *StatusResponse) GetLastIndex() uint64 {
+func (x *ClusterStatusResponse) GetLastIndex() uint64 {
 	if x != nil {
 		return x.LastIndex
 	}
 	return 0
 }
 
-func (x *StatusResponse) GetCommitIndex() uint64 {
+func (x *ClusterStatusResponse) GetCommitIndex() uint64 {
 	if x != nil {
 		return x.CommitIndex
 	}
 	return 0
 }
 
-func (x *StatusResponse) GetMembers() []*MemberStatus {
+func (x *ClusterStatusResponse) GetMembers() []*MemberStatus {
 	if x != nil {
 		return x.Members
 	}
@@ -2808,9 +2808,9 @@ const file_api_cluster_proto_rawDesc = "" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x1b\n" +
 	"\tmember_id\x18\x02 \x01(\x04R\bmemberId\x12\x1a\n" +
 	"\brevision\x18\x03 \x01(\x03R\brevision\x12\x1b\n" +
-	"\traft_term\x18\x04 \x01(\x04R\braftTerm\"\x0f\n" +
-	"\rStatusRequest\"\x9d\x02\n" +
-	"\x0eStatusResponse\x120\n" +
+	"\traft_term\x18\x04 \x01(\x04R\braftTerm\"\x16\n" +
+	"\x14ClusterStatusRequest\"\xa4\x02\n" +
+	"\x15ClusterStatusResponse\x120\n" +
 	"\x06header\x18\x01 \x01(\v2\x18.chainfire.api.v1.HeaderR\x06header\x12\x16\n" +
 	"\x06leader\x18\x02 \x01(\x04R\x06leader\x12\x18\n" +
 	"\ahealthy\x18\x03 \x01(\bR\ahealthy\x12+\n" +
@@ -2839,9 +2839,9 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\fOpenSnapshot\x12%.chainfire.api.v1.OpenSnapshotRequest\x1a&.chainfire.api.v1.OpenSnapshotResponse\x12X\n" +
 	"\fReadSnapshot\x12%.chainfire.api.v1.ReadSnapshotRequest\x1a\x1f.chainfire.api.v1.SnapshotChunk0\x01\x12`\n" +
 	"\rCloseSnapshot\x12&.chainfire.api.v1.CloseSnapshotRequest\x1a'.chainfire.api.v1.CloseSnapshotResponse\x12H\n" +
-	"\x05Vouch\x12\x1e.chainfire.api.v1.VouchRequest\x1a\x1f.chainfire.api.v1.VouchResponse2\xc3\x06\n" +
-	"\aCluster\x12K\n" +
-	"\x06Status\x12\x1f.chainfire.api.v1.StatusRequest\x1a .chainfire.api.v1.StatusResponse\x12]\n" +
+	"\x05Vouch\x12\x1e.chainfire.api.v1.VouchRequest\x1a\x1f.chainfire.api.v1.VouchResponse2\xd8\x06\n" +
+	"\aCluster\x12`\n" +
+	"\rClusterStatus\x12&.chainfire.api.v1.ClusterStatusRequest\x1a'.chainfire.api.v1.ClusterStatusResponse\x12]\n" +
 	"\fRemoveMember\x12%.chainfire.api.v1.RemoveMemberRequest\x1a&.chainfire.api.v1.RemoveMemberResponse\x12`\n" +
 	"\rReplaceMember\x12&.chainfire.api.v1.ReplaceMemberRequest\x1a'.chainfire.api.v1.ReplaceMemberResponse\x12Z\n" +
 	"\vCreateToken\x12$.chainfire.api.v1.CreateTokenRequest\x1a%.chainfire.api.v1.CreateTokenResponse\x12W\n" +
@@ -2900,8 +2900,8 @@ var file_api_cluster_proto_goTypes = []any{
 	(*CloseSnapshotRequest)(nil),  // 31: chainfire.api.v1.CloseSnapshotRequest
 	(*CloseSnapshotResponse)(nil), // 32: chainfire.api.v1.CloseSnapshotResponse
 	(*Header)(nil),                // 33: chainfire.api.v1.Header
-	(*StatusRequest)(nil),         // 34: chainfire.api.v1.StatusRequest
-	(*StatusResponse)(nil),        // 35: chainfire.api.v1.StatusResponse
+	(*ClusterStatusRequest)(nil),  // 34: chainfire.api.v1.ClusterStatusRequest
+	(*ClusterStatusResponse)(nil), // 35: chainfire.api.v1.ClusterStatusResponse
 	(*MemberStatus)(nil),          // 36: chainfire.api.v1.MemberStatus
 }
 var file_api_cluster_proto_depIdxs = []int32{
@@ -2920,8 +2920,8 @@ var file_api_cluster_proto_depIdxs = []int32{
 	15, // 12: chainfire.api.v1.JoinStatusResponse.members:type_name -> chainfire.api.v1.Member
 	25, // 13: chainfire.api.v1.OpenSnapshotResponse.conf:type_name -> chainfire.api.v1.ConfState
 	26, // 14: chainfire.api.v1.OpenSnapshotResponse.files:type_name -> chainfire.api.v1.SnapshotFile
-	33, // 15: chainfire.api.v1.StatusResponse.header:type_name -> chainfire.api.v1.Header
-	36, // 16: chainfire.api.v1.StatusResponse.members:type_name -> chainfire.api.v1.MemberStatus
+	33, // 15: chainfire.api.v1.ClusterStatusResponse.header:type_name -> chainfire.api.v1.Header
+	36, // 16: chainfire.api.v1.ClusterStatusResponse.members:type_name -> chainfire.api.v1.MemberStatus
 	15, // 17: chainfire.api.v1.MemberStatus.member:type_name -> chainfire.api.v1.Member
 	11, // 18: chainfire.api.v1.Peer.Identify:input_type -> chainfire.api.v1.IdentifyRequest
 	17, // 19: chainfire.api.v1.Peer.Join:input_type -> chainfire.api.v1.JoinRequest
@@ -2932,7 +2932,7 @@ var file_api_cluster_proto_depIdxs = []int32{
 	29, // 24: chainfire.api.v1.Peer.ReadSnapshot:input_type -> chainfire.api.v1.ReadSnapshotRequest
 	31, // 25: chainfire.api.v1.Peer.CloseSnapshot:input_type -> chainfire.api.v1.CloseSnapshotRequest
 	13, // 26: chainfire.api.v1.Peer.Vouch:input_type -> chainfire.api.v1.VouchRequest
-	34, // 27: chainfire.api.v1.Cluster.Status:input_type -> chainfire.api.v1.StatusRequest
+	34, // 27: chainfire.api.v1.Cluster.ClusterStatus:input_type -> chainfire.api.v1.ClusterStatusRequest
 	0,  // 28: chainfire.api.v1.Cluster.RemoveMember:input_type -> chainfire.api.v1.RemoveMemberRequest
 	2,  // 29: chainfire.api.v1.Cluster.ReplaceMember:input_type -> chainfire.api.v1.ReplaceMemberRequest
 	4,  // 30: chainfire.api.v1.Cluster.CreateToken:input_type -> chainfire.api.v1.CreateTokenRequest
@@ -2950,7 +2950,7 @@ var file_api_cluster_proto_depIdxs = []int32{
 	30, // 42: chainfire.api.v1.Peer.ReadSnapshot:output_type -> chainfire.api.v1.SnapshotChunk
 	32, // 43: chainfire.api.v1.Peer.CloseSnapshot:output_type -> chainfire.api.v1.CloseSnapshotResponse
 	14, // 44: chainfire.api.v1.Peer.Vouch:output_type -> chainfire.api.v1.VouchResponse
-	35, // 45: chainfire.api.v1.Cluster.Status:output_type -> chainfire.api.v1.StatusResponse
+	35, // 45: chainfire.api.v1.Cluster.ClusterStatus:output_type -> chainfire.api.v1.ClusterStatusResponse
 	1,  // 46: chainfire.api.v1.Cluster.RemoveMember:output_type -> chainfire.api.v1.RemoveMemberResponse
 	3,  // 47: chainfire.api.v1.Cluster.ReplaceMember:output_type -> chainfire.api.v1.ReplaceMemberResponse
 	6,  // 48: chainfire.api.v1.Cluster.CreateToken:output_type -> chainfire.api.v1.CreateTokenResponse

@@ -535,7 +535,7 @@ var Peer_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	Cluster_Status_FullMethodName        = "/chainfire.api.v1.Cluster/Status"
+	Cluster_ClusterStatus_FullMethodName = "/chainfire.api.v1.Cluster/ClusterStatus"
 	Cluster_RemoveMember_FullMethodName  = "/chainfire.api.v1.Cluster/RemoveMember"
 	Cluster_ReplaceMember_FullMethodName = "/chainfire.api.v1.Cluster/ReplaceMember"
 	Cluster_CreateToken_FullMethodName   = "/chainfire.api.v1.Cluster/CreateToken"
@@ -552,9 +552,9 @@ const (
 //
 // Cluster is served on the client port, beside the etcd services.
 type ClusterClient interface {
-	// Status describes the whole cluster as its leader sees it. Any member may be
+	// ClusterStatus describes the whole cluster as its leader sees it. Any member may be
 	// asked; without a leader the member answers with what it knows itself.
-	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error)
+	ClusterStatus(ctx context.Context, in *ClusterStatusRequest, opts ...grpc.CallOption) (*ClusterStatusResponse, error)
 	// RemoveMember takes a member out of the cluster for good. Any member may be
 	// asked; it passes the call on to the leader, which decides by what it hears.
 	//
@@ -598,10 +598,10 @@ func NewClusterClient(cc grpc.ClientConnInterface) ClusterClient {
 	return &clusterClient{cc}
 }
 
-func (c *clusterClient) Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error) {
+func (c *clusterClient) ClusterStatus(ctx context.Context, in *ClusterStatusRequest, opts ...grpc.CallOption) (*ClusterStatusResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(StatusResponse)
-	err := c.cc.Invoke(ctx, Cluster_Status_FullMethodName, in, out, cOpts...)
+	out := new(ClusterStatusResponse)
+	err := c.cc.Invoke(ctx, Cluster_ClusterStatus_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -703,9 +703,9 @@ func (c *clusterClient) CloseSnapshot(ctx context.Context, in *CloseSnapshotRequ
 //
 // Cluster is served on the client port, beside the etcd services.
 type ClusterServer interface {
-	// Status describes the whole cluster as its leader sees it. Any member may be
+	// ClusterStatus describes the whole cluster as its leader sees it. Any member may be
 	// asked; without a leader the member answers with what it knows itself.
-	Status(context.Context, *StatusRequest) (*StatusResponse, error)
+	ClusterStatus(context.Context, *ClusterStatusRequest) (*ClusterStatusResponse, error)
 	// RemoveMember takes a member out of the cluster for good. Any member may be
 	// asked; it passes the call on to the leader, which decides by what it hears.
 	//
@@ -749,8 +749,8 @@ type ClusterServer interface {
 // pointer dereference when methods are called.
 type UnimplementedClusterServer struct{}
 
-func (UnimplementedClusterServer) Status(context.Context, *StatusRequest) (*StatusResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method Status not implemented")
+func (UnimplementedClusterServer) ClusterStatus(context.Context, *ClusterStatusRequest) (*ClusterStatusResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ClusterStatus not implemented")
 }
 func (UnimplementedClusterServer) RemoveMember(context.Context, *RemoveMemberRequest) (*RemoveMemberResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RemoveMember not implemented")
@@ -797,20 +797,20 @@ func RegisterClusterServer(s grpc.ServiceRegistrar, srv ClusterServer) {
 	s.RegisterService(&Cluster_ServiceDesc, srv)
 }
 
-func _Cluster_Status_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(StatusRequest)
+func _Cluster_ClusterStatus_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ClusterStatusRequest)
 	if err := dec(in); err != nil {
 		return nil, err
 	}
 	if interceptor == nil {
-		return srv.(ClusterServer).Status(ctx, in)
+		return srv.(ClusterServer).ClusterStatus(ctx, in)
 	}
 	info := &grpc.UnaryServerInfo{
 		Server:     srv,
-		FullMethod: Cluster_Status_FullMethodName,
+		FullMethod: Cluster_ClusterStatus_FullMethodName,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(ClusterServer).Status(ctx, req.(*StatusRequest))
+		return srv.(ClusterServer).ClusterStatus(ctx, req.(*ClusterStatusRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -960,8 +960,8 @@ var Cluster_ServiceDesc = grpc.ServiceDesc{
 	HandlerType: (*ClusterServer)(nil),
 	Methods: []grpc.MethodDesc{
 		{
-			MethodName: "Status",
-			Handler:    _Cluster_Status_Handler,
+			MethodName: "ClusterStatus",
+			Handler:    _Cluster_ClusterStatus_Handler,
 		},
 		{
 			MethodName: "RemoveMember",
