@@ -544,6 +544,7 @@ const (
 	Cluster_OpenSnapshot_FullMethodName  = "/chainfire.api.v1.Cluster/OpenSnapshot"
 	Cluster_ReadSnapshot_FullMethodName  = "/chainfire.api.v1.Cluster/ReadSnapshot"
 	Cluster_CloseSnapshot_FullMethodName = "/chainfire.api.v1.Cluster/CloseSnapshot"
+	Cluster_GetSnapshot_FullMethodName   = "/chainfire.api.v1.Cluster/GetSnapshot"
 )
 
 // ClusterClient is the client API for Cluster service.
@@ -588,6 +589,19 @@ type ClusterClient interface {
 	OpenSnapshot(ctx context.Context, in *OpenSnapshotRequest, opts ...grpc.CallOption) (*OpenSnapshotResponse, error)
 	ReadSnapshot(ctx context.Context, in *ReadSnapshotRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SnapshotChunk], error)
 	CloseSnapshot(ctx context.Context, in *CloseSnapshotRequest, opts ...grpc.CallOption) (*CloseSnapshotResponse, error)
+	// GetSnapshot pulls a whole snapshot of the member that is asked, in one call: its
+	// description, then the bytes of its files one after the other, then the end. Some
+	// seconds after the end the snapshot is closed; CloseSnapshot does so at once. Where
+	// the stream breaks it stays for minutes, and the call is made again with its id and
+	// an offset. The description of a large state is larger than the 4 MiB that gRPC's
+	// clients take by default: allow 64 MiB.
+	//
+	// NOT_FOUND: the snapshot is not open (any more); begin anew. INVALID_ARGUMENT: the
+	// offset is not where a chunk begins. OUT_OF_RANGE: this member has not applied
+	// min_index. RESOURCE_EXHAUSTED: too many are open, try later. DATA_LOSS: a file
+	// here is not what the manifest says. FAILED_PRECONDITION: no snapshot can be made
+	// here.
+	GetSnapshot(ctx context.Context, in *GetSnapshotRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetSnapshotResponse], error)
 }
 
 type clusterClient struct {
@@ -697,6 +711,25 @@ func (c *clusterClient) CloseSnapshot(ctx context.Context, in *CloseSnapshotRequ
 	return out, nil
 }
 
+func (c *clusterClient) GetSnapshot(ctx context.Context, in *GetSnapshotRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetSnapshotResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Cluster_ServiceDesc.Streams[1], Cluster_GetSnapshot_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[GetSnapshotRequest, GetSnapshotResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Cluster_GetSnapshotClient = grpc.ServerStreamingClient[GetSnapshotResponse]
+
 // ClusterServer is the server API for Cluster service.
 // All implementations must embed UnimplementedClusterServer
 // for forward compatibility.
@@ -739,6 +772,19 @@ type ClusterServer interface {
 	OpenSnapshot(context.Context, *OpenSnapshotRequest) (*OpenSnapshotResponse, error)
 	ReadSnapshot(*ReadSnapshotRequest, grpc.ServerStreamingServer[SnapshotChunk]) error
 	CloseSnapshot(context.Context, *CloseSnapshotRequest) (*CloseSnapshotResponse, error)
+	// GetSnapshot pulls a whole snapshot of the member that is asked, in one call: its
+	// description, then the bytes of its files one after the other, then the end. Some
+	// seconds after the end the snapshot is closed; CloseSnapshot does so at once. Where
+	// the stream breaks it stays for minutes, and the call is made again with its id and
+	// an offset. The description of a large state is larger than the 4 MiB that gRPC's
+	// clients take by default: allow 64 MiB.
+	//
+	// NOT_FOUND: the snapshot is not open (any more); begin anew. INVALID_ARGUMENT: the
+	// offset is not where a chunk begins. OUT_OF_RANGE: this member has not applied
+	// min_index. RESOURCE_EXHAUSTED: too many are open, try later. DATA_LOSS: a file
+	// here is not what the manifest says. FAILED_PRECONDITION: no snapshot can be made
+	// here.
+	GetSnapshot(*GetSnapshotRequest, grpc.ServerStreamingServer[GetSnapshotResponse]) error
 	mustEmbedUnimplementedClusterServer()
 }
 
@@ -775,6 +821,9 @@ func (UnimplementedClusterServer) ReadSnapshot(*ReadSnapshotRequest, grpc.Server
 }
 func (UnimplementedClusterServer) CloseSnapshot(context.Context, *CloseSnapshotRequest) (*CloseSnapshotResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CloseSnapshot not implemented")
+}
+func (UnimplementedClusterServer) GetSnapshot(*GetSnapshotRequest, grpc.ServerStreamingServer[GetSnapshotResponse]) error {
+	return status.Error(codes.Unimplemented, "method GetSnapshot not implemented")
 }
 func (UnimplementedClusterServer) mustEmbedUnimplementedClusterServer() {}
 func (UnimplementedClusterServer) testEmbeddedByValue()                 {}
@@ -952,6 +1001,17 @@ func _Cluster_CloseSnapshot_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Cluster_GetSnapshot_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(GetSnapshotRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ClusterServer).GetSnapshot(m, &grpc.GenericServerStream[GetSnapshotRequest, GetSnapshotResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Cluster_GetSnapshotServer = grpc.ServerStreamingServer[GetSnapshotResponse]
+
 // Cluster_ServiceDesc is the grpc.ServiceDesc for Cluster service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -996,6 +1056,11 @@ var Cluster_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "ReadSnapshot",
 			Handler:       _Cluster_ReadSnapshot_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "GetSnapshot",
+			Handler:       _Cluster_GetSnapshot_Handler,
 			ServerStreams: true,
 		},
 	},

@@ -199,6 +199,14 @@ func (s clusterService) CloseSnapshot(ctx context.Context, q *api.CloseSnapshotR
 	return s.n.service.CloseSnapshot(ctx, q)
 }
 
+// GetSnapshot implements api.ClusterServer, for who pulls a whole state in one call.
+func (s clusterService) GetSnapshot(q *api.GetSnapshotRequest, out grpc.ServerStreamingServer[api.GetSnapshotResponse]) error {
+	if _, err := s.n.service.gate(); err != nil {
+		return err
+	}
+	return s.n.snapshotCalls.GetSnapshot(q, out)
+}
+
 // RegisterCluster adds ChainFire's own Cluster service to a gRPC server, as that
 // of the client port.
 func (n *Node) RegisterCluster(r grpc.ServiceRegistrar) {
