@@ -536,6 +536,7 @@ var Peer_ServiceDesc = grpc.ServiceDesc{
 
 const (
 	Cluster_ClusterStatus_FullMethodName = "/chainfire.api.v1.Cluster/ClusterStatus"
+	Cluster_AddMember_FullMethodName     = "/chainfire.api.v1.Cluster/AddMember"
 	Cluster_RemoveMember_FullMethodName  = "/chainfire.api.v1.Cluster/RemoveMember"
 	Cluster_ReplaceMember_FullMethodName = "/chainfire.api.v1.Cluster/ReplaceMember"
 	Cluster_CreateToken_FullMethodName   = "/chainfire.api.v1.Cluster/CreateToken"
@@ -556,6 +557,16 @@ type ClusterClient interface {
 	// ClusterStatus describes the whole cluster as its leader sees it. Any member may be
 	// asked; without a leader the member answers with what it knows itself.
 	ClusterStatus(ctx context.Context, in *ClusterStatusRequest, opts ...grpc.CallOption) (*ClusterStatusResponse, error)
+	// AddMember keeps a place for a member that runs nowhere yet, as a learner or as a
+	// voter. It is started with --join and the peer URL that was given here, and is
+	// promoted by hand. Any member may be asked; it passes the call on to the leader.
+	//
+	// ALREADY_EXISTS: a member has the name or the peer URL. FAILED_PRECONDITION: as a
+	// voter it would leave no majority that is up; or the scheme of the URL is not that
+	// of the members. INVALID_ARGUMENT: a name or URL that cannot be. UNAVAILABLE: no
+	// leader at the moment, nothing was done. ABORTED: what became of it is not known;
+	// list the members.
+	AddMember(ctx context.Context, in *AddMemberRequest, opts ...grpc.CallOption) (*AddMemberResponse, error)
 	// RemoveMember takes a member out of the cluster for good. Any member may be
 	// asked; it passes the call on to the leader, which decides by what it hears.
 	//
@@ -616,6 +627,16 @@ func (c *clusterClient) ClusterStatus(ctx context.Context, in *ClusterStatusRequ
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ClusterStatusResponse)
 	err := c.cc.Invoke(ctx, Cluster_ClusterStatus_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *clusterClient) AddMember(ctx context.Context, in *AddMemberRequest, opts ...grpc.CallOption) (*AddMemberResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AddMemberResponse)
+	err := c.cc.Invoke(ctx, Cluster_AddMember_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -739,6 +760,16 @@ type ClusterServer interface {
 	// ClusterStatus describes the whole cluster as its leader sees it. Any member may be
 	// asked; without a leader the member answers with what it knows itself.
 	ClusterStatus(context.Context, *ClusterStatusRequest) (*ClusterStatusResponse, error)
+	// AddMember keeps a place for a member that runs nowhere yet, as a learner or as a
+	// voter. It is started with --join and the peer URL that was given here, and is
+	// promoted by hand. Any member may be asked; it passes the call on to the leader.
+	//
+	// ALREADY_EXISTS: a member has the name or the peer URL. FAILED_PRECONDITION: as a
+	// voter it would leave no majority that is up; or the scheme of the URL is not that
+	// of the members. INVALID_ARGUMENT: a name or URL that cannot be. UNAVAILABLE: no
+	// leader at the moment, nothing was done. ABORTED: what became of it is not known;
+	// list the members.
+	AddMember(context.Context, *AddMemberRequest) (*AddMemberResponse, error)
 	// RemoveMember takes a member out of the cluster for good. Any member may be
 	// asked; it passes the call on to the leader, which decides by what it hears.
 	//
@@ -797,6 +828,9 @@ type UnimplementedClusterServer struct{}
 
 func (UnimplementedClusterServer) ClusterStatus(context.Context, *ClusterStatusRequest) (*ClusterStatusResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ClusterStatus not implemented")
+}
+func (UnimplementedClusterServer) AddMember(context.Context, *AddMemberRequest) (*AddMemberResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AddMember not implemented")
 }
 func (UnimplementedClusterServer) RemoveMember(context.Context, *RemoveMemberRequest) (*RemoveMemberResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RemoveMember not implemented")
@@ -860,6 +894,24 @@ func _Cluster_ClusterStatus_Handler(srv interface{}, ctx context.Context, dec fu
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ClusterServer).ClusterStatus(ctx, req.(*ClusterStatusRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Cluster_AddMember_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AddMemberRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServer).AddMember(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Cluster_AddMember_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServer).AddMember(ctx, req.(*AddMemberRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -1022,6 +1074,10 @@ var Cluster_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ClusterStatus",
 			Handler:    _Cluster_ClusterStatus_Handler,
+		},
+		{
+			MethodName: "AddMember",
+			Handler:    _Cluster_AddMember_Handler,
 		},
 		{
 			MethodName: "RemoveMember",
