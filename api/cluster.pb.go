@@ -29,6 +29,498 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// GetSnapshotRequest begins the pull of a snapshot, or goes on with one.
+type GetSnapshotRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// min_index is the log index that the snapshot must hold at least; 0 is any. It
+	// says nothing where snapshot_id is given.
+	MinIndex uint64 `protobuf:"varint,1,opt,name=min_index,json=minIndex,proto3" json:"min_index,omitempty"`
+	// snapshot_id is that of SnapshotMeta, to go on with that snapshot; empty begins a
+	// new one.
+	SnapshotId string `protobuf:"bytes,2,opt,name=snapshot_id,json=snapshotId,proto3" json:"snapshot_id,omitempty"`
+	// offset counts in the whole sequence of the files, in the order of the manifest: 0,
+	// the total, or where a chunk begins, which is every 256 KiB of each file.
+	Offset        uint64 `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSnapshotRequest) Reset() {
+	*x = GetSnapshotRequest{}
+	mi := &file_api_cluster_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSnapshotRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSnapshotRequest) ProtoMessage() {}
+
+func (x *GetSnapshotRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSnapshotRequest.ProtoReflect.Descriptor instead.
+func (*GetSnapshotRequest) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *GetSnapshotRequest) GetMinIndex() uint64 {
+	if x != nil {
+		return x.MinIndex
+	}
+	return 0
+}
+
+func (x *GetSnapshotRequest) GetSnapshotId() string {
+	if x != nil {
+		return x.SnapshotId
+	}
+	return ""
+}
+
+func (x *GetSnapshotRequest) GetOffset() uint64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+// GetSnapshotResponse is one message of the stream: the first has meta, the last
+// done, those between a chunk.
+type GetSnapshotResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Part:
+	//
+	//	*GetSnapshotResponse_Meta
+	//	*GetSnapshotResponse_Chunk
+	//	*GetSnapshotResponse_Done
+	Part          isGetSnapshotResponse_Part `protobuf_oneof:"part"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSnapshotResponse) Reset() {
+	*x = GetSnapshotResponse{}
+	mi := &file_api_cluster_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSnapshotResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSnapshotResponse) ProtoMessage() {}
+
+func (x *GetSnapshotResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSnapshotResponse.ProtoReflect.Descriptor instead.
+func (*GetSnapshotResponse) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *GetSnapshotResponse) GetPart() isGetSnapshotResponse_Part {
+	if x != nil {
+		return x.Part
+	}
+	return nil
+}
+
+func (x *GetSnapshotResponse) GetMeta() *SnapshotMeta {
+	if x != nil {
+		if x, ok := x.Part.(*GetSnapshotResponse_Meta); ok {
+			return x.Meta
+		}
+	}
+	return nil
+}
+
+func (x *GetSnapshotResponse) GetChunk() *SnapshotPiece {
+	if x != nil {
+		if x, ok := x.Part.(*GetSnapshotResponse_Chunk); ok {
+			return x.Chunk
+		}
+	}
+	return nil
+}
+
+func (x *GetSnapshotResponse) GetDone() bool {
+	if x != nil {
+		if x, ok := x.Part.(*GetSnapshotResponse_Done); ok {
+			return x.Done
+		}
+	}
+	return false
+}
+
+type isGetSnapshotResponse_Part interface {
+	isGetSnapshotResponse_Part()
+}
+
+type GetSnapshotResponse_Meta struct {
+	Meta *SnapshotMeta `protobuf:"bytes,1,opt,name=meta,proto3,oneof"`
+}
+
+type GetSnapshotResponse_Chunk struct {
+	Chunk *SnapshotPiece `protobuf:"bytes,2,opt,name=chunk,proto3,oneof"`
+}
+
+type GetSnapshotResponse_Done struct {
+	// done says that everything from the offset on was sent.
+	Done bool `protobuf:"varint,3,opt,name=done,proto3,oneof"`
+}
+
+func (*GetSnapshotResponse_Meta) isGetSnapshotResponse_Part() {}
+
+func (*GetSnapshotResponse_Chunk) isGetSnapshotResponse_Part() {}
+
+func (*GetSnapshotResponse_Done) isGetSnapshotResponse_Part() {}
+
+// SnapshotMeta says what a snapshot holds: the manifest of the format
+// (docs/format/snapshot.md).
+type SnapshotMeta struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// snapshot_id names this use of the snapshot, to go on with.
+	SnapshotId string `protobuf:"bytes,1,opt,name=snapshot_id,json=snapshotId,proto3" json:"snapshot_id,omitempty"`
+	// index and term name the last entry that it holds, conf is the configuration
+	// after it.
+	Index     uint64     `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+	Term      uint64     `protobuf:"varint,3,opt,name=term,proto3" json:"term,omitempty"`
+	Conf      *ConfState `protobuf:"bytes,4,opt,name=conf,proto3" json:"conf,omitempty"`
+	ClusterId uint64     `protobuf:"varint,5,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	// total_bytes is the sum of the sizes.
+	TotalBytes uint64 `protobuf:"varint,6,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"`
+	// files are sorted by name.
+	Files []*SnapshotFile `protobuf:"bytes,7,rep,name=files,proto3" json:"files,omitempty"`
+	// manifest_crc32c is the checksum of the manifest in its stored form.
+	ManifestCrc32C uint32 `protobuf:"fixed32,8,opt,name=manifest_crc32c,json=manifestCrc32c,proto3" json:"manifest_crc32c,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *SnapshotMeta) Reset() {
+	*x = SnapshotMeta{}
+	mi := &file_api_cluster_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotMeta) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotMeta) ProtoMessage() {}
+
+func (x *SnapshotMeta) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotMeta.ProtoReflect.Descriptor instead.
+func (*SnapshotMeta) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *SnapshotMeta) GetSnapshotId() string {
+	if x != nil {
+		return x.SnapshotId
+	}
+	return ""
+}
+
+func (x *SnapshotMeta) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *SnapshotMeta) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *SnapshotMeta) GetConf() *ConfState {
+	if x != nil {
+		return x.Conf
+	}
+	return nil
+}
+
+func (x *SnapshotMeta) GetClusterId() uint64 {
+	if x != nil {
+		return x.ClusterId
+	}
+	return 0
+}
+
+func (x *SnapshotMeta) GetTotalBytes() uint64 {
+	if x != nil {
+		return x.TotalBytes
+	}
+	return 0
+}
+
+func (x *SnapshotMeta) GetFiles() []*SnapshotFile {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+func (x *SnapshotMeta) GetManifestCrc32C() uint32 {
+	if x != nil {
+		return x.ManifestCrc32C
+	}
+	return 0
+}
+
+// SnapshotPiece is at most 256 KiB of one file.
+type SnapshotPiece struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// offset is where it begins in the whole sequence of the files.
+	Offset uint64 `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"`
+	File   string `protobuf:"bytes,2,opt,name=file,proto3" json:"file,omitempty"`
+	Data   []byte `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
+	// crc32c is the CRC-32C of data.
+	Crc32C        uint32 `protobuf:"fixed32,4,opt,name=crc32c,proto3" json:"crc32c,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotPiece) Reset() {
+	*x = SnapshotPiece{}
+	mi := &file_api_cluster_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotPiece) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotPiece) ProtoMessage() {}
+
+func (x *SnapshotPiece) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotPiece.ProtoReflect.Descriptor instead.
+func (*SnapshotPiece) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *SnapshotPiece) GetOffset() uint64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *SnapshotPiece) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+func (x *SnapshotPiece) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *SnapshotPiece) GetCrc32C() uint32 {
+	if x != nil {
+		return x.Crc32C
+	}
+	return 0
+}
+
+// AddMemberRequest says who is to come.
+type AddMemberRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name is unique in the cluster; may be empty until it is started.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// peer_urls is where the members reach it, HOST:PORT or a URL with the scheme that
+	// the members speak: exactly one, as a member is started with one.
+	PeerUrls []string `protobuf:"bytes,2,rep,name=peer_urls,json=peerUrls,proto3" json:"peer_urls,omitempty"`
+	// client_urls is where clients reach it, HOST:PORT or http://HOST:PORT; may be empty
+	// until it is started.
+	ClientUrls []string `protobuf:"bytes,3,rep,name=client_urls,json=clientUrls,proto3" json:"client_urls,omitempty"`
+	// voter makes it count in majorities at once; else it is a learner.
+	Voter         bool `protobuf:"varint,4,opt,name=voter,proto3" json:"voter,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddMemberRequest) Reset() {
+	*x = AddMemberRequest{}
+	mi := &file_api_cluster_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddMemberRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddMemberRequest) ProtoMessage() {}
+
+func (x *AddMemberRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddMemberRequest.ProtoReflect.Descriptor instead.
+func (*AddMemberRequest) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *AddMemberRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AddMemberRequest) GetPeerUrls() []string {
+	if x != nil {
+		return x.PeerUrls
+	}
+	return nil
+}
+
+func (x *AddMemberRequest) GetClientUrls() []string {
+	if x != nil {
+		return x.ClientUrls
+	}
+	return nil
+}
+
+func (x *AddMemberRequest) GetVoter() bool {
+	if x != nil {
+		return x.Voter
+	}
+	return false
+}
+
+// AddMemberResponse says who is in the cluster now.
+type AddMemberResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Header  *Header                `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
+	Member  *Member                `protobuf:"bytes,2,opt,name=member,proto3" json:"member,omitempty"`
+	Members []*Member              `protobuf:"bytes,3,rep,name=members,proto3" json:"members,omitempty"`
+	// command is what to run where the member is to be, for a shell.
+	Command       string `protobuf:"bytes,4,opt,name=command,proto3" json:"command,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddMemberResponse) Reset() {
+	*x = AddMemberResponse{}
+	mi := &file_api_cluster_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddMemberResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddMemberResponse) ProtoMessage() {}
+
+func (x *AddMemberResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddMemberResponse.ProtoReflect.Descriptor instead.
+func (*AddMemberResponse) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *AddMemberResponse) GetHeader() *Header {
+	if x != nil {
+		return x.Header
+	}
+	return nil
+}
+
+func (x *AddMemberResponse) GetMember() *Member {
+	if x != nil {
+		return x.Member
+	}
+	return nil
+}
+
+func (x *AddMemberResponse) GetMembers() []*Member {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *AddMemberResponse) GetCommand() string {
+	if x != nil {
+		return x.Command
+	}
+	return ""
+}
+
 // RemoveMemberRequest names a member that is to go.
 type RemoveMemberRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -43,7 +535,7 @@ type RemoveMemberRequest struct {
 
 func (x *RemoveMemberRequest) Reset() {
 	*x = RemoveMemberRequest{}
-	mi := &file_api_cluster_proto_msgTypes[0]
+	mi := &file_api_cluster_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -55,7 +547,7 @@ func (x *RemoveMemberRequest) String() string {
 func (*RemoveMemberRequest) ProtoMessage() {}
 
 func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[0]
+	mi := &file_api_cluster_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -68,7 +560,7 @@ func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMemberRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{0}
+	return file_api_cluster_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RemoveMemberRequest) GetMember() string {
@@ -99,7 +591,7 @@ type RemoveMemberResponse struct {
 
 func (x *RemoveMemberResponse) Reset() {
 	*x = RemoveMemberResponse{}
-	mi := &file_api_cluster_proto_msgTypes[1]
+	mi := &file_api_cluster_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -111,7 +603,7 @@ func (x *RemoveMemberResponse) String() string {
 func (*RemoveMemberResponse) ProtoMessage() {}
 
 func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[1]
+	mi := &file_api_cluster_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -124,7 +616,7 @@ func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberResponse.ProtoReflect.Descriptor instead.
 func (*RemoveMemberResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{1}
+	return file_api_cluster_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RemoveMemberResponse) GetHeader() *Header {
@@ -168,7 +660,7 @@ type ReplaceMemberRequest struct {
 
 func (x *ReplaceMemberRequest) Reset() {
 	*x = ReplaceMemberRequest{}
-	mi := &file_api_cluster_proto_msgTypes[2]
+	mi := &file_api_cluster_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -180,7 +672,7 @@ func (x *ReplaceMemberRequest) String() string {
 func (*ReplaceMemberRequest) ProtoMessage() {}
 
 func (x *ReplaceMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[2]
+	mi := &file_api_cluster_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -193,7 +685,7 @@ func (x *ReplaceMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplaceMemberRequest.ProtoReflect.Descriptor instead.
 func (*ReplaceMemberRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{2}
+	return file_api_cluster_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ReplaceMemberRequest) GetMember() string {
@@ -226,7 +718,7 @@ type ReplaceMemberResponse struct {
 
 func (x *ReplaceMemberResponse) Reset() {
 	*x = ReplaceMemberResponse{}
-	mi := &file_api_cluster_proto_msgTypes[3]
+	mi := &file_api_cluster_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -238,7 +730,7 @@ func (x *ReplaceMemberResponse) String() string {
 func (*ReplaceMemberResponse) ProtoMessage() {}
 
 func (x *ReplaceMemberResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[3]
+	mi := &file_api_cluster_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -251,7 +743,7 @@ func (x *ReplaceMemberResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplaceMemberResponse.ProtoReflect.Descriptor instead.
 func (*ReplaceMemberResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{3}
+	return file_api_cluster_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ReplaceMemberResponse) GetHeader() *Header {
@@ -302,7 +794,7 @@ type CreateTokenRequest struct {
 
 func (x *CreateTokenRequest) Reset() {
 	*x = CreateTokenRequest{}
-	mi := &file_api_cluster_proto_msgTypes[4]
+	mi := &file_api_cluster_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -314,7 +806,7 @@ func (x *CreateTokenRequest) String() string {
 func (*CreateTokenRequest) ProtoMessage() {}
 
 func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[4]
+	mi := &file_api_cluster_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -327,7 +819,7 @@ func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenRequest.ProtoReflect.Descriptor instead.
 func (*CreateTokenRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{4}
+	return file_api_cluster_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CreateTokenRequest) GetTtlSeconds() int64 {
@@ -358,7 +850,7 @@ type Token struct {
 
 func (x *Token) Reset() {
 	*x = Token{}
-	mi := &file_api_cluster_proto_msgTypes[5]
+	mi := &file_api_cluster_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -370,7 +862,7 @@ func (x *Token) String() string {
 func (*Token) ProtoMessage() {}
 
 func (x *Token) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[5]
+	mi := &file_api_cluster_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -383,7 +875,7 @@ func (x *Token) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Token.ProtoReflect.Descriptor instead.
 func (*Token) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{5}
+	return file_api_cluster_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Token) GetId() uint64 {
@@ -419,7 +911,7 @@ type CreateTokenResponse struct {
 
 func (x *CreateTokenResponse) Reset() {
 	*x = CreateTokenResponse{}
-	mi := &file_api_cluster_proto_msgTypes[6]
+	mi := &file_api_cluster_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -431,7 +923,7 @@ func (x *CreateTokenResponse) String() string {
 func (*CreateTokenResponse) ProtoMessage() {}
 
 func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[6]
+	mi := &file_api_cluster_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -444,7 +936,7 @@ func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenResponse.ProtoReflect.Descriptor instead.
 func (*CreateTokenResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{6}
+	return file_api_cluster_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CreateTokenResponse) GetText() string {
@@ -470,7 +962,7 @@ type ListTokensRequest struct {
 
 func (x *ListTokensRequest) Reset() {
 	*x = ListTokensRequest{}
-	mi := &file_api_cluster_proto_msgTypes[7]
+	mi := &file_api_cluster_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -482,7 +974,7 @@ func (x *ListTokensRequest) String() string {
 func (*ListTokensRequest) ProtoMessage() {}
 
 func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[7]
+	mi := &file_api_cluster_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -495,7 +987,7 @@ func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTokensRequest.ProtoReflect.Descriptor instead.
 func (*ListTokensRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{7}
+	return file_api_cluster_proto_rawDescGZIP(), []int{13}
 }
 
 // ListTokensResponse lists them in the order in which they were made.
@@ -508,7 +1000,7 @@ type ListTokensResponse struct {
 
 func (x *ListTokensResponse) Reset() {
 	*x = ListTokensResponse{}
-	mi := &file_api_cluster_proto_msgTypes[8]
+	mi := &file_api_cluster_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -520,7 +1012,7 @@ func (x *ListTokensResponse) String() string {
 func (*ListTokensResponse) ProtoMessage() {}
 
 func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[8]
+	mi := &file_api_cluster_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -533,7 +1025,7 @@ func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTokensResponse.ProtoReflect.Descriptor instead.
 func (*ListTokensResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{8}
+	return file_api_cluster_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListTokensResponse) GetTokens() []*Token {
@@ -553,7 +1045,7 @@ type RevokeTokenRequest struct {
 
 func (x *RevokeTokenRequest) Reset() {
 	*x = RevokeTokenRequest{}
-	mi := &file_api_cluster_proto_msgTypes[9]
+	mi := &file_api_cluster_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -565,7 +1057,7 @@ func (x *RevokeTokenRequest) String() string {
 func (*RevokeTokenRequest) ProtoMessage() {}
 
 func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[9]
+	mi := &file_api_cluster_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -578,7 +1070,7 @@ func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTokenRequest.ProtoReflect.Descriptor instead.
 func (*RevokeTokenRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{9}
+	return file_api_cluster_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RevokeTokenRequest) GetId() uint64 {
@@ -597,7 +1089,7 @@ type RevokeTokenResponse struct {
 
 func (x *RevokeTokenResponse) Reset() {
 	*x = RevokeTokenResponse{}
-	mi := &file_api_cluster_proto_msgTypes[10]
+	mi := &file_api_cluster_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -609,7 +1101,7 @@ func (x *RevokeTokenResponse) String() string {
 func (*RevokeTokenResponse) ProtoMessage() {}
 
 func (x *RevokeTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[10]
+	mi := &file_api_cluster_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -622,7 +1114,7 @@ func (x *RevokeTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTokenResponse.ProtoReflect.Descriptor instead.
 func (*RevokeTokenResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{10}
+	return file_api_cluster_proto_rawDescGZIP(), []int{16}
 }
 
 // IdentifyRequest asks who answers.
@@ -634,7 +1126,7 @@ type IdentifyRequest struct {
 
 func (x *IdentifyRequest) Reset() {
 	*x = IdentifyRequest{}
-	mi := &file_api_cluster_proto_msgTypes[11]
+	mi := &file_api_cluster_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -646,7 +1138,7 @@ func (x *IdentifyRequest) String() string {
 func (*IdentifyRequest) ProtoMessage() {}
 
 func (x *IdentifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[11]
+	mi := &file_api_cluster_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -659,7 +1151,7 @@ func (x *IdentifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentifyRequest.ProtoReflect.Descriptor instead.
 func (*IdentifyRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{11}
+	return file_api_cluster_proto_rawDescGZIP(), []int{17}
 }
 
 // IdentifyResponse says who answers.
@@ -685,7 +1177,7 @@ type IdentifyResponse struct {
 
 func (x *IdentifyResponse) Reset() {
 	*x = IdentifyResponse{}
-	mi := &file_api_cluster_proto_msgTypes[12]
+	mi := &file_api_cluster_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -697,7 +1189,7 @@ func (x *IdentifyResponse) String() string {
 func (*IdentifyResponse) ProtoMessage() {}
 
 func (x *IdentifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[12]
+	mi := &file_api_cluster_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -710,7 +1202,7 @@ func (x *IdentifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentifyResponse.ProtoReflect.Descriptor instead.
 func (*IdentifyResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{12}
+	return file_api_cluster_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *IdentifyResponse) GetClusterId() uint64 {
@@ -777,7 +1269,7 @@ type VouchRequest struct {
 
 func (x *VouchRequest) Reset() {
 	*x = VouchRequest{}
-	mi := &file_api_cluster_proto_msgTypes[13]
+	mi := &file_api_cluster_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -789,7 +1281,7 @@ func (x *VouchRequest) String() string {
 func (*VouchRequest) ProtoMessage() {}
 
 func (x *VouchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[13]
+	mi := &file_api_cluster_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -802,7 +1294,7 @@ func (x *VouchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VouchRequest.ProtoReflect.Descriptor instead.
 func (*VouchRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{13}
+	return file_api_cluster_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *VouchRequest) GetClusterId() uint64 {
@@ -852,7 +1344,7 @@ type VouchResponse struct {
 
 func (x *VouchResponse) Reset() {
 	*x = VouchResponse{}
-	mi := &file_api_cluster_proto_msgTypes[14]
+	mi := &file_api_cluster_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -864,7 +1356,7 @@ func (x *VouchResponse) String() string {
 func (*VouchResponse) ProtoMessage() {}
 
 func (x *VouchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[14]
+	mi := &file_api_cluster_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -877,7 +1369,7 @@ func (x *VouchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VouchResponse.ProtoReflect.Descriptor instead.
 func (*VouchResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{14}
+	return file_api_cluster_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *VouchResponse) GetCopied() string {
@@ -908,7 +1400,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_api_cluster_proto_msgTypes[15]
+	mi := &file_api_cluster_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -920,7 +1412,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[15]
+	mi := &file_api_cluster_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -933,7 +1425,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{15}
+	return file_api_cluster_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Member) GetId() uint64 {
@@ -997,7 +1489,7 @@ type SnapshotSource struct {
 
 func (x *SnapshotSource) Reset() {
 	*x = SnapshotSource{}
-	mi := &file_api_cluster_proto_msgTypes[16]
+	mi := &file_api_cluster_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1009,7 +1501,7 @@ func (x *SnapshotSource) String() string {
 func (*SnapshotSource) ProtoMessage() {}
 
 func (x *SnapshotSource) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[16]
+	mi := &file_api_cluster_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1022,7 +1514,7 @@ func (x *SnapshotSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotSource.ProtoReflect.Descriptor instead.
 func (*SnapshotSource) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{16}
+	return file_api_cluster_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SnapshotSource) GetMemberId() uint64 {
@@ -1085,7 +1577,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_api_cluster_proto_msgTypes[17]
+	mi := &file_api_cluster_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1097,7 +1589,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[17]
+	mi := &file_api_cluster_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1110,7 +1602,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{17}
+	return file_api_cluster_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *JoinRequest) GetName() string {
@@ -1258,7 +1750,7 @@ type JoinResponse struct {
 
 func (x *JoinResponse) Reset() {
 	*x = JoinResponse{}
-	mi := &file_api_cluster_proto_msgTypes[18]
+	mi := &file_api_cluster_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1270,7 +1762,7 @@ func (x *JoinResponse) String() string {
 func (*JoinResponse) ProtoMessage() {}
 
 func (x *JoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[18]
+	mi := &file_api_cluster_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1283,7 +1775,7 @@ func (x *JoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
 func (*JoinResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{18}
+	return file_api_cluster_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *JoinResponse) GetClusterId() uint64 {
@@ -1379,7 +1871,7 @@ type LearnRequest struct {
 
 func (x *LearnRequest) Reset() {
 	*x = LearnRequest{}
-	mi := &file_api_cluster_proto_msgTypes[19]
+	mi := &file_api_cluster_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1391,7 +1883,7 @@ func (x *LearnRequest) String() string {
 func (*LearnRequest) ProtoMessage() {}
 
 func (x *LearnRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[19]
+	mi := &file_api_cluster_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1404,7 +1896,7 @@ func (x *LearnRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LearnRequest.ProtoReflect.Descriptor instead.
 func (*LearnRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{19}
+	return file_api_cluster_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *LearnRequest) GetClusterId() uint64 {
@@ -1457,7 +1949,7 @@ type LearnResponse struct {
 
 func (x *LearnResponse) Reset() {
 	*x = LearnResponse{}
-	mi := &file_api_cluster_proto_msgTypes[20]
+	mi := &file_api_cluster_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1469,7 +1961,7 @@ func (x *LearnResponse) String() string {
 func (*LearnResponse) ProtoMessage() {}
 
 func (x *LearnResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[20]
+	mi := &file_api_cluster_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1482,7 +1974,7 @@ func (x *LearnResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LearnResponse.ProtoReflect.Descriptor instead.
 func (*LearnResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{20}
+	return file_api_cluster_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *LearnResponse) GetPhase() string {
@@ -1522,7 +2014,7 @@ type JoinStatusRequest struct {
 
 func (x *JoinStatusRequest) Reset() {
 	*x = JoinStatusRequest{}
-	mi := &file_api_cluster_proto_msgTypes[21]
+	mi := &file_api_cluster_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1534,7 +2026,7 @@ func (x *JoinStatusRequest) String() string {
 func (*JoinStatusRequest) ProtoMessage() {}
 
 func (x *JoinStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[21]
+	mi := &file_api_cluster_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1547,7 +2039,7 @@ func (x *JoinStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinStatusRequest.ProtoReflect.Descriptor instead.
 func (*JoinStatusRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{21}
+	return file_api_cluster_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *JoinStatusRequest) GetClusterId() uint64 {
@@ -1606,7 +2098,7 @@ type JoinStatusResponse struct {
 
 func (x *JoinStatusResponse) Reset() {
 	*x = JoinStatusResponse{}
-	mi := &file_api_cluster_proto_msgTypes[22]
+	mi := &file_api_cluster_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1618,7 +2110,7 @@ func (x *JoinStatusResponse) String() string {
 func (*JoinStatusResponse) ProtoMessage() {}
 
 func (x *JoinStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[22]
+	mi := &file_api_cluster_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1631,7 +2123,7 @@ func (x *JoinStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinStatusResponse.ProtoReflect.Descriptor instead.
 func (*JoinStatusResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{22}
+	return file_api_cluster_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *JoinStatusResponse) GetPhase() string {
@@ -1690,7 +2182,7 @@ type AbandonRequest struct {
 
 func (x *AbandonRequest) Reset() {
 	*x = AbandonRequest{}
-	mi := &file_api_cluster_proto_msgTypes[23]
+	mi := &file_api_cluster_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1702,7 +2194,7 @@ func (x *AbandonRequest) String() string {
 func (*AbandonRequest) ProtoMessage() {}
 
 func (x *AbandonRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[23]
+	mi := &file_api_cluster_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1715,7 +2207,7 @@ func (x *AbandonRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AbandonRequest.ProtoReflect.Descriptor instead.
 func (*AbandonRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{23}
+	return file_api_cluster_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *AbandonRequest) GetClusterId() uint64 {
@@ -1755,7 +2247,7 @@ type AbandonResponse struct {
 
 func (x *AbandonResponse) Reset() {
 	*x = AbandonResponse{}
-	mi := &file_api_cluster_proto_msgTypes[24]
+	mi := &file_api_cluster_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1767,7 +2259,7 @@ func (x *AbandonResponse) String() string {
 func (*AbandonResponse) ProtoMessage() {}
 
 func (x *AbandonResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[24]
+	mi := &file_api_cluster_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1780,7 +2272,7 @@ func (x *AbandonResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AbandonResponse.ProtoReflect.Descriptor instead.
 func (*AbandonResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{24}
+	return file_api_cluster_proto_rawDescGZIP(), []int{30}
 }
 
 // ConfState is a Raft configuration. Lists are sorted and free of duplicates.
@@ -1798,7 +2290,7 @@ type ConfState struct {
 
 func (x *ConfState) Reset() {
 	*x = ConfState{}
-	mi := &file_api_cluster_proto_msgTypes[25]
+	mi := &file_api_cluster_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1810,7 +2302,7 @@ func (x *ConfState) String() string {
 func (*ConfState) ProtoMessage() {}
 
 func (x *ConfState) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[25]
+	mi := &file_api_cluster_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1823,7 +2315,7 @@ func (x *ConfState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfState.ProtoReflect.Descriptor instead.
 func (*ConfState) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{25}
+	return file_api_cluster_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ConfState) GetVoters() []uint64 {
@@ -1879,7 +2371,7 @@ type SnapshotFile struct {
 
 func (x *SnapshotFile) Reset() {
 	*x = SnapshotFile{}
-	mi := &file_api_cluster_proto_msgTypes[26]
+	mi := &file_api_cluster_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1891,7 +2383,7 @@ func (x *SnapshotFile) String() string {
 func (*SnapshotFile) ProtoMessage() {}
 
 func (x *SnapshotFile) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[26]
+	mi := &file_api_cluster_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1904,7 +2396,7 @@ func (x *SnapshotFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotFile.ProtoReflect.Descriptor instead.
 func (*SnapshotFile) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{26}
+	return file_api_cluster_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *SnapshotFile) GetName() string {
@@ -1949,7 +2441,7 @@ type OpenSnapshotRequest struct {
 
 func (x *OpenSnapshotRequest) Reset() {
 	*x = OpenSnapshotRequest{}
-	mi := &file_api_cluster_proto_msgTypes[27]
+	mi := &file_api_cluster_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1961,7 +2453,7 @@ func (x *OpenSnapshotRequest) String() string {
 func (*OpenSnapshotRequest) ProtoMessage() {}
 
 func (x *OpenSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[27]
+	mi := &file_api_cluster_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1974,7 +2466,7 @@ func (x *OpenSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*OpenSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{27}
+	return file_api_cluster_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *OpenSnapshotRequest) GetClusterId() uint64 {
@@ -2022,7 +2514,7 @@ type OpenSnapshotResponse struct {
 
 func (x *OpenSnapshotResponse) Reset() {
 	*x = OpenSnapshotResponse{}
-	mi := &file_api_cluster_proto_msgTypes[28]
+	mi := &file_api_cluster_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2034,7 +2526,7 @@ func (x *OpenSnapshotResponse) String() string {
 func (*OpenSnapshotResponse) ProtoMessage() {}
 
 func (x *OpenSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[28]
+	mi := &file_api_cluster_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2047,7 +2539,7 @@ func (x *OpenSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*OpenSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{28}
+	return file_api_cluster_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *OpenSnapshotResponse) GetSnapshotId() string {
@@ -2119,7 +2611,7 @@ type ReadSnapshotRequest struct {
 
 func (x *ReadSnapshotRequest) Reset() {
 	*x = ReadSnapshotRequest{}
-	mi := &file_api_cluster_proto_msgTypes[29]
+	mi := &file_api_cluster_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2131,7 +2623,7 @@ func (x *ReadSnapshotRequest) String() string {
 func (*ReadSnapshotRequest) ProtoMessage() {}
 
 func (x *ReadSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[29]
+	mi := &file_api_cluster_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2144,7 +2636,7 @@ func (x *ReadSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*ReadSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{29}
+	return file_api_cluster_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ReadSnapshotRequest) GetSnapshotId() string {
@@ -2182,7 +2674,7 @@ type SnapshotChunk struct {
 
 func (x *SnapshotChunk) Reset() {
 	*x = SnapshotChunk{}
-	mi := &file_api_cluster_proto_msgTypes[30]
+	mi := &file_api_cluster_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2194,7 +2686,7 @@ func (x *SnapshotChunk) String() string {
 func (*SnapshotChunk) ProtoMessage() {}
 
 func (x *SnapshotChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[30]
+	mi := &file_api_cluster_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2207,7 +2699,7 @@ func (x *SnapshotChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotChunk.ProtoReflect.Descriptor instead.
 func (*SnapshotChunk) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{30}
+	return file_api_cluster_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *SnapshotChunk) GetFile() string {
@@ -2248,7 +2740,7 @@ type CloseSnapshotRequest struct {
 
 func (x *CloseSnapshotRequest) Reset() {
 	*x = CloseSnapshotRequest{}
-	mi := &file_api_cluster_proto_msgTypes[31]
+	mi := &file_api_cluster_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2260,7 +2752,7 @@ func (x *CloseSnapshotRequest) String() string {
 func (*CloseSnapshotRequest) ProtoMessage() {}
 
 func (x *CloseSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[31]
+	mi := &file_api_cluster_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2273,7 +2765,7 @@ func (x *CloseSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*CloseSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{31}
+	return file_api_cluster_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *CloseSnapshotRequest) GetSnapshotId() string {
@@ -2292,7 +2784,7 @@ type CloseSnapshotResponse struct {
 
 func (x *CloseSnapshotResponse) Reset() {
 	*x = CloseSnapshotResponse{}
-	mi := &file_api_cluster_proto_msgTypes[32]
+	mi := &file_api_cluster_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2304,7 +2796,7 @@ func (x *CloseSnapshotResponse) String() string {
 func (*CloseSnapshotResponse) ProtoMessage() {}
 
 func (x *CloseSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[32]
+	mi := &file_api_cluster_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2317,7 +2809,7 @@ func (x *CloseSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*CloseSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{32}
+	return file_api_cluster_proto_rawDescGZIP(), []int{38}
 }
 
 // Header says which member answered, and at which point of the cluster's life.
@@ -2334,7 +2826,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_api_cluster_proto_msgTypes[33]
+	mi := &file_api_cluster_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2346,7 +2838,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[33]
+	mi := &file_api_cluster_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2359,7 +2851,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{33}
+	return file_api_cluster_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Header) GetClusterId() uint64 {
@@ -2390,28 +2882,28 @@ func (x *Header) GetRaftTerm() uint64 {
 	return 0
 }
 
-// StatusRequest asks for the state of the cluster.
-type StatusRequest struct {
+// ClusterStatusRequest asks for the state of the cluster.
+type ClusterStatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *StatusRequest) Reset() {
-	*x = StatusRequest{}
-	mi := &file_api_cluster_proto_msgTypes[34]
+func (x *ClusterStatusRequest) Reset() {
+	*x = ClusterStatusRequest{}
+	mi := &file_api_cluster_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *StatusRequest) String() string {
+func (x *ClusterStatusRequest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*StatusRequest) ProtoMessage() {}
+func (*ClusterStatusRequest) ProtoMessage() {}
 
-func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[34]
+func (x *ClusterStatusRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2422,13 +2914,13 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
-func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{34}
+// Deprecated: Use ClusterStatusRequest.ProtoReflect.Descriptor instead.
+func (*ClusterStatusRequest) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{40}
 }
 
-// StatusResponse is the cluster as its leader sees it.
-type StatusResponse struct {
+// ClusterStatusResponse is the cluster as its leader sees it.
+type ClusterStatusResponse struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Header *Header                `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
 	// leader is the leader's id, or 0 when none is known.
@@ -2446,21 +2938,21 @@ type StatusResponse struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *StatusResponse) Reset() {
-	*x = StatusResponse{}
-	mi := &file_api_cluster_proto_msgTypes[35]
+func (x *ClusterStatusResponse) Reset() {
+	*x = ClusterStatusResponse{}
+	mi := &file_api_cluster_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *StatusResponse) String() string {
+func (x *ClusterStatusResponse) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*StatusResponse) ProtoMessage() {}
+func (*ClusterStatusResponse) ProtoMessage() {}
 
-func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[35]
+func (x *ClusterStatusResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2471,61 +2963,61 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
-func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{35}
+// Deprecated: Use ClusterStatusResponse.ProtoReflect.Descriptor instead.
+func (*ClusterStatusResponse) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{41}
 }
 
-func (x *StatusResponse) GetHeader() *Header {
+func (x *ClusterStatusResponse) GetHeader() *Header {
 	if x != nil {
 		return x.Header
 	}
 	return nil
 }
 
-func (x *StatusResponse) GetLeader() uint64 {
+func (x *ClusterStatusResponse) GetLeader() uint64 {
 	if x != nil {
 		return x.Leader
 	}
 	return 0
 }
 
-func (x *StatusResponse) GetHealthy() bool {
+func (x *ClusterStatusResponse) GetHealthy() bool {
 	if x != nil {
 		return x.Healthy
 	}
 	return false
 }
 
-func (x *StatusResponse) GetFailureTolerance() int32 {
+func (x *ClusterStatusResponse) GetFailureTolerance() int32 {
 	if x != nil {
 		return x.FailureTolerance
 	}
 	return 0
 }
 
-func (x *StatusResponse) GetLastIndex() uint64 {
+func (x *ClusterStatusResponse) GetLastIndex() uint64 {
 	if x != nil {
 		return x.LastIndex
 	}
 	return 0
 }
 
-func (x *StatusResponse) GetCommitIndex() uint64 {
+func (x *ClusterStatusResponse) GetCommitIndex() uint64 {
 	if x != nil {
 		return x.CommitIndex
 	}
 	return 0
 }
 
-func (x *StatusResponse) GetMembers() []*MemberStatus {
+func (x *ClusterStatusResponse) GetMembers() []*MemberStatus {
 	if x != nil {
 		return x.Members
 	}
 	return nil
 }
 
-func (x *StatusResponse) GetFeatureLevel() uint64 {
+func (x *ClusterStatusResponse) GetFeatureLevel() uint64 {
 	if x != nil {
 		return x.FeatureLevel
 	}
@@ -2558,7 +3050,7 @@ type MemberStatus struct {
 
 func (x *MemberStatus) Reset() {
 	*x = MemberStatus{}
-	mi := &file_api_cluster_proto_msgTypes[36]
+	mi := &file_api_cluster_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2570,7 +3062,7 @@ func (x *MemberStatus) String() string {
 func (*MemberStatus) ProtoMessage() {}
 
 func (x *MemberStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[36]
+	mi := &file_api_cluster_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2583,7 +3075,7 @@ func (x *MemberStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberStatus.ProtoReflect.Descriptor instead.
 func (*MemberStatus) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{36}
+	return file_api_cluster_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *MemberStatus) GetMember() *Member {
@@ -2653,7 +3145,45 @@ var File_api_cluster_proto protoreflect.FileDescriptor
 
 const file_api_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x11api/cluster.proto\x12\x10chainfire.api.v1\"C\n" +
+	"\x11api/cluster.proto\x12\x10chainfire.api.v1\"j\n" +
+	"\x12GetSnapshotRequest\x12\x1b\n" +
+	"\tmin_index\x18\x01 \x01(\x04R\bminIndex\x12\x1f\n" +
+	"\vsnapshot_id\x18\x02 \x01(\tR\n" +
+	"snapshotId\x12\x16\n" +
+	"\x06offset\x18\x03 \x01(\x04R\x06offset\"\xa2\x01\n" +
+	"\x13GetSnapshotResponse\x124\n" +
+	"\x04meta\x18\x01 \x01(\v2\x1e.chainfire.api.v1.SnapshotMetaH\x00R\x04meta\x127\n" +
+	"\x05chunk\x18\x02 \x01(\v2\x1f.chainfire.api.v1.SnapshotPieceH\x00R\x05chunk\x12\x14\n" +
+	"\x04done\x18\x03 \x01(\bH\x00R\x04doneB\x06\n" +
+	"\x04part\"\xa9\x02\n" +
+	"\fSnapshotMeta\x12\x1f\n" +
+	"\vsnapshot_id\x18\x01 \x01(\tR\n" +
+	"snapshotId\x12\x14\n" +
+	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x12\n" +
+	"\x04term\x18\x03 \x01(\x04R\x04term\x12/\n" +
+	"\x04conf\x18\x04 \x01(\v2\x1b.chainfire.api.v1.ConfStateR\x04conf\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x05 \x01(\x04R\tclusterId\x12\x1f\n" +
+	"\vtotal_bytes\x18\x06 \x01(\x04R\n" +
+	"totalBytes\x124\n" +
+	"\x05files\x18\a \x03(\v2\x1e.chainfire.api.v1.SnapshotFileR\x05files\x12'\n" +
+	"\x0fmanifest_crc32c\x18\b \x01(\aR\x0emanifestCrc32c\"g\n" +
+	"\rSnapshotPiece\x12\x16\n" +
+	"\x06offset\x18\x01 \x01(\x04R\x06offset\x12\x12\n" +
+	"\x04file\x18\x02 \x01(\tR\x04file\x12\x12\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data\x12\x16\n" +
+	"\x06crc32c\x18\x04 \x01(\aR\x06crc32c\"z\n" +
+	"\x10AddMemberRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n" +
+	"\tpeer_urls\x18\x02 \x03(\tR\bpeerUrls\x12\x1f\n" +
+	"\vclient_urls\x18\x03 \x03(\tR\n" +
+	"clientUrls\x12\x14\n" +
+	"\x05voter\x18\x04 \x01(\bR\x05voter\"\xc5\x01\n" +
+	"\x11AddMemberResponse\x120\n" +
+	"\x06header\x18\x01 \x01(\v2\x18.chainfire.api.v1.HeaderR\x06header\x120\n" +
+	"\x06member\x18\x02 \x01(\v2\x18.chainfire.api.v1.MemberR\x06member\x122\n" +
+	"\amembers\x18\x03 \x03(\v2\x18.chainfire.api.v1.MemberR\amembers\x12\x18\n" +
+	"\acommand\x18\x04 \x01(\tR\acommand\"C\n" +
 	"\x13RemoveMemberRequest\x12\x16\n" +
 	"\x06member\x18\x01 \x01(\tR\x06member\x12\x14\n" +
 	"\x05force\x18\x02 \x01(\bR\x05force\"\xca\x01\n" +
@@ -2836,9 +3366,9 @@ const file_api_cluster_proto_rawDesc = "" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x1b\n" +
 	"\tmember_id\x18\x02 \x01(\x04R\bmemberId\x12\x1a\n" +
 	"\brevision\x18\x03 \x01(\x03R\brevision\x12\x1b\n" +
-	"\traft_term\x18\x04 \x01(\x04R\braftTerm\"\x0f\n" +
-	"\rStatusRequest\"\xc2\x02\n" +
-	"\x0eStatusResponse\x120\n" +
+	"\traft_term\x18\x04 \x01(\x04R\braftTerm\"\x16\n" +
+	"\x14ClusterStatusRequest\"\xc9\x02\n" +
+	"\x15ClusterStatusResponse\x120\n" +
 	"\x06header\x18\x01 \x01(\v2\x18.chainfire.api.v1.HeaderR\x06header\x12\x16\n" +
 	"\x06leader\x18\x02 \x01(\x04R\x06leader\x12\x18\n" +
 	"\ahealthy\x18\x03 \x01(\bR\ahealthy\x12+\n" +
@@ -2869,9 +3399,10 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\fOpenSnapshot\x12%.chainfire.api.v1.OpenSnapshotRequest\x1a&.chainfire.api.v1.OpenSnapshotResponse\x12X\n" +
 	"\fReadSnapshot\x12%.chainfire.api.v1.ReadSnapshotRequest\x1a\x1f.chainfire.api.v1.SnapshotChunk0\x01\x12`\n" +
 	"\rCloseSnapshot\x12&.chainfire.api.v1.CloseSnapshotRequest\x1a'.chainfire.api.v1.CloseSnapshotResponse\x12H\n" +
-	"\x05Vouch\x12\x1e.chainfire.api.v1.VouchRequest\x1a\x1f.chainfire.api.v1.VouchResponse2\xc3\x06\n" +
-	"\aCluster\x12K\n" +
-	"\x06Status\x12\x1f.chainfire.api.v1.StatusRequest\x1a .chainfire.api.v1.StatusResponse\x12]\n" +
+	"\x05Vouch\x12\x1e.chainfire.api.v1.VouchRequest\x1a\x1f.chainfire.api.v1.VouchResponse2\x8c\b\n" +
+	"\aCluster\x12`\n" +
+	"\rClusterStatus\x12&.chainfire.api.v1.ClusterStatusRequest\x1a'.chainfire.api.v1.ClusterStatusResponse\x12T\n" +
+	"\tAddMember\x12\".chainfire.api.v1.AddMemberRequest\x1a#.chainfire.api.v1.AddMemberResponse\x12]\n" +
 	"\fRemoveMember\x12%.chainfire.api.v1.RemoveMemberRequest\x1a&.chainfire.api.v1.RemoveMemberResponse\x12`\n" +
 	"\rReplaceMember\x12&.chainfire.api.v1.ReplaceMemberRequest\x1a'.chainfire.api.v1.ReplaceMemberResponse\x12Z\n" +
 	"\vCreateToken\x12$.chainfire.api.v1.CreateTokenRequest\x1a%.chainfire.api.v1.CreateTokenResponse\x12W\n" +
@@ -2880,7 +3411,8 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\vRevokeToken\x12$.chainfire.api.v1.RevokeTokenRequest\x1a%.chainfire.api.v1.RevokeTokenResponse\x12]\n" +
 	"\fOpenSnapshot\x12%.chainfire.api.v1.OpenSnapshotRequest\x1a&.chainfire.api.v1.OpenSnapshotResponse\x12X\n" +
 	"\fReadSnapshot\x12%.chainfire.api.v1.ReadSnapshotRequest\x1a\x1f.chainfire.api.v1.SnapshotChunk0\x01\x12`\n" +
-	"\rCloseSnapshot\x12&.chainfire.api.v1.CloseSnapshotRequest\x1a'.chainfire.api.v1.CloseSnapshotResponseB\x0fZ\rchainfire/apib\x06proto3"
+	"\rCloseSnapshot\x12&.chainfire.api.v1.CloseSnapshotRequest\x1a'.chainfire.api.v1.CloseSnapshotResponse\x12\\\n" +
+	"\vGetSnapshot\x12$.chainfire.api.v1.GetSnapshotRequest\x1a%.chainfire.api.v1.GetSnapshotResponse0\x01B\x0fZ\rchainfire/apib\x06proto3"
 
 var (
 	file_api_cluster_proto_rawDescOnce sync.Once
@@ -2894,106 +3426,123 @@ func file_api_cluster_proto_rawDescGZIP() []byte {
 	return file_api_cluster_proto_rawDescData
 }
 
-var file_api_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_api_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_api_cluster_proto_goTypes = []any{
-	(*RemoveMemberRequest)(nil),   // 0: chainfire.api.v1.RemoveMemberRequest
-	(*RemoveMemberResponse)(nil),  // 1: chainfire.api.v1.RemoveMemberResponse
-	(*ReplaceMemberRequest)(nil),  // 2: chainfire.api.v1.ReplaceMemberRequest
-	(*ReplaceMemberResponse)(nil), // 3: chainfire.api.v1.ReplaceMemberResponse
-	(*CreateTokenRequest)(nil),    // 4: chainfire.api.v1.CreateTokenRequest
-	(*Token)(nil),                 // 5: chainfire.api.v1.Token
-	(*CreateTokenResponse)(nil),   // 6: chainfire.api.v1.CreateTokenResponse
-	(*ListTokensRequest)(nil),     // 7: chainfire.api.v1.ListTokensRequest
-	(*ListTokensResponse)(nil),    // 8: chainfire.api.v1.ListTokensResponse
-	(*RevokeTokenRequest)(nil),    // 9: chainfire.api.v1.RevokeTokenRequest
-	(*RevokeTokenResponse)(nil),   // 10: chainfire.api.v1.RevokeTokenResponse
-	(*IdentifyRequest)(nil),       // 11: chainfire.api.v1.IdentifyRequest
-	(*IdentifyResponse)(nil),      // 12: chainfire.api.v1.IdentifyResponse
-	(*VouchRequest)(nil),          // 13: chainfire.api.v1.VouchRequest
-	(*VouchResponse)(nil),         // 14: chainfire.api.v1.VouchResponse
-	(*Member)(nil),                // 15: chainfire.api.v1.Member
-	(*SnapshotSource)(nil),        // 16: chainfire.api.v1.SnapshotSource
-	(*JoinRequest)(nil),           // 17: chainfire.api.v1.JoinRequest
-	(*JoinResponse)(nil),          // 18: chainfire.api.v1.JoinResponse
-	(*LearnRequest)(nil),          // 19: chainfire.api.v1.LearnRequest
-	(*LearnResponse)(nil),         // 20: chainfire.api.v1.LearnResponse
-	(*JoinStatusRequest)(nil),     // 21: chainfire.api.v1.JoinStatusRequest
-	(*JoinStatusResponse)(nil),    // 22: chainfire.api.v1.JoinStatusResponse
-	(*AbandonRequest)(nil),        // 23: chainfire.api.v1.AbandonRequest
-	(*AbandonResponse)(nil),       // 24: chainfire.api.v1.AbandonResponse
-	(*ConfState)(nil),             // 25: chainfire.api.v1.ConfState
-	(*SnapshotFile)(nil),          // 26: chainfire.api.v1.SnapshotFile
-	(*OpenSnapshotRequest)(nil),   // 27: chainfire.api.v1.OpenSnapshotRequest
-	(*OpenSnapshotResponse)(nil),  // 28: chainfire.api.v1.OpenSnapshotResponse
-	(*ReadSnapshotRequest)(nil),   // 29: chainfire.api.v1.ReadSnapshotRequest
-	(*SnapshotChunk)(nil),         // 30: chainfire.api.v1.SnapshotChunk
-	(*CloseSnapshotRequest)(nil),  // 31: chainfire.api.v1.CloseSnapshotRequest
-	(*CloseSnapshotResponse)(nil), // 32: chainfire.api.v1.CloseSnapshotResponse
-	(*Header)(nil),                // 33: chainfire.api.v1.Header
-	(*StatusRequest)(nil),         // 34: chainfire.api.v1.StatusRequest
-	(*StatusResponse)(nil),        // 35: chainfire.api.v1.StatusResponse
-	(*MemberStatus)(nil),          // 36: chainfire.api.v1.MemberStatus
+	(*GetSnapshotRequest)(nil),    // 0: chainfire.api.v1.GetSnapshotRequest
+	(*GetSnapshotResponse)(nil),   // 1: chainfire.api.v1.GetSnapshotResponse
+	(*SnapshotMeta)(nil),          // 2: chainfire.api.v1.SnapshotMeta
+	(*SnapshotPiece)(nil),         // 3: chainfire.api.v1.SnapshotPiece
+	(*AddMemberRequest)(nil),      // 4: chainfire.api.v1.AddMemberRequest
+	(*AddMemberResponse)(nil),     // 5: chainfire.api.v1.AddMemberResponse
+	(*RemoveMemberRequest)(nil),   // 6: chainfire.api.v1.RemoveMemberRequest
+	(*RemoveMemberResponse)(nil),  // 7: chainfire.api.v1.RemoveMemberResponse
+	(*ReplaceMemberRequest)(nil),  // 8: chainfire.api.v1.ReplaceMemberRequest
+	(*ReplaceMemberResponse)(nil), // 9: chainfire.api.v1.ReplaceMemberResponse
+	(*CreateTokenRequest)(nil),    // 10: chainfire.api.v1.CreateTokenRequest
+	(*Token)(nil),                 // 11: chainfire.api.v1.Token
+	(*CreateTokenResponse)(nil),   // 12: chainfire.api.v1.CreateTokenResponse
+	(*ListTokensRequest)(nil),     // 13: chainfire.api.v1.ListTokensRequest
+	(*ListTokensResponse)(nil),    // 14: chainfire.api.v1.ListTokensResponse
+	(*RevokeTokenRequest)(nil),    // 15: chainfire.api.v1.RevokeTokenRequest
+	(*RevokeTokenResponse)(nil),   // 16: chainfire.api.v1.RevokeTokenResponse
+	(*IdentifyRequest)(nil),       // 17: chainfire.api.v1.IdentifyRequest
+	(*IdentifyResponse)(nil),      // 18: chainfire.api.v1.IdentifyResponse
+	(*VouchRequest)(nil),          // 19: chainfire.api.v1.VouchRequest
+	(*VouchResponse)(nil),         // 20: chainfire.api.v1.VouchResponse
+	(*Member)(nil),                // 21: chainfire.api.v1.Member
+	(*SnapshotSource)(nil),        // 22: chainfire.api.v1.SnapshotSource
+	(*JoinRequest)(nil),           // 23: chainfire.api.v1.JoinRequest
+	(*JoinResponse)(nil),          // 24: chainfire.api.v1.JoinResponse
+	(*LearnRequest)(nil),          // 25: chainfire.api.v1.LearnRequest
+	(*LearnResponse)(nil),         // 26: chainfire.api.v1.LearnResponse
+	(*JoinStatusRequest)(nil),     // 27: chainfire.api.v1.JoinStatusRequest
+	(*JoinStatusResponse)(nil),    // 28: chainfire.api.v1.JoinStatusResponse
+	(*AbandonRequest)(nil),        // 29: chainfire.api.v1.AbandonRequest
+	(*AbandonResponse)(nil),       // 30: chainfire.api.v1.AbandonResponse
+	(*ConfState)(nil),             // 31: chainfire.api.v1.ConfState
+	(*SnapshotFile)(nil),          // 32: chainfire.api.v1.SnapshotFile
+	(*OpenSnapshotRequest)(nil),   // 33: chainfire.api.v1.OpenSnapshotRequest
+	(*OpenSnapshotResponse)(nil),  // 34: chainfire.api.v1.OpenSnapshotResponse
+	(*ReadSnapshotRequest)(nil),   // 35: chainfire.api.v1.ReadSnapshotRequest
+	(*SnapshotChunk)(nil),         // 36: chainfire.api.v1.SnapshotChunk
+	(*CloseSnapshotRequest)(nil),  // 37: chainfire.api.v1.CloseSnapshotRequest
+	(*CloseSnapshotResponse)(nil), // 38: chainfire.api.v1.CloseSnapshotResponse
+	(*Header)(nil),                // 39: chainfire.api.v1.Header
+	(*ClusterStatusRequest)(nil),  // 40: chainfire.api.v1.ClusterStatusRequest
+	(*ClusterStatusResponse)(nil), // 41: chainfire.api.v1.ClusterStatusResponse
+	(*MemberStatus)(nil),          // 42: chainfire.api.v1.MemberStatus
 }
 var file_api_cluster_proto_depIdxs = []int32{
-	33, // 0: chainfire.api.v1.RemoveMemberResponse.header:type_name -> chainfire.api.v1.Header
-	15, // 1: chainfire.api.v1.RemoveMemberResponse.removed:type_name -> chainfire.api.v1.Member
-	15, // 2: chainfire.api.v1.RemoveMemberResponse.members:type_name -> chainfire.api.v1.Member
-	33, // 3: chainfire.api.v1.ReplaceMemberResponse.header:type_name -> chainfire.api.v1.Header
-	15, // 4: chainfire.api.v1.ReplaceMemberResponse.replaced:type_name -> chainfire.api.v1.Member
-	15, // 5: chainfire.api.v1.ReplaceMemberResponse.by:type_name -> chainfire.api.v1.Member
-	15, // 6: chainfire.api.v1.ReplaceMemberResponse.members:type_name -> chainfire.api.v1.Member
-	5,  // 7: chainfire.api.v1.CreateTokenResponse.token:type_name -> chainfire.api.v1.Token
-	5,  // 8: chainfire.api.v1.ListTokensResponse.tokens:type_name -> chainfire.api.v1.Token
-	15, // 9: chainfire.api.v1.JoinResponse.members:type_name -> chainfire.api.v1.Member
-	16, // 10: chainfire.api.v1.JoinResponse.sources:type_name -> chainfire.api.v1.SnapshotSource
-	15, // 11: chainfire.api.v1.LearnResponse.members:type_name -> chainfire.api.v1.Member
-	15, // 12: chainfire.api.v1.JoinStatusResponse.members:type_name -> chainfire.api.v1.Member
-	25, // 13: chainfire.api.v1.OpenSnapshotResponse.conf:type_name -> chainfire.api.v1.ConfState
-	26, // 14: chainfire.api.v1.OpenSnapshotResponse.files:type_name -> chainfire.api.v1.SnapshotFile
-	33, // 15: chainfire.api.v1.StatusResponse.header:type_name -> chainfire.api.v1.Header
-	36, // 16: chainfire.api.v1.StatusResponse.members:type_name -> chainfire.api.v1.MemberStatus
-	15, // 17: chainfire.api.v1.MemberStatus.member:type_name -> chainfire.api.v1.Member
-	11, // 18: chainfire.api.v1.Peer.Identify:input_type -> chainfire.api.v1.IdentifyRequest
-	17, // 19: chainfire.api.v1.Peer.Join:input_type -> chainfire.api.v1.JoinRequest
-	19, // 20: chainfire.api.v1.Peer.Learn:input_type -> chainfire.api.v1.LearnRequest
-	21, // 21: chainfire.api.v1.Peer.JoinStatus:input_type -> chainfire.api.v1.JoinStatusRequest
-	23, // 22: chainfire.api.v1.Peer.Abandon:input_type -> chainfire.api.v1.AbandonRequest
-	27, // 23: chainfire.api.v1.Peer.OpenSnapshot:input_type -> chainfire.api.v1.OpenSnapshotRequest
-	29, // 24: chainfire.api.v1.Peer.ReadSnapshot:input_type -> chainfire.api.v1.ReadSnapshotRequest
-	31, // 25: chainfire.api.v1.Peer.CloseSnapshot:input_type -> chainfire.api.v1.CloseSnapshotRequest
-	13, // 26: chainfire.api.v1.Peer.Vouch:input_type -> chainfire.api.v1.VouchRequest
-	34, // 27: chainfire.api.v1.Cluster.Status:input_type -> chainfire.api.v1.StatusRequest
-	0,  // 28: chainfire.api.v1.Cluster.RemoveMember:input_type -> chainfire.api.v1.RemoveMemberRequest
-	2,  // 29: chainfire.api.v1.Cluster.ReplaceMember:input_type -> chainfire.api.v1.ReplaceMemberRequest
-	4,  // 30: chainfire.api.v1.Cluster.CreateToken:input_type -> chainfire.api.v1.CreateTokenRequest
-	7,  // 31: chainfire.api.v1.Cluster.ListTokens:input_type -> chainfire.api.v1.ListTokensRequest
-	9,  // 32: chainfire.api.v1.Cluster.RevokeToken:input_type -> chainfire.api.v1.RevokeTokenRequest
-	27, // 33: chainfire.api.v1.Cluster.OpenSnapshot:input_type -> chainfire.api.v1.OpenSnapshotRequest
-	29, // 34: chainfire.api.v1.Cluster.ReadSnapshot:input_type -> chainfire.api.v1.ReadSnapshotRequest
-	31, // 35: chainfire.api.v1.Cluster.CloseSnapshot:input_type -> chainfire.api.v1.CloseSnapshotRequest
-	12, // 36: chainfire.api.v1.Peer.Identify:output_type -> chainfire.api.v1.IdentifyResponse
-	18, // 37: chainfire.api.v1.Peer.Join:output_type -> chainfire.api.v1.JoinResponse
-	20, // 38: chainfire.api.v1.Peer.Learn:output_type -> chainfire.api.v1.LearnResponse
-	22, // 39: chainfire.api.v1.Peer.JoinStatus:output_type -> chainfire.api.v1.JoinStatusResponse
-	24, // 40: chainfire.api.v1.Peer.Abandon:output_type -> chainfire.api.v1.AbandonResponse
-	28, // 41: chainfire.api.v1.Peer.OpenSnapshot:output_type -> chainfire.api.v1.OpenSnapshotResponse
-	30, // 42: chainfire.api.v1.Peer.ReadSnapshot:output_type -> chainfire.api.v1.SnapshotChunk
-	32, // 43: chainfire.api.v1.Peer.CloseSnapshot:output_type -> chainfire.api.v1.CloseSnapshotResponse
-	14, // 44: chainfire.api.v1.Peer.Vouch:output_type -> chainfire.api.v1.VouchResponse
-	35, // 45: chainfire.api.v1.Cluster.Status:output_type -> chainfire.api.v1.StatusResponse
-	1,  // 46: chainfire.api.v1.Cluster.RemoveMember:output_type -> chainfire.api.v1.RemoveMemberResponse
-	3,  // 47: chainfire.api.v1.Cluster.ReplaceMember:output_type -> chainfire.api.v1.ReplaceMemberResponse
-	6,  // 48: chainfire.api.v1.Cluster.CreateToken:output_type -> chainfire.api.v1.CreateTokenResponse
-	8,  // 49: chainfire.api.v1.Cluster.ListTokens:output_type -> chainfire.api.v1.ListTokensResponse
-	10, // 50: chainfire.api.v1.Cluster.RevokeToken:output_type -> chainfire.api.v1.RevokeTokenResponse
-	28, // 51: chainfire.api.v1.Cluster.OpenSnapshot:output_type -> chainfire.api.v1.OpenSnapshotResponse
-	30, // 52: chainfire.api.v1.Cluster.ReadSnapshot:output_type -> chainfire.api.v1.SnapshotChunk
-	32, // 53: chainfire.api.v1.Cluster.CloseSnapshot:output_type -> chainfire.api.v1.CloseSnapshotResponse
-	36, // [36:54] is the sub-list for method output_type
-	18, // [18:36] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	2,  // 0: chainfire.api.v1.GetSnapshotResponse.meta:type_name -> chainfire.api.v1.SnapshotMeta
+	3,  // 1: chainfire.api.v1.GetSnapshotResponse.chunk:type_name -> chainfire.api.v1.SnapshotPiece
+	31, // 2: chainfire.api.v1.SnapshotMeta.conf:type_name -> chainfire.api.v1.ConfState
+	32, // 3: chainfire.api.v1.SnapshotMeta.files:type_name -> chainfire.api.v1.SnapshotFile
+	39, // 4: chainfire.api.v1.AddMemberResponse.header:type_name -> chainfire.api.v1.Header
+	21, // 5: chainfire.api.v1.AddMemberResponse.member:type_name -> chainfire.api.v1.Member
+	21, // 6: chainfire.api.v1.AddMemberResponse.members:type_name -> chainfire.api.v1.Member
+	39, // 7: chainfire.api.v1.RemoveMemberResponse.header:type_name -> chainfire.api.v1.Header
+	21, // 8: chainfire.api.v1.RemoveMemberResponse.removed:type_name -> chainfire.api.v1.Member
+	21, // 9: chainfire.api.v1.RemoveMemberResponse.members:type_name -> chainfire.api.v1.Member
+	39, // 10: chainfire.api.v1.ReplaceMemberResponse.header:type_name -> chainfire.api.v1.Header
+	21, // 11: chainfire.api.v1.ReplaceMemberResponse.replaced:type_name -> chainfire.api.v1.Member
+	21, // 12: chainfire.api.v1.ReplaceMemberResponse.by:type_name -> chainfire.api.v1.Member
+	21, // 13: chainfire.api.v1.ReplaceMemberResponse.members:type_name -> chainfire.api.v1.Member
+	11, // 14: chainfire.api.v1.CreateTokenResponse.token:type_name -> chainfire.api.v1.Token
+	11, // 15: chainfire.api.v1.ListTokensResponse.tokens:type_name -> chainfire.api.v1.Token
+	21, // 16: chainfire.api.v1.JoinResponse.members:type_name -> chainfire.api.v1.Member
+	22, // 17: chainfire.api.v1.JoinResponse.sources:type_name -> chainfire.api.v1.SnapshotSource
+	21, // 18: chainfire.api.v1.LearnResponse.members:type_name -> chainfire.api.v1.Member
+	21, // 19: chainfire.api.v1.JoinStatusResponse.members:type_name -> chainfire.api.v1.Member
+	31, // 20: chainfire.api.v1.OpenSnapshotResponse.conf:type_name -> chainfire.api.v1.ConfState
+	32, // 21: chainfire.api.v1.OpenSnapshotResponse.files:type_name -> chainfire.api.v1.SnapshotFile
+	39, // 22: chainfire.api.v1.ClusterStatusResponse.header:type_name -> chainfire.api.v1.Header
+	42, // 23: chainfire.api.v1.ClusterStatusResponse.members:type_name -> chainfire.api.v1.MemberStatus
+	21, // 24: chainfire.api.v1.MemberStatus.member:type_name -> chainfire.api.v1.Member
+	17, // 25: chainfire.api.v1.Peer.Identify:input_type -> chainfire.api.v1.IdentifyRequest
+	23, // 26: chainfire.api.v1.Peer.Join:input_type -> chainfire.api.v1.JoinRequest
+	25, // 27: chainfire.api.v1.Peer.Learn:input_type -> chainfire.api.v1.LearnRequest
+	27, // 28: chainfire.api.v1.Peer.JoinStatus:input_type -> chainfire.api.v1.JoinStatusRequest
+	29, // 29: chainfire.api.v1.Peer.Abandon:input_type -> chainfire.api.v1.AbandonRequest
+	33, // 30: chainfire.api.v1.Peer.OpenSnapshot:input_type -> chainfire.api.v1.OpenSnapshotRequest
+	35, // 31: chainfire.api.v1.Peer.ReadSnapshot:input_type -> chainfire.api.v1.ReadSnapshotRequest
+	37, // 32: chainfire.api.v1.Peer.CloseSnapshot:input_type -> chainfire.api.v1.CloseSnapshotRequest
+	19, // 33: chainfire.api.v1.Peer.Vouch:input_type -> chainfire.api.v1.VouchRequest
+	40, // 34: chainfire.api.v1.Cluster.ClusterStatus:input_type -> chainfire.api.v1.ClusterStatusRequest
+	4,  // 35: chainfire.api.v1.Cluster.AddMember:input_type -> chainfire.api.v1.AddMemberRequest
+	6,  // 36: chainfire.api.v1.Cluster.RemoveMember:input_type -> chainfire.api.v1.RemoveMemberRequest
+	8,  // 37: chainfire.api.v1.Cluster.ReplaceMember:input_type -> chainfire.api.v1.ReplaceMemberRequest
+	10, // 38: chainfire.api.v1.Cluster.CreateToken:input_type -> chainfire.api.v1.CreateTokenRequest
+	13, // 39: chainfire.api.v1.Cluster.ListTokens:input_type -> chainfire.api.v1.ListTokensRequest
+	15, // 40: chainfire.api.v1.Cluster.RevokeToken:input_type -> chainfire.api.v1.RevokeTokenRequest
+	33, // 41: chainfire.api.v1.Cluster.OpenSnapshot:input_type -> chainfire.api.v1.OpenSnapshotRequest
+	35, // 42: chainfire.api.v1.Cluster.ReadSnapshot:input_type -> chainfire.api.v1.ReadSnapshotRequest
+	37, // 43: chainfire.api.v1.Cluster.CloseSnapshot:input_type -> chainfire.api.v1.CloseSnapshotRequest
+	0,  // 44: chainfire.api.v1.Cluster.GetSnapshot:input_type -> chainfire.api.v1.GetSnapshotRequest
+	18, // 45: chainfire.api.v1.Peer.Identify:output_type -> chainfire.api.v1.IdentifyResponse
+	24, // 46: chainfire.api.v1.Peer.Join:output_type -> chainfire.api.v1.JoinResponse
+	26, // 47: chainfire.api.v1.Peer.Learn:output_type -> chainfire.api.v1.LearnResponse
+	28, // 48: chainfire.api.v1.Peer.JoinStatus:output_type -> chainfire.api.v1.JoinStatusResponse
+	30, // 49: chainfire.api.v1.Peer.Abandon:output_type -> chainfire.api.v1.AbandonResponse
+	34, // 50: chainfire.api.v1.Peer.OpenSnapshot:output_type -> chainfire.api.v1.OpenSnapshotResponse
+	36, // 51: chainfire.api.v1.Peer.ReadSnapshot:output_type -> chainfire.api.v1.SnapshotChunk
+	38, // 52: chainfire.api.v1.Peer.CloseSnapshot:output_type -> chainfire.api.v1.CloseSnapshotResponse
+	20, // 53: chainfire.api.v1.Peer.Vouch:output_type -> chainfire.api.v1.VouchResponse
+	41, // 54: chainfire.api.v1.Cluster.ClusterStatus:output_type -> chainfire.api.v1.ClusterStatusResponse
+	5,  // 55: chainfire.api.v1.Cluster.AddMember:output_type -> chainfire.api.v1.AddMemberResponse
+	7,  // 56: chainfire.api.v1.Cluster.RemoveMember:output_type -> chainfire.api.v1.RemoveMemberResponse
+	9,  // 57: chainfire.api.v1.Cluster.ReplaceMember:output_type -> chainfire.api.v1.ReplaceMemberResponse
+	12, // 58: chainfire.api.v1.Cluster.CreateToken:output_type -> chainfire.api.v1.CreateTokenResponse
+	14, // 59: chainfire.api.v1.Cluster.ListTokens:output_type -> chainfire.api.v1.ListTokensResponse
+	16, // 60: chainfire.api.v1.Cluster.RevokeToken:output_type -> chainfire.api.v1.RevokeTokenResponse
+	34, // 61: chainfire.api.v1.Cluster.OpenSnapshot:output_type -> chainfire.api.v1.OpenSnapshotResponse
+	36, // 62: chainfire.api.v1.Cluster.ReadSnapshot:output_type -> chainfire.api.v1.SnapshotChunk
+	38, // 63: chainfire.api.v1.Cluster.CloseSnapshot:output_type -> chainfire.api.v1.CloseSnapshotResponse
+	1,  // 64: chainfire.api.v1.Cluster.GetSnapshot:output_type -> chainfire.api.v1.GetSnapshotResponse
+	45, // [45:65] is the sub-list for method output_type
+	25, // [25:45] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_api_cluster_proto_init() }
@@ -3001,13 +3550,18 @@ func file_api_cluster_proto_init() {
 	if File_api_cluster_proto != nil {
 		return
 	}
+	file_api_cluster_proto_msgTypes[1].OneofWrappers = []any{
+		(*GetSnapshotResponse_Meta)(nil),
+		(*GetSnapshotResponse_Chunk)(nil),
+		(*GetSnapshotResponse_Done)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_cluster_proto_rawDesc), len(file_api_cluster_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   37,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -535,7 +535,8 @@ var Peer_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	Cluster_Status_FullMethodName        = "/chainfire.api.v1.Cluster/Status"
+	Cluster_ClusterStatus_FullMethodName = "/chainfire.api.v1.Cluster/ClusterStatus"
+	Cluster_AddMember_FullMethodName     = "/chainfire.api.v1.Cluster/AddMember"
 	Cluster_RemoveMember_FullMethodName  = "/chainfire.api.v1.Cluster/RemoveMember"
 	Cluster_ReplaceMember_FullMethodName = "/chainfire.api.v1.Cluster/ReplaceMember"
 	Cluster_CreateToken_FullMethodName   = "/chainfire.api.v1.Cluster/CreateToken"
@@ -544,6 +545,7 @@ const (
 	Cluster_OpenSnapshot_FullMethodName  = "/chainfire.api.v1.Cluster/OpenSnapshot"
 	Cluster_ReadSnapshot_FullMethodName  = "/chainfire.api.v1.Cluster/ReadSnapshot"
 	Cluster_CloseSnapshot_FullMethodName = "/chainfire.api.v1.Cluster/CloseSnapshot"
+	Cluster_GetSnapshot_FullMethodName   = "/chainfire.api.v1.Cluster/GetSnapshot"
 )
 
 // ClusterClient is the client API for Cluster service.
@@ -552,9 +554,19 @@ const (
 //
 // Cluster is served on the client port, beside the etcd services.
 type ClusterClient interface {
-	// Status describes the whole cluster as its leader sees it. Any member may be
+	// ClusterStatus describes the whole cluster as its leader sees it. Any member may be
 	// asked; without a leader the member answers with what it knows itself.
-	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error)
+	ClusterStatus(ctx context.Context, in *ClusterStatusRequest, opts ...grpc.CallOption) (*ClusterStatusResponse, error)
+	// AddMember keeps a place for a member that runs nowhere yet, as a learner or as a
+	// voter. It is started with --join and the peer URL that was given here, and is
+	// promoted by hand. Any member may be asked; it passes the call on to the leader.
+	//
+	// ALREADY_EXISTS: a member has the name or the peer URL. FAILED_PRECONDITION: as a
+	// voter it would leave no majority that is up; or the scheme of the URL is not that
+	// of the members. INVALID_ARGUMENT: a name or URL that cannot be. UNAVAILABLE: no
+	// leader at the moment, nothing was done. ABORTED: what became of it is not known;
+	// list the members.
+	AddMember(ctx context.Context, in *AddMemberRequest, opts ...grpc.CallOption) (*AddMemberResponse, error)
 	// RemoveMember takes a member out of the cluster for good. Any member may be
 	// asked; it passes the call on to the leader, which decides by what it hears.
 	//
@@ -588,6 +600,19 @@ type ClusterClient interface {
 	OpenSnapshot(ctx context.Context, in *OpenSnapshotRequest, opts ...grpc.CallOption) (*OpenSnapshotResponse, error)
 	ReadSnapshot(ctx context.Context, in *ReadSnapshotRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SnapshotChunk], error)
 	CloseSnapshot(ctx context.Context, in *CloseSnapshotRequest, opts ...grpc.CallOption) (*CloseSnapshotResponse, error)
+	// GetSnapshot pulls a whole snapshot of the member that is asked, in one call: its
+	// description, then the bytes of its files one after the other, then the end. Some
+	// seconds after the end the snapshot is closed; CloseSnapshot does so at once. Where
+	// the stream breaks it stays for minutes, and the call is made again with its id and
+	// an offset. The description of a large state is larger than the 4 MiB that gRPC's
+	// clients take by default: allow 64 MiB.
+	//
+	// NOT_FOUND: the snapshot is not open (any more); begin anew. INVALID_ARGUMENT: the
+	// offset is not where a chunk begins. OUT_OF_RANGE: this member has not applied
+	// min_index. RESOURCE_EXHAUSTED: too many are open, try later. DATA_LOSS: a file
+	// here is not what the manifest says. FAILED_PRECONDITION: no snapshot can be made
+	// here.
+	GetSnapshot(ctx context.Context, in *GetSnapshotRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetSnapshotResponse], error)
 }
 
 type clusterClient struct {
@@ -598,10 +623,20 @@ func NewClusterClient(cc grpc.ClientConnInterface) ClusterClient {
 	return &clusterClient{cc}
 }
 
-func (c *clusterClient) Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error) {
+func (c *clusterClient) ClusterStatus(ctx context.Context, in *ClusterStatusRequest, opts ...grpc.CallOption) (*ClusterStatusResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(StatusResponse)
-	err := c.cc.Invoke(ctx, Cluster_Status_FullMethodName, in, out, cOpts...)
+	out := new(ClusterStatusResponse)
+	err := c.cc.Invoke(ctx, Cluster_ClusterStatus_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *clusterClient) AddMember(ctx context.Context, in *AddMemberRequest, opts ...grpc.CallOption) (*AddMemberResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AddMemberResponse)
+	err := c.cc.Invoke(ctx, Cluster_AddMember_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -697,15 +732,44 @@ func (c *clusterClient) CloseSnapshot(ctx context.Context, in *CloseSnapshotRequ
 	return out, nil
 }
 
+func (c *clusterClient) GetSnapshot(ctx context.Context, in *GetSnapshotRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetSnapshotResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Cluster_ServiceDesc.Streams[1], Cluster_GetSnapshot_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[GetSnapshotRequest, GetSnapshotResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Cluster_GetSnapshotClient = grpc.ServerStreamingClient[GetSnapshotResponse]
+
 // ClusterServer is the server API for Cluster service.
 // All implementations must embed UnimplementedClusterServer
 // for forward compatibility.
 //
 // Cluster is served on the client port, beside the etcd services.
 type ClusterServer interface {
-	// Status describes the whole cluster as its leader sees it. Any member may be
+	// ClusterStatus describes the whole cluster as its leader sees it. Any member may be
 	// asked; without a leader the member answers with what it knows itself.
-	Status(context.Context, *StatusRequest) (*StatusResponse, error)
+	ClusterStatus(context.Context, *ClusterStatusRequest) (*ClusterStatusResponse, error)
+	// AddMember keeps a place for a member that runs nowhere yet, as a learner or as a
+	// voter. It is started with --join and the peer URL that was given here, and is
+	// promoted by hand. Any member may be asked; it passes the call on to the leader.
+	//
+	// ALREADY_EXISTS: a member has the name or the peer URL. FAILED_PRECONDITION: as a
+	// voter it would leave no majority that is up; or the scheme of the URL is not that
+	// of the members. INVALID_ARGUMENT: a name or URL that cannot be. UNAVAILABLE: no
+	// leader at the moment, nothing was done. ABORTED: what became of it is not known;
+	// list the members.
+	AddMember(context.Context, *AddMemberRequest) (*AddMemberResponse, error)
 	// RemoveMember takes a member out of the cluster for good. Any member may be
 	// asked; it passes the call on to the leader, which decides by what it hears.
 	//
@@ -739,6 +803,19 @@ type ClusterServer interface {
 	OpenSnapshot(context.Context, *OpenSnapshotRequest) (*OpenSnapshotResponse, error)
 	ReadSnapshot(*ReadSnapshotRequest, grpc.ServerStreamingServer[SnapshotChunk]) error
 	CloseSnapshot(context.Context, *CloseSnapshotRequest) (*CloseSnapshotResponse, error)
+	// GetSnapshot pulls a whole snapshot of the member that is asked, in one call: its
+	// description, then the bytes of its files one after the other, then the end. Some
+	// seconds after the end the snapshot is closed; CloseSnapshot does so at once. Where
+	// the stream breaks it stays for minutes, and the call is made again with its id and
+	// an offset. The description of a large state is larger than the 4 MiB that gRPC's
+	// clients take by default: allow 64 MiB.
+	//
+	// NOT_FOUND: the snapshot is not open (any more); begin anew. INVALID_ARGUMENT: the
+	// offset is not where a chunk begins. OUT_OF_RANGE: this member has not applied
+	// min_index. RESOURCE_EXHAUSTED: too many are open, try later. DATA_LOSS: a file
+	// here is not what the manifest says. FAILED_PRECONDITION: no snapshot can be made
+	// here.
+	GetSnapshot(*GetSnapshotRequest, grpc.ServerStreamingServer[GetSnapshotResponse]) error
 	mustEmbedUnimplementedClusterServer()
 }
 
@@ -749,8 +826,11 @@ type ClusterServer interface {
 // pointer dereference when methods are called.
 type UnimplementedClusterServer struct{}
 
-func (UnimplementedClusterServer) Status(context.Context, *StatusRequest) (*StatusResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method Status not implemented")
+func (UnimplementedClusterServer) ClusterStatus(context.Context, *ClusterStatusRequest) (*ClusterStatusResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ClusterStatus not implemented")
+}
+func (UnimplementedClusterServer) AddMember(context.Context, *AddMemberRequest) (*AddMemberResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AddMember not implemented")
 }
 func (UnimplementedClusterServer) RemoveMember(context.Context, *RemoveMemberRequest) (*RemoveMemberResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RemoveMember not implemented")
@@ -776,6 +856,9 @@ func (UnimplementedClusterServer) ReadSnapshot(*ReadSnapshotRequest, grpc.Server
 func (UnimplementedClusterServer) CloseSnapshot(context.Context, *CloseSnapshotRequest) (*CloseSnapshotResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CloseSnapshot not implemented")
 }
+func (UnimplementedClusterServer) GetSnapshot(*GetSnapshotRequest, grpc.ServerStreamingServer[GetSnapshotResponse]) error {
+	return status.Error(codes.Unimplemented, "method GetSnapshot not implemented")
+}
 func (UnimplementedClusterServer) mustEmbedUnimplementedClusterServer() {}
 func (UnimplementedClusterServer) testEmbeddedByValue()                 {}
 
@@ -797,20 +880,38 @@ func RegisterClusterServer(s grpc.ServiceRegistrar, srv ClusterServer) {
 	s.RegisterService(&Cluster_ServiceDesc, srv)
 }
 
-func _Cluster_Status_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(StatusRequest)
+func _Cluster_ClusterStatus_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ClusterStatusRequest)
 	if err := dec(in); err != nil {
 		return nil, err
 	}
 	if interceptor == nil {
-		return srv.(ClusterServer).Status(ctx, in)
+		return srv.(ClusterServer).ClusterStatus(ctx, in)
 	}
 	info := &grpc.UnaryServerInfo{
 		Server:     srv,
-		FullMethod: Cluster_Status_FullMethodName,
+		FullMethod: Cluster_ClusterStatus_FullMethodName,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(ClusterServer).Status(ctx, req.(*StatusRequest))
+		return srv.(ClusterServer).ClusterStatus(ctx, req.(*ClusterStatusRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Cluster_AddMember_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AddMemberRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServer).AddMember(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Cluster_AddMember_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServer).AddMember(ctx, req.(*AddMemberRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -952,6 +1053,17 @@ func _Cluster_CloseSnapshot_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Cluster_GetSnapshot_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(GetSnapshotRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ClusterServer).GetSnapshot(m, &grpc.GenericServerStream[GetSnapshotRequest, GetSnapshotResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Cluster_GetSnapshotServer = grpc.ServerStreamingServer[GetSnapshotResponse]
+
 // Cluster_ServiceDesc is the grpc.ServiceDesc for Cluster service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -960,8 +1072,12 @@ var Cluster_ServiceDesc = grpc.ServiceDesc{
 	HandlerType: (*ClusterServer)(nil),
 	Methods: []grpc.MethodDesc{
 		{
-			MethodName: "Status",
-			Handler:    _Cluster_Status_Handler,
+			MethodName: "ClusterStatus",
+			Handler:    _Cluster_ClusterStatus_Handler,
+		},
+		{
+			MethodName: "AddMember",
+			Handler:    _Cluster_AddMember_Handler,
 		},
 		{
 			MethodName: "RemoveMember",
@@ -996,6 +1112,11 @@ var Cluster_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "ReadSnapshot",
 			Handler:       _Cluster_ReadSnapshot_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "GetSnapshot",
+			Handler:       _Cluster_GetSnapshot_Handler,
 			ServerStreams: true,
 		},
 	},

@@ -2,9 +2,9 @@ package api
 
 import "chainfire"
 
-// NewStatusResponse is a cluster's status as it travels.
-func NewStatusResponse(s *chainfire.ClusterStatus) *StatusResponse {
-	out := &StatusResponse{
+// NewClusterStatusResponse is a cluster's status as it travels.
+func NewClusterStatusResponse(s *chainfire.ClusterStatus) *ClusterStatusResponse {
+	out := &ClusterStatusResponse{
 		Header: &Header{
 			ClusterId: s.Header.ClusterID, MemberId: s.Header.MemberID,
 			Revision: s.Header.Revision, RaftTerm: s.Header.RaftTerm,
@@ -22,8 +22,8 @@ func NewStatusResponse(s *chainfire.ClusterStatus) *StatusResponse {
 	return out
 }
 
-// ClusterStatus is the status that a StatusResponse carries.
-func (x *StatusResponse) ClusterStatus() *chainfire.ClusterStatus {
+// ClusterStatus is the status that a ClusterStatusResponse carries.
+func (x *ClusterStatusResponse) ClusterStatus() *chainfire.ClusterStatus {
 	h := x.GetHeader()
 	out := &chainfire.ClusterStatus{
 		Header: chainfire.Header{

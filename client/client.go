@@ -103,7 +103,7 @@ func (c *Client) ask(ctx context.Context, i int) (*chainfire.ClusterStatus, erro
 		ctx, cancel = context.WithTimeout(ctx, triesTimeout)
 		defer cancel()
 	}
-	r, err := api.NewClusterClient(c.members[i].conn).Status(ctx, &api.StatusRequest{})
+	r, err := api.NewClusterClient(c.members[i].conn).ClusterStatus(ctx, &api.ClusterStatusRequest{})
 	if err != nil {
 		return nil, err
 	}

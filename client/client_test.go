@@ -20,8 +20,8 @@ type clusterServer struct {
 	status *chainfire.ClusterStatus
 }
 
-func (s clusterServer) Status(context.Context, *api.StatusRequest) (*api.StatusResponse, error) {
-	return api.NewStatusResponse(s.status), nil
+func (s clusterServer) ClusterStatus(context.Context, *api.ClusterStatusRequest) (*api.ClusterStatusResponse, error) {
+	return api.NewClusterStatusResponse(s.status), nil
 }
 
 // serve runs a Cluster service that gives one answer, or, with nil, a server

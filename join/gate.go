@@ -277,23 +277,6 @@ func (g *Gate) answer(q *api.JoinRequest, id, index, replaces uint64, ticket Tic
 	return out, nil
 }
 
-// checkURLs refuses peer URLs that the members could not use.
-func (g *Gate) checkURLs(urls []string) error {
-	for _, u := range urls {
-		if _, err := HostPort(u); err != nil {
-			return status.Errorf(codes.InvalidArgument, "peer URL: %v", err)
-		}
-		if scheme, _, _ := strings.Cut(u, "://"); scheme != g.opts.Scheme {
-			return status.Errorf(codes.FailedPrecondition,
-				"the newcomer's peer URL is %s, but the members of this cluster speak %s to each other; start it with %s:// in --listen-peer", u, g.opts.Scheme, g.opts.Scheme)
-		}
-	}
-	if len(urls) == 0 || len(urls) > 16 {
-		return status.Errorf(codes.InvalidArgument, "a newcomer has between 1 and 16 peer URLs, not %d", len(urls))
-	}
-	return nil
-}
-
 // checkUnique names the member that a newcomer collides with; the one that it
 // replaces does not count.
 func (g *Gate) checkUnique(q *api.JoinRequest, replaced uint64) error {
@@ -312,9 +295,13 @@ func (g *Gate) checkUnique(q *api.JoinRequest, replaced uint64) error {
 		if r.ID == replaced {
 			continue
 		}
-		if r.Phase == chainfire.PhaseUnstarted && !r.Learner && q.GetReadReplica() && slices.Equal(r.PeerURLs, q.GetPeerUrls()) {
-			return status.Errorf(codes.FailedPrecondition,
-				"member %d at %s was added by hand as a voter; start the newcomer without --read-replica, or remove that member first", r.ID, strings.Join(r.PeerURLs, ","))
+		if r.Phase == chainfire.PhaseUnstarted && slices.Equal(r.PeerURLs, q.GetPeerUrls()) {
+			// The place was kept for this one, by name as well perhaps.
+			if !r.Learner && q.GetReadReplica() {
+				return status.Errorf(codes.FailedPrecondition,
+					"member %d at %s was added by hand as a voter; start the newcomer without --read-replica, or remove that member first", r.ID, strings.Join(r.PeerURLs, ","))
+			}
+			continue
 		}
 		for _, u := range q.GetPeerUrls() {
 			if slices.Contains(r.PeerURLs, u) && r.Phase != chainfire.PhaseUnstarted {

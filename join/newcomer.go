@@ -8,7 +8,6 @@ import (
 	"net"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -19,7 +18,6 @@ import (
 	"chainfire/internal/disk"
 	"chainfire/internal/sched"
 	"chainfire/raft"
-	"chainfire/snapshot"
 )
 
 // NewcomerOptions configure a Newcomer.
@@ -33,6 +31,9 @@ type NewcomerOptions struct {
 	Incarnation          uint64
 	// Replace is the member whose place it takes, by id or name; empty is nobody's.
 	Replace string
+	// BootstrapFrom is the member that it is seeded by, by id or name, and by no other;
+	// empty is any.
+	BootstrapFrom string
 	// Cluster, where it is not 0, refuses any other cluster.
 	Cluster uint64
 	// ReadReplica asks for a place as a learner that stays one.
@@ -315,95 +316,6 @@ func (c *Newcomer) learnAddresses(members []*api.Member) {
 				have[a] = true
 				c.addrs = append(c.addrs, a)
 			}
-		}
-	}
-}
-
-// pull fetches the snapshot from the first source that can give it, while the
-// leader is told how far it is and may end the join.
-func (c *Newcomer) pull(ctx context.Context, resp *api.JoinResponse) (raft.SnapshotMeta, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	// The reporting task has connections of its own.
-	reporter := &Newcomer{opts: c.opts, conns: map[string]Conn{}, addrs: append([]string(nil), c.addrs...)}
-	reporting := sched.NewGroup(c.opts.Sched)
-	reporting.Go(func() {
-		defer reporter.Close()
-		c.reportSeed(ctx, reporter, cancel)
-	})
-	defer func() { cancel(nil); reporting.Wait() }()
-	var errs []error
-	for i, s := range resp.GetSources() {
-		patience := sourcePatience
-		if i == len(resp.GetSources())-1 {
-			patience = lastSourcePatience
-		}
-		addr, err := HostPort(s.GetPeerUrl())
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		meta, err := c.fetch(ctx, addr, s.GetMemberId(), resp.GetReservedIndex(), patience)
-		if err == nil {
-			return meta, nil
-		}
-		if cause := context.Cause(ctx); cause != nil {
-			return meta, cause
-		}
-		if errors.Is(err, syscall.ENOSPC) {
-			return meta, err // no other source makes room here
-		}
-		errs = append(errs, fmt.Errorf("from member %d at %s: %w", s.GetMemberId(), addr, err))
-	}
-	if len(errs) == 0 {
-		return raft.SnapshotMeta{}, errors.New("the cluster named no member to seed from")
-	}
-	return raft.SnapshotMeta{}, errors.Join(errs...)
-}
-
-// How long a source may give nothing: until another is asked, and until the join
-// ends with the last one.
-const (
-	sourcePatience     = 5 * time.Second
-	lastSourcePatience = 30 * time.Second
-)
-
-func (c *Newcomer) fetch(ctx context.Context, addr string, source, minIndex uint64, patience time.Duration) (raft.SnapshotMeta, error) {
-	client, err := c.client(addr)
-	if err != nil {
-		return raft.SnapshotMeta{}, err
-	}
-	text := fmt.Sprintf("seeding from member %d at %s", source, addr)
-	return snapshot.Fetch(ctx, snapshot.FetchOptions{
-		FS: c.opts.FS, Dir: c.opts.Dir, MinIndex: minIndex, ClusterID: c.place.Cluster, Patience: patience,
-		Reserve: c.opts.Reserve, Sched: c.opts.Sched,
-		Source: &snapshot.GRPCSource{
-			Client: client, Label: addr, ClusterID: c.place.Cluster, MemberID: c.place.Member,
-		},
-		Progress: func(done, total int64) {
-			c.seedDone.Store(done)
-			c.seedTotal.Store(total)
-			c.opts.Report(Event{Step: StepSeed, Text: text, Done: done, Total: total, Member: c.place.Member})
-		},
-	})
-}
-
-// reportSeed keeps the reservation alive until the context ends.
-func (c *Newcomer) reportSeed(ctx context.Context, via *Newcomer, giveUp context.CancelCauseFunc) {
-	tick, stop := sched.Tick(c.opts.Sched, time.Second)
-	defer stop()
-	for c.opts.Sched.Wait(ctx.Done(), tick) == 1 {
-		err := via.ask(ctx, "report", func(ctx context.Context, p api.PeerClient) error {
-			_, err := p.JoinStatus(ctx, &api.JoinStatusRequest{
-				ClusterId: c.place.Cluster, MemberId: c.place.Member, Incarnation: c.opts.Incarnation,
-				SeedBytesDone: uint64(c.seedDone.Load()), SeedBytesTotal: uint64(c.seedTotal.Load()),
-			})
-			return err
-		})
-		var refused *RefusedError
-		if errors.As(err, &refused) {
-			giveUp(refused)
-			return
 		}
 	}
 }

@@ -64,20 +64,13 @@ func (n *Node) MemberAdd(ctx context.Context, r *chainfire.MemberAddRequest) (*c
 			return nil, err
 		}
 	}
-	res, err := n.do(ctx, &machine.Command{Reserve: &machine.Reserve{PeerURLs: r.PeerURLs, Manual: true}})
-	if err != nil {
-		return nil, err
-	}
-	id := res.MemberID
 	kind := confchange.AddVoter
 	if r.Learner {
 		kind = confchange.AddLearner
 	}
-	err = n.change(ctx, confchange.Change{Steps: []confchange.Step{{Kind: kind, ID: id}}})
+	id, err := n.addByHand(ctx, &machine.Reserve{PeerURLs: r.PeerURLs, Manual: true}, kind)
 	if err != nil {
-		undo, cancel := sched.WithTimeout(context.WithoutCancel(ctx), n.sched, n.opts.RequestTimeout, nil)
-		defer cancel()
-		return nil, errors.Join(err, n.release(undo, id))
+		return nil, err
 	}
 	return n.memberChange(id), nil
 }

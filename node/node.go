@@ -47,6 +47,9 @@ type Options struct {
 	// Replace is the member whose place a newcomer takes, by its id or name; empty is
 	// nobody's. A directory in use ignores it.
 	Replace string
+	// BootstrapFrom is the member that a newcomer is seeded by, by its id or name;
+	// empty is any. A directory in use ignores it.
+	BootstrapFrom string
 	// ReadReplica makes a newcomer a learner that stays one. A directory in use is
 	// what it became when it joined.
 	ReadReplica bool

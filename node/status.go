@@ -89,7 +89,7 @@ func (n *Node) askStatus(ctx context.Context, urls []string) (*chainfire.Cluster
 	ctx, cancel := sched.WithTimeout(ctx, n.sched, 4*n.opts.election(), nil)
 	defer cancel()
 	ctx = metadata.AppendToOutgoingContext(ctx, statusForwardedKey, "1")
-	r, err := api.NewClusterClient(conn).Status(ctx, &api.StatusRequest{})
+	r, err := api.NewClusterClient(conn).ClusterStatus(ctx, &api.ClusterStatusRequest{})
 	if err != nil {
 		return nil, err
 	}
@@ -176,12 +176,13 @@ type clusterService struct {
 	n *Node
 }
 
-func (s clusterService) Status(ctx context.Context, _ *api.StatusRequest) (*api.StatusResponse, error) {
+// ClusterStatus implements api.ClusterServer.
+func (s clusterService) ClusterStatus(ctx context.Context, _ *api.ClusterStatusRequest) (*api.ClusterStatusResponse, error) {
 	cs, err := s.n.ClusterStatus(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return api.NewStatusResponse(cs), nil
+	return api.NewClusterStatusResponse(cs), nil
 }
 
 // OpenSnapshot implements api.ClusterServer, for who saves this member's state.
@@ -197,6 +198,14 @@ func (s clusterService) ReadSnapshot(q *api.ReadSnapshotRequest, out grpc.Server
 // CloseSnapshot implements api.ClusterServer.
 func (s clusterService) CloseSnapshot(ctx context.Context, q *api.CloseSnapshotRequest) (*api.CloseSnapshotResponse, error) {
 	return s.n.service.CloseSnapshot(ctx, q)
+}
+
+// GetSnapshot implements api.ClusterServer, for who pulls a whole state in one call.
+func (s clusterService) GetSnapshot(q *api.GetSnapshotRequest, out grpc.ServerStreamingServer[api.GetSnapshotResponse]) error {
+	if _, err := s.n.service.gate(); err != nil {
+		return err
+	}
+	return s.n.snapshotCalls.GetSnapshot(q, out)
 }
 
 // RegisterCluster adds ChainFire's own Cluster service to a gRPC server, as that

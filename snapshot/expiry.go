@@ -19,11 +19,36 @@ func (s *Server) CloseSnapshot(id string) {
 	s.empty()
 }
 
+// Sent says that everything of a snapshot was sent to who uses it. The use ends
+// IdleFor later, or as soon as there are too many, unless it is read again: the end
+// of a stream may be lost with the last that was sent.
+func (s *Server) Sent(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.readers[id]; r != nil {
+		r.sent, r.lastRead = true, s.o.Sched.Now()
+	}
+}
+
+// endSentLocked ends the uses that need nothing any more since so long.
+func (s *Server) endSentLocked(idle time.Duration) {
+	now := s.o.Sched.Now()
+	for id, r := range s.readers {
+		if r.sent && r.busy == 0 && now.Sub(r.lastRead) >= idle {
+			s.endLocked(id, r)
+			if r.cut.readers == 0 {
+				s.discardLocked(r.cut)
+			}
+		}
+	}
+}
+
 // Sweep ends the uses that have not read for the TTL and removes the snapshots
 // that nobody uses. The server does so by itself from time to time.
 func (s *Server) Sweep() {
 	s.mu.Lock()
 	now := s.o.Sched.Now()
+	s.endSentLocked(s.o.IdleFor)
 	for id, r := range s.readers {
 		if r.busy == 0 && now.Sub(r.lastRead) >= s.o.TTL {
 			s.endLocked(id, r)

@@ -90,6 +90,8 @@ type reader struct {
 	cut      *cut
 	lastRead time.Time
 	busy     int
+	// sent says that everything was sent and may not have arrived.
+	sent bool
 }
 
 // job is a cut being made.
@@ -218,6 +220,9 @@ func (s *Server) join(minIndex uint64) (offer Offer, j *job, mine bool, err erro
 	defer s.mu.Unlock()
 	if s.closed {
 		return Offer{}, nil, false, ErrClosed
+	}
+	if len(s.readers) >= s.o.MaxReaders {
+		s.endSentLocked(0)
 	}
 	if len(s.readers) >= s.o.MaxReaders {
 		return Offer{}, nil, false, fmt.Errorf("%w: %d readers", ErrBusy, len(s.readers))
@@ -372,6 +377,7 @@ func (s *Server) use(id, name string) (*reader, *File, error) {
 		return nil, nil, fmt.Errorf("%w: snapshot %s has no file %q", ErrBadRequest, id, name)
 	}
 	r.busy++
+	r.sent = false
 	return r, f, nil
 }
 

@@ -160,14 +160,14 @@ func TestStrangerOnThePeerPortGetsNothing(t *testing.T) {
 			return err
 		}
 		calls := map[string]error{
-			"OpenSnapshot": second(peer.OpenSnapshot(ctx, &api.OpenSnapshotRequest{})),
-			"ReadSnapshot": read(),
-			"Learn":        second(peer.Learn(ctx, &api.LearnRequest{})),
-			"JoinStatus":   second(peer.JoinStatus(ctx, &api.JoinStatusRequest{})),
-			"Abandon":      second(peer.Abandon(ctx, &api.AbandonRequest{})),
-			"Status":       second(cluster.Status(ctx, &api.StatusRequest{})),
-			"CreateToken":  second(cluster.CreateToken(ctx, &api.CreateTokenRequest{})),
-			"ListTokens":   second(cluster.ListTokens(ctx, &api.ListTokensRequest{})),
+			"OpenSnapshot":  second(peer.OpenSnapshot(ctx, &api.OpenSnapshotRequest{})),
+			"ReadSnapshot":  read(),
+			"Learn":         second(peer.Learn(ctx, &api.LearnRequest{})),
+			"JoinStatus":    second(peer.JoinStatus(ctx, &api.JoinStatusRequest{})),
+			"Abandon":       second(peer.Abandon(ctx, &api.AbandonRequest{})),
+			"ClusterStatus": second(cluster.ClusterStatus(ctx, &api.ClusterStatusRequest{})),
+			"CreateToken":   second(cluster.CreateToken(ctx, &api.CreateTokenRequest{})),
+			"ListTokens":    second(cluster.ListTokens(ctx, &api.ListTokensRequest{})),
 		}
 		for call, err := range calls {
 			if code := status.Code(err); code != codes.Unauthenticated && code != codes.Unavailable {

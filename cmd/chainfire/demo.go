@@ -377,7 +377,7 @@ func (d *demo) leave(ctx context.Context) error {
 	fmt.Fprintf(&b, "  export %s=%s\n", endpointsVariable, strings.Join(d.cluster.endpoints(), ","))
 	fmt.Fprintf(&b, "  %s status\n  %s put greeting hello\n  %s get --prefix demo/\n  %s watch --prefix demo/\n", p, p, p, p)
 	fmt.Fprintf(&b, "  %s serve --join %s --listen-client 127.0.0.1:0 --listen-peer 127.0.0.1:0 --data-dir %s\n\n",
-		p, d.cluster.members[0].peer, shellQuote(filepath.Join(d.dir, "member-4")))
+		p, d.cluster.members[0].peer, join.ShellQuote(filepath.Join(d.dir, "member-4")))
 	return d.app.printf("%s", b.String())
 }
 

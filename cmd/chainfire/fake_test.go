@@ -67,14 +67,14 @@ func testMembers() []*etcdserverpb.Member {
 	}
 }
 
-// fakeCluster is api.Cluster, whose call has the name of one of etcd's.
+// fakeCluster is api.Cluster, beside that of etcd.
 type fakeCluster struct {
 	api.UnimplementedClusterServer
 	f *fakeMember
 }
 
-func (c fakeCluster) Status(context.Context, *api.StatusRequest) (*api.StatusResponse, error) {
-	return api.NewStatusResponse(c.f.status), nil
+func (c fakeCluster) ClusterStatus(context.Context, *api.ClusterStatusRequest) (*api.ClusterStatusResponse, error) {
+	return api.NewClusterStatusResponse(c.f.status), nil
 }
 
 func (c fakeCluster) RemoveMember(_ context.Context, r *api.RemoveMemberRequest) (*api.RemoveMemberResponse, error) {

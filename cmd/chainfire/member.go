@@ -9,8 +9,6 @@ import (
 	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
-
-	"chainfire/join"
 )
 
 func newMember(a *app) *cobra.Command {
@@ -63,65 +61,6 @@ func (a *app) readReplicas(ctx context.Context) (map[uint64]bool, error) {
 		}
 	}
 	return out, nil
-}
-
-func newMemberAdd(a *app) *cobra.Command {
-	var learner bool
-	cmd := &cobra.Command{
-		Use:   "add PEER_URL[,PEER_URL...]",
-		Short: "Add a member by hand, before it is started",
-		Long: `Add a member that is not started yet, by the address at which the others will
-reach it. As a voter it counts at once, also while it is down.
-
-'chainfire serve --join' needs none of this: it adds its member by itself, when
-that member is ready.`,
-		Args: needArgs(1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			urls := strings.Split(args[0], ",")
-			return a.withClient(cmd.Context(), func(ctx context.Context, c *clientv3.Client) error {
-				if err := completeURLs(ctx, c, urls); err != nil {
-					return err
-				}
-				add := c.MemberAdd
-				if learner {
-					add = c.MemberAddAsLearner
-				}
-				r, err := add(ctx, urls)
-				if err != nil {
-					return fmt.Errorf("add a member at %s: %w", args[0], err)
-				}
-				return a.printMemberChange(ctx, r.Header, r.Members, fmt.Sprintf(
-					"member %s added; start it with that peer address and --join", memberID(r.Member.GetID())))
-			})
-		},
-	}
-	cmd.Flags().BoolVar(&learner, "learner", false, "as a learner, which counts in no majority until it is promoted")
-	return cmd
-}
-
-// completeURLs gives the peer addresses that have none the scheme by which the
-// members of the cluster reach each other.
-func completeURLs(ctx context.Context, c *clientv3.Client, urls []string) error {
-	scheme := ""
-	for i, u := range urls {
-		if strings.Contains(u, "://") {
-			continue
-		}
-		if scheme == "" {
-			r, err := c.MemberList(ctx)
-			if err != nil {
-				return fmt.Errorf("list the members: %w", err)
-			}
-			scheme = join.SchemeTLS
-			for _, m := range r.Members {
-				if len(m.GetPeerURLs()) > 0 && strings.HasPrefix(m.GetPeerURLs()[0], join.SchemePlain+"://") {
-					scheme = join.SchemePlain
-				}
-			}
-		}
-		urls[i] = scheme + "://" + u
-	}
-	return nil
 }
 
 func newMemberPromote(a *app) *cobra.Command {

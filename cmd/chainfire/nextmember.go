@@ -42,7 +42,7 @@ const maxMembersHere = 50
 func (n *nextMember) line() string {
 	args := []string{n.program, "serve", "--join", cmp.Or(n.join, n.peer)}
 	if n.replace != "" {
-		args = append(args, "--replace", shellQuote(n.replace))
+		args = append(args, "--replace", join.ShellQuote(n.replace))
 	}
 	scheme := ""
 	switch {
@@ -50,10 +50,10 @@ func (n *nextMember) line() string {
 		scheme = join.SchemePlain + "://"
 	case n.peerFiles.Given():
 		// On this machine the same certificate is good.
-		args = append(args, "--peer-cert-file", shellQuote(n.peerFiles.Cert), "--peer-key-file", shellQuote(n.peerFiles.Key),
-			"--peer-trusted-ca-file", shellQuote(n.peerFiles.Authorities))
+		args = append(args, "--peer-cert-file", join.ShellQuote(n.peerFiles.Cert), "--peer-key-file", join.ShellQuote(n.peerFiles.Key),
+			"--peer-trusted-ca-file", join.ShellQuote(n.peerFiles.Authorities))
 	case n.tokenFile != "" && n.exists(n.tokenFile):
-		args = append(args, "--token-file", shellQuote(n.tokenFile))
+		args = append(args, "--token-file", join.ShellQuote(n.tokenFile))
 	default:
 		args = append(args, "--token", `"$(`+n.program+" token create"+n.endpoints()+`)"`)
 	}
@@ -71,7 +71,7 @@ func (n *nextMember) line() string {
 		if n.exists(dir) || !n.free(client) || !n.free(peer) {
 			continue
 		}
-		args = append(args, "--listen-client", client, "--listen-peer", scheme+peer, "--data-dir", shellQuote(dir))
+		args = append(args, "--listen-client", client, "--listen-peer", scheme+peer, "--data-dir", join.ShellQuote(dir))
 		break
 	}
 	if n.remote {
@@ -90,21 +90,6 @@ func addPort(addr string, more int) (string, bool) {
 		return "", false
 	}
 	return net.JoinHostPort(host, strconv.Itoa(n+more)), true
-}
-
-// shellQuote makes one word of s for a shell.
-func shellQuote(s string) string {
-	plain := strings.IndexFunc(s, func(r rune) bool {
-		switch {
-		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
-			return false
-		}
-		return !strings.ContainsRune("_-./:@%+,=", r)
-	}) < 0
-	if plain && s != "" {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // endpoints is the flag that leads a command to this member.

@@ -32,8 +32,9 @@ or, with --join, becomes a member of the cluster that answers there: it is check
 seeded with a snapshot, replicates as a learner, and votes as soon as that makes
 the number of voters odd. With --replace as well it takes the place of a member that
 is down, of which it may have name and addresses: that one is removed when the
-newcomer has caught up, and is a member as before if the newcomer gives up. A member that was stopped goes on with the same command,
-with or without --join.
+newcomer has caught up, and is a member as before if the newcomer gives up. With
+--bootstrap-from it is seeded by the member that is named, and by no other. A member
+that was stopped goes on with the same command, with or without --join.
 
 With --read-replica the newcomer stays a learner: it serves reads, linearizable ones
 too, takes no writes, and is never promoted.

@@ -26,7 +26,7 @@ type serveOptions struct {
 	advertiseClient           []string
 	advertisePeer             string
 	join                      []string
-	replace                   string
+	replace, bootstrapFrom    string
 	token, tokenFile          string
 	peerFiles                 pki.Files
 	readReplica               bool
@@ -51,6 +51,7 @@ func (o *serveOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.advertisePeer, "advertise-peer", "", "address at which the other members reach this one (default: --listen-peer)")
 	f.StringSliceVar(&o.join, "join", nil, "join the cluster of these members: peer addresses, HOST[:PORT],...")
 	f.StringVar(&o.replace, "replace", "", "with --join: take the place of this member, ID or NAME, which is down")
+	f.StringVar(&o.bootstrapFrom, "bootstrap-from", "", "with --join: be seeded by this member, ID or NAME, and by no other")
 	f.BoolVar(&o.readReplica, "read-replica", false, "with --join: become a learner that stays one, for reads alone")
 	f.StringVar(&o.token, "token", "", "join token, for --join with an empty data folder; also from "+tokenVariable)
 	f.StringVar(&o.tokenFile, "token-file", "", "file that holds the join token, instead of --token")
@@ -216,6 +217,9 @@ func (o *serveOptions) check() error {
 	if o.replace != "" && len(o.join) == 0 {
 		return fmt.Errorf("--replace %s: name members of its cluster with --join", o.replace)
 	}
+	if o.bootstrapFrom != "" && len(o.join) == 0 {
+		return fmt.Errorf("--bootstrap-from %s: name members of its cluster with --join", o.bootstrapFrom)
+	}
 	if o.voters < 1 || o.voters > maxVoters || o.voters%2 == 0 {
 		return fmt.Errorf("--voters %d: give an odd number up to %d; an even number of voters tolerates no more failures than one less", o.voters, maxVoters)
 	}
@@ -336,7 +340,7 @@ func (o *serveOptions) nodeOptions(clientAddr string, getenv func(string) string
 	}
 	out := node.Options{
 		Dir: o.dataDir, Name: o.name, ListenPeer: peer, Plain: plain, Join: o.join, Replace: o.replace, Token: token,
-		PeerFiles: o.peerFiles, ReadReplica: o.readReplica, Version: productVersion(),
+		PeerFiles: o.peerFiles, ReadReplica: o.readReplica, BootstrapFrom: o.bootstrapFrom, Version: productVersion(),
 		Voters: o.voters, ReplaceAfter: o.replaceAfter, NoPromote: !o.manageVoters,
 		TickInterval: tick, HeartbeatTicks: heartbeat, ElectionTicks: election, SeedRate: int64(o.seedRate),
 		ReserveTTL: o.reserveTTL, Engine: engine,

@@ -43,6 +43,7 @@ func TestServeRefusesFlagsThatCannotBeMeant(t *testing.T) {
 		{"--voters=4", "odd number"},
 		{"--voters=11", "odd number"},
 		{"--replace-after=100ms", "--election-timeout"},
+		{"--bootstrap-from=n2", "with --join"},
 		{"--listen-client=2379", "give HOST:PORT"},
 		{"--listen-client=127.0.0.1:2380", "different ports"},
 		{"--join=a/b", "HOST or HOST:PORT"},
