@@ -230,7 +230,7 @@ func TestWholeSnapshotIsRefusedWithTheCodesOfItsParts(t *testing.T) {
 	if err := ask(&api.GetSnapshotRequest{SnapshotId: o.ID}); status.Code(err) != codes.DataLoss {
 		t.Errorf("rot: %v", err)
 	}
-	if err := ask(&api.GetSnapshotRequest{SnapshotId: o.ID, Offset: total}); err != io.EOF {
+	if err := ask(&api.GetSnapshotRequest{SnapshotId: o.ID, Offset: total}); !errors.Is(err, io.EOF) {
 		t.Errorf("at the end: %v", err)
 	}
 }

@@ -159,7 +159,16 @@ func TestStrangerOnThePeerPortGetsNothing(t *testing.T) {
 			}
 			return err
 		}
+		whole := func() error {
+			s, err := cluster.GetSnapshot(ctx, &api.GetSnapshotRequest{})
+			if err == nil {
+				_, err = s.Recv()
+			}
+			return err
+		}
 		calls := map[string]error{
+			"GetSnapshot":   whole(),
+			"AddMember":     second(cluster.AddMember(ctx, &api.AddMemberRequest{PeerUrls: []string{"127.0.0.1:1"}})),
 			"OpenSnapshot":  second(peer.OpenSnapshot(ctx, &api.OpenSnapshotRequest{})),
 			"ReadSnapshot":  read(),
 			"Learn":         second(peer.Learn(ctx, &api.LearnRequest{})),
