@@ -31,8 +31,9 @@ type cluster struct {
 	surgery bool
 	// known is the configuration that was seen at the highest applied index.
 	known struct {
-		index  uint64
-		voters []string
+		index uint64
+		// voters and outgoing are both asked while the configuration is joint.
+		voters, outgoing []string
 	}
 	// expelled are the names of hosts that were removed, or will be.
 	expelled map[string]bool
@@ -165,10 +166,13 @@ func (c *cluster) learnVoters(h *host) {
 		return
 	}
 	conf := h.store.Conf()
-	c.known.index, c.known.voters = index, nil
+	c.known.index, c.known.voters, c.known.outgoing = index, nil, nil
 	for _, m := range h.store.Members() {
-		if conf.IsVoter(m.ID) {
+		if slices.Contains(conf.Voters, m.ID) {
 			c.known.voters = append(c.known.voters, m.Name)
+		}
+		if slices.Contains(conf.Outgoing, m.ID) {
+			c.known.outgoing = append(c.known.outgoing, m.Name)
 		}
 	}
 }
@@ -194,6 +198,12 @@ func (c *cluster) spare(h *host) bool {
 			return false
 		}
 	}
+	return c.goodWithout(h, voters) && (len(c.known.outgoing) == 0 || c.goodWithout(h, c.known.outgoing))
+}
+
+// goodWithout reports whether a majority of some voters are good copies without one
+// host.
+func (c *cluster) goodWithout(h *host, voters []string) bool {
 	good := 0
 	for _, name := range voters {
 		if o := c.byName(name); o != nil && o != h && !o.retired && !o.rotten {
