@@ -46,7 +46,7 @@ func (h *handshakes) accepted(remote net.Addr, err error) {
 
 // dialed tells of a member whose certificate is not good here.
 func (h *handshakes) dialed(addr string, err error) {
-	if errors.Is(err, pki.ErrRefused) && h.due(err) {
+	if (errors.Is(err, pki.ErrRefused) || errors.Is(err, pki.ErrNotPeer)) && h.due(err) {
 		h.log.Warn("a connection to a peer was refused in its handshake", "addr", addr, "err", err)
 	}
 }
