@@ -135,7 +135,7 @@ func (g *growth) once(ctx context.Context, cmd *cobra.Command, sys system) (out 
 	out.Gap = p.longestGap(from, time.Now()).Seconds()
 	out.BeforeP50, out.BeforeP99 = before.quantile(0.5).Seconds(), before.quantile(0.99).Seconds()
 	out.DuringP50, out.DuringP99 = during.quantile(0.5).Seconds(), during.quantile(0.99).Seconds()
-	out.Failed, _ = p.failures()
+	out.Failed = p.failures()
 	return out, nil
 }
 

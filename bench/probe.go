@@ -128,10 +128,10 @@ func (p *prober) between(from, to time.Time) *histogram {
 }
 
 // failures counts the probes that were not acknowledged.
-func (p *prober) failures() (int, error) {
+func (p *prober) failures() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.failed, p.lastErr
+	return p.failed
 }
 
 // awaitAcks waits until n probes that began after a moment are acknowledged.

@@ -23,21 +23,10 @@ import (
 
 // AddMember implements api.ClusterServer.
 func (s clusterService) AddMember(ctx context.Context, q *api.AddMemberRequest) (*api.AddMemberResponse, error) {
-	if _, err := s.n.service.gate(); err != nil {
-		return nil, err
-	}
 	// Also where the caller has all the time there is.
 	ctx, cancel := sched.WithTimeout(ctx, s.n.sched, s.n.opts.RequestTimeout, errRequestTimeout)
 	defer cancel()
-	ctx, leader, err := s.n.onLeader(ctx)
-	switch {
-	case err != nil:
-		return nil, err
-	case leader != nil:
-		return leader.AddMember(ctx, q)
-	}
-	out, err := s.n.addMember(ctx, q)
-	return out, changeError(err)
+	return led(ctx, s.n, q, api.ClusterClient.AddMember, s.n.addMember)
 }
 
 // addMember keeps a place on the leader.

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"chainfire"
@@ -105,53 +104,9 @@ func (n *Node) removable(ctx context.Context, id uint64) ([]uint64, error) {
 	return conf.Voters, nil
 }
 
-// onLeader finds the leader for a call that only it can carry out; nil is this
-// member itself, whose state then reflects all that was committed.
-func (n *Node) onLeader(ctx context.Context) (context.Context, api.ClusterClient, error) {
-	lead := n.lead.Load()
-	md, _ := metadata.FromIncomingContext(ctx)
-	switch {
-	case lead == n.id:
-		if err := n.linearize(ctx); err != nil {
-			return ctx, nil, status.Errorf(codes.Unavailable, "confirm leadership: %v; try again", err)
-		}
-		return ctx, nil, nil
-	case lead == raft.None:
-		return ctx, nil, status.Error(codes.Unavailable,
-			"the cluster has no leader, so nothing can change who is in it: start enough voters for a majority first ('chainfire status' shows them)")
-	case len(md.Get(statusForwardedKey)) > 0:
-		return ctx, nil, status.Error(codes.Unavailable, "the leader is changing; try again")
-	}
-	for _, m := range n.machine.Members() {
-		if m.ID != lead {
-			continue
-		}
-		conn, err := n.peerConn(m.PeerURLs)
-		if err != nil {
-			return ctx, nil, status.Errorf(codes.Unavailable, "cannot reach the leader %d: %v", lead, err)
-		}
-		return metadata.AppendToOutgoingContext(ctx, statusForwardedKey, "1"), api.NewClusterClient(conn), nil
-	}
-	return ctx, nil, status.Errorf(codes.Unavailable, "the leader %d is not known here yet; try again", lead)
-}
-
 // RemoveMember implements api.ClusterServer.
 func (s clusterService) RemoveMember(ctx context.Context, q *api.RemoveMemberRequest) (*api.RemoveMemberResponse, error) {
-	ctx, cancel := s.n.withTimeout(ctx)
-	defer cancel()
-	ctx, leader, err := s.n.onLeader(ctx)
-	switch {
-	case err != nil:
-		return nil, err
-	case leader != nil:
-		return leader.RemoveMember(ctx, q)
-	}
-	for {
-		out, err := s.n.removeMember(ctx, q)
-		if !errors.Is(err, machine.ErrVotersChanged) {
-			return out, changeError(err)
-		}
-	}
+	return led(ctx, s.n, q, api.ClusterClient.RemoveMember, s.n.removeMember)
 }
 
 // removeMember removes a member on the leader.
@@ -191,21 +146,7 @@ func (n *Node) removeMember(ctx context.Context, q *api.RemoveMemberRequest) (*a
 
 // ReplaceMember implements api.ClusterServer.
 func (s clusterService) ReplaceMember(ctx context.Context, q *api.ReplaceMemberRequest) (*api.ReplaceMemberResponse, error) {
-	ctx, cancel := s.n.withTimeout(ctx)
-	defer cancel()
-	ctx, leader, err := s.n.onLeader(ctx)
-	switch {
-	case err != nil:
-		return nil, err
-	case leader != nil:
-		return leader.ReplaceMember(ctx, q)
-	}
-	for {
-		out, err := s.n.replaceMember(ctx, q)
-		if !errors.Is(err, machine.ErrVotersChanged) {
-			return out, changeError(err)
-		}
-	}
+	return led(ctx, s.n, q, api.ClusterClient.ReplaceMember, s.n.replaceMember)
 }
 
 // replaceMember lets a learner take a voter's place on the leader.

@@ -241,6 +241,9 @@ const maxTokenTTL = 10 * 365 * 24 * time.Hour
 
 // CreateToken implements api.ClusterServer.
 func (s clusterService) CreateToken(ctx context.Context, q *api.CreateTokenRequest) (*api.CreateTokenResponse, error) {
+	if _, err := s.n.service.gate(); err != nil {
+		return nil, err
+	}
 	switch {
 	case s.n.own != nil:
 		return nil, errOwn
@@ -274,6 +277,9 @@ func (s clusterService) CreateToken(ctx context.Context, q *api.CreateTokenReque
 
 // ListTokens implements api.ClusterServer.
 func (s clusterService) ListTokens(ctx context.Context, _ *api.ListTokensRequest) (*api.ListTokensResponse, error) {
+	if _, err := s.n.service.gate(); err != nil {
+		return nil, err
+	}
 	if err := s.n.linearize(ctx); err != nil {
 		return nil, err
 	}
@@ -288,6 +294,9 @@ func (s clusterService) ListTokens(ctx context.Context, _ *api.ListTokensRequest
 
 // RevokeToken implements api.ClusterServer.
 func (s clusterService) RevokeToken(ctx context.Context, q *api.RevokeTokenRequest) (*api.RevokeTokenResponse, error) {
+	if _, err := s.n.service.gate(); err != nil {
+		return nil, err
+	}
 	_, err := s.n.do(ctx, &machine.Command{RevokeToken: &machine.RevokeToken{ID: q.GetId()}})
 	if errors.Is(err, machine.ErrNoToken) {
 		return nil, status.Errorf(codes.NotFound, "there is no join token %d; see 'chainfire token list'", q.GetId())

@@ -178,6 +178,9 @@ type clusterService struct {
 
 // ClusterStatus implements api.ClusterServer.
 func (s clusterService) ClusterStatus(ctx context.Context, _ *api.ClusterStatusRequest) (*api.ClusterStatusResponse, error) {
+	if _, err := s.n.service.gate(); err != nil {
+		return nil, err
+	}
 	cs, err := s.n.ClusterStatus(ctx)
 	if err != nil {
 		return nil, err

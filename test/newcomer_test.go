@@ -166,3 +166,49 @@ func askPeerPort(t *testing.T, m *member) {
 		t.Errorf("identify: %v, %v", who, err)
 	}
 }
+
+// TestNewcomerWithoutTLSIsAskedWhatOnlyMembersKnow asks the peer port of a newcomer,
+// where anyone is heard, for all that the cluster's own service has.
+func TestNewcomerWithoutTLSIsAskedWhatOnlyMembersKnow(t *testing.T) {
+	t.Parallel()
+	a, b := here.newMember(t, "a", "--seed-rate", "512KiB"), here.newMember(t, "b")
+	for _, m := range []*member{a, b} {
+		m.peer = "http://" + m.peer
+	}
+	a.start()
+	a.awaitServing()
+	ballast(t, a.kv(), seedSize)
+	b.launch(strings.TrimPrefix(a.peer, "http://"))
+	b.awaitSeeding(512 << 10)
+	q := api.NewClusterClient(dial(t, strings.TrimPrefix(b.peer, "http://")))
+	for what, call := range map[string]func(context.Context) error{
+		"cluster status": func(ctx context.Context) error {
+			_, err := q.ClusterStatus(ctx, &api.ClusterStatusRequest{})
+			return err
+		},
+		"create token":  func(ctx context.Context) error { _, err := q.CreateToken(ctx, &api.CreateTokenRequest{}); return err },
+		"list tokens":   func(ctx context.Context) error { _, err := q.ListTokens(ctx, &api.ListTokensRequest{}); return err },
+		"revoke token":  func(ctx context.Context) error { _, err := q.RevokeToken(ctx, &api.RevokeTokenRequest{}); return err },
+		"add member":    func(ctx context.Context) error { _, err := q.AddMember(ctx, &api.AddMemberRequest{}); return err },
+		"remove member": func(ctx context.Context) error { _, err := q.RemoveMember(ctx, &api.RemoveMemberRequest{}); return err },
+		"replace member": func(ctx context.Context) error {
+			_, err := q.ReplaceMember(ctx, &api.ReplaceMemberRequest{})
+			return err
+		},
+		"open snapshot": func(ctx context.Context) error { _, err := q.OpenSnapshot(ctx, &api.OpenSnapshotRequest{}); return err },
+		"close snapshot": func(ctx context.Context) error {
+			_, err := q.CloseSnapshot(ctx, &api.CloseSnapshotRequest{})
+			return err
+		},
+		"get snapshot": func(ctx context.Context) error {
+			s, err := q.GetSnapshot(ctx, &api.GetSnapshotRequest{})
+			if err == nil {
+				_, err = s.Recv()
+			}
+			return err
+		},
+	} {
+		mustAnswer(t, what, codes.Unavailable, "this member is not ready yet; ask another", call)
+	}
+	b.awaitReady()
+}
