@@ -29,6 +29,234 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// TransferSnapshotRequest says who is to be seeded.
+type TransferSnapshotRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// target_node_id is the newcomer's id; 0 is the one at target_addr.
+	TargetNodeId uint64 `protobuf:"varint,1,opt,name=target_node_id,json=targetNodeId,proto3" json:"target_node_id,omitempty"`
+	// target_addr is the newcomer's peer address, HOST:PORT or a URL, as it joined with;
+	// empty is the one that the cluster knows. Both empty: the snapshot is sent to who
+	// asks.
+	TargetAddr    string `protobuf:"bytes,2,opt,name=target_addr,json=targetAddr,proto3" json:"target_addr,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferSnapshotRequest) Reset() {
+	*x = TransferSnapshotRequest{}
+	mi := &file_api_cluster_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferSnapshotRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferSnapshotRequest) ProtoMessage() {}
+
+func (x *TransferSnapshotRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferSnapshotRequest.ProtoReflect.Descriptor instead.
+func (*TransferSnapshotRequest) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *TransferSnapshotRequest) GetTargetNodeId() uint64 {
+	if x != nil {
+		return x.TargetNodeId
+	}
+	return 0
+}
+
+func (x *TransferSnapshotRequest) GetTargetAddr() string {
+	if x != nil {
+		return x.TargetAddr
+	}
+	return ""
+}
+
+// TransferSnapshotResponse is one message of the stream: the first has meta, the last
+// done. Between them is progress where there is a target, and are chunks where there
+// is none. If the source has to begin with another snapshot, meta comes again.
+type TransferSnapshotResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Part:
+	//
+	//	*TransferSnapshotResponse_Meta
+	//	*TransferSnapshotResponse_Progress
+	//	*TransferSnapshotResponse_Chunk
+	//	*TransferSnapshotResponse_Done
+	Part          isTransferSnapshotResponse_Part `protobuf_oneof:"part"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferSnapshotResponse) Reset() {
+	*x = TransferSnapshotResponse{}
+	mi := &file_api_cluster_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferSnapshotResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferSnapshotResponse) ProtoMessage() {}
+
+func (x *TransferSnapshotResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferSnapshotResponse.ProtoReflect.Descriptor instead.
+func (*TransferSnapshotResponse) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *TransferSnapshotResponse) GetPart() isTransferSnapshotResponse_Part {
+	if x != nil {
+		return x.Part
+	}
+	return nil
+}
+
+func (x *TransferSnapshotResponse) GetMeta() *SnapshotMeta {
+	if x != nil {
+		if x, ok := x.Part.(*TransferSnapshotResponse_Meta); ok {
+			return x.Meta
+		}
+	}
+	return nil
+}
+
+func (x *TransferSnapshotResponse) GetProgress() *SnapshotProgress {
+	if x != nil {
+		if x, ok := x.Part.(*TransferSnapshotResponse_Progress); ok {
+			return x.Progress
+		}
+	}
+	return nil
+}
+
+func (x *TransferSnapshotResponse) GetChunk() *SnapshotPiece {
+	if x != nil {
+		if x, ok := x.Part.(*TransferSnapshotResponse_Chunk); ok {
+			return x.Chunk
+		}
+	}
+	return nil
+}
+
+func (x *TransferSnapshotResponse) GetDone() bool {
+	if x != nil {
+		if x, ok := x.Part.(*TransferSnapshotResponse_Done); ok {
+			return x.Done
+		}
+	}
+	return false
+}
+
+type isTransferSnapshotResponse_Part interface {
+	isTransferSnapshotResponse_Part()
+}
+
+type TransferSnapshotResponse_Meta struct {
+	Meta *SnapshotMeta `protobuf:"bytes,1,opt,name=meta,proto3,oneof"`
+}
+
+type TransferSnapshotResponse_Progress struct {
+	Progress *SnapshotProgress `protobuf:"bytes,2,opt,name=progress,proto3,oneof"`
+}
+
+type TransferSnapshotResponse_Chunk struct {
+	Chunk *SnapshotPiece `protobuf:"bytes,3,opt,name=chunk,proto3,oneof"`
+}
+
+type TransferSnapshotResponse_Done struct {
+	Done bool `protobuf:"varint,4,opt,name=done,proto3,oneof"`
+}
+
+func (*TransferSnapshotResponse_Meta) isTransferSnapshotResponse_Part() {}
+
+func (*TransferSnapshotResponse_Progress) isTransferSnapshotResponse_Part() {}
+
+func (*TransferSnapshotResponse_Chunk) isTransferSnapshotResponse_Part() {}
+
+func (*TransferSnapshotResponse_Done) isTransferSnapshotResponse_Part() {}
+
+// SnapshotProgress says how far a newcomer is.
+type SnapshotProgress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// bytes_done of bytes_total are there and checked.
+	BytesDone     uint64 `protobuf:"varint,1,opt,name=bytes_done,json=bytesDone,proto3" json:"bytes_done,omitempty"`
+	BytesTotal    uint64 `protobuf:"varint,2,opt,name=bytes_total,json=bytesTotal,proto3" json:"bytes_total,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotProgress) Reset() {
+	*x = SnapshotProgress{}
+	mi := &file_api_cluster_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotProgress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotProgress) ProtoMessage() {}
+
+func (x *SnapshotProgress) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotProgress.ProtoReflect.Descriptor instead.
+func (*SnapshotProgress) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *SnapshotProgress) GetBytesDone() uint64 {
+	if x != nil {
+		return x.BytesDone
+	}
+	return 0
+}
+
+func (x *SnapshotProgress) GetBytesTotal() uint64 {
+	if x != nil {
+		return x.BytesTotal
+	}
+	return 0
+}
+
 // GetSnapshotRequest begins the pull of a snapshot, or goes on with one.
 type GetSnapshotRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -47,7 +275,7 @@ type GetSnapshotRequest struct {
 
 func (x *GetSnapshotRequest) Reset() {
 	*x = GetSnapshotRequest{}
-	mi := &file_api_cluster_proto_msgTypes[0]
+	mi := &file_api_cluster_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -59,7 +287,7 @@ func (x *GetSnapshotRequest) String() string {
 func (*GetSnapshotRequest) ProtoMessage() {}
 
 func (x *GetSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[0]
+	mi := &file_api_cluster_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -72,7 +300,7 @@ func (x *GetSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*GetSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{0}
+	return file_api_cluster_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *GetSnapshotRequest) GetMinIndex() uint64 {
@@ -112,7 +340,7 @@ type GetSnapshotResponse struct {
 
 func (x *GetSnapshotResponse) Reset() {
 	*x = GetSnapshotResponse{}
-	mi := &file_api_cluster_proto_msgTypes[1]
+	mi := &file_api_cluster_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -124,7 +352,7 @@ func (x *GetSnapshotResponse) String() string {
 func (*GetSnapshotResponse) ProtoMessage() {}
 
 func (x *GetSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[1]
+	mi := &file_api_cluster_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -137,7 +365,7 @@ func (x *GetSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*GetSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{1}
+	return file_api_cluster_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetSnapshotResponse) GetPart() isGetSnapshotResponse_Part {
@@ -221,7 +449,7 @@ type SnapshotMeta struct {
 
 func (x *SnapshotMeta) Reset() {
 	*x = SnapshotMeta{}
-	mi := &file_api_cluster_proto_msgTypes[2]
+	mi := &file_api_cluster_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -233,7 +461,7 @@ func (x *SnapshotMeta) String() string {
 func (*SnapshotMeta) ProtoMessage() {}
 
 func (x *SnapshotMeta) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[2]
+	mi := &file_api_cluster_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -246,7 +474,7 @@ func (x *SnapshotMeta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotMeta.ProtoReflect.Descriptor instead.
 func (*SnapshotMeta) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{2}
+	return file_api_cluster_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *SnapshotMeta) GetSnapshotId() string {
@@ -320,7 +548,7 @@ type SnapshotPiece struct {
 
 func (x *SnapshotPiece) Reset() {
 	*x = SnapshotPiece{}
-	mi := &file_api_cluster_proto_msgTypes[3]
+	mi := &file_api_cluster_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -332,7 +560,7 @@ func (x *SnapshotPiece) String() string {
 func (*SnapshotPiece) ProtoMessage() {}
 
 func (x *SnapshotPiece) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[3]
+	mi := &file_api_cluster_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -345,7 +573,7 @@ func (x *SnapshotPiece) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotPiece.ProtoReflect.Descriptor instead.
 func (*SnapshotPiece) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{3}
+	return file_api_cluster_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SnapshotPiece) GetOffset() uint64 {
@@ -395,7 +623,7 @@ type AddMemberRequest struct {
 
 func (x *AddMemberRequest) Reset() {
 	*x = AddMemberRequest{}
-	mi := &file_api_cluster_proto_msgTypes[4]
+	mi := &file_api_cluster_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -407,7 +635,7 @@ func (x *AddMemberRequest) String() string {
 func (*AddMemberRequest) ProtoMessage() {}
 
 func (x *AddMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[4]
+	mi := &file_api_cluster_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -420,7 +648,7 @@ func (x *AddMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddMemberRequest.ProtoReflect.Descriptor instead.
 func (*AddMemberRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{4}
+	return file_api_cluster_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *AddMemberRequest) GetName() string {
@@ -465,7 +693,7 @@ type AddMemberResponse struct {
 
 func (x *AddMemberResponse) Reset() {
 	*x = AddMemberResponse{}
-	mi := &file_api_cluster_proto_msgTypes[5]
+	mi := &file_api_cluster_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -477,7 +705,7 @@ func (x *AddMemberResponse) String() string {
 func (*AddMemberResponse) ProtoMessage() {}
 
 func (x *AddMemberResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[5]
+	mi := &file_api_cluster_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -490,7 +718,7 @@ func (x *AddMemberResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddMemberResponse.ProtoReflect.Descriptor instead.
 func (*AddMemberResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{5}
+	return file_api_cluster_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *AddMemberResponse) GetHeader() *Header {
@@ -535,7 +763,7 @@ type RemoveMemberRequest struct {
 
 func (x *RemoveMemberRequest) Reset() {
 	*x = RemoveMemberRequest{}
-	mi := &file_api_cluster_proto_msgTypes[6]
+	mi := &file_api_cluster_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -547,7 +775,7 @@ func (x *RemoveMemberRequest) String() string {
 func (*RemoveMemberRequest) ProtoMessage() {}
 
 func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[6]
+	mi := &file_api_cluster_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -560,7 +788,7 @@ func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMemberRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{6}
+	return file_api_cluster_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RemoveMemberRequest) GetMember() string {
@@ -591,7 +819,7 @@ type RemoveMemberResponse struct {
 
 func (x *RemoveMemberResponse) Reset() {
 	*x = RemoveMemberResponse{}
-	mi := &file_api_cluster_proto_msgTypes[7]
+	mi := &file_api_cluster_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -603,7 +831,7 @@ func (x *RemoveMemberResponse) String() string {
 func (*RemoveMemberResponse) ProtoMessage() {}
 
 func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[7]
+	mi := &file_api_cluster_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -616,7 +844,7 @@ func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberResponse.ProtoReflect.Descriptor instead.
 func (*RemoveMemberResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{7}
+	return file_api_cluster_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RemoveMemberResponse) GetHeader() *Header {
@@ -660,7 +888,7 @@ type ReplaceMemberRequest struct {
 
 func (x *ReplaceMemberRequest) Reset() {
 	*x = ReplaceMemberRequest{}
-	mi := &file_api_cluster_proto_msgTypes[8]
+	mi := &file_api_cluster_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -672,7 +900,7 @@ func (x *ReplaceMemberRequest) String() string {
 func (*ReplaceMemberRequest) ProtoMessage() {}
 
 func (x *ReplaceMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[8]
+	mi := &file_api_cluster_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -685,7 +913,7 @@ func (x *ReplaceMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplaceMemberRequest.ProtoReflect.Descriptor instead.
 func (*ReplaceMemberRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{8}
+	return file_api_cluster_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ReplaceMemberRequest) GetMember() string {
@@ -718,7 +946,7 @@ type ReplaceMemberResponse struct {
 
 func (x *ReplaceMemberResponse) Reset() {
 	*x = ReplaceMemberResponse{}
-	mi := &file_api_cluster_proto_msgTypes[9]
+	mi := &file_api_cluster_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -730,7 +958,7 @@ func (x *ReplaceMemberResponse) String() string {
 func (*ReplaceMemberResponse) ProtoMessage() {}
 
 func (x *ReplaceMemberResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[9]
+	mi := &file_api_cluster_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -743,7 +971,7 @@ func (x *ReplaceMemberResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplaceMemberResponse.ProtoReflect.Descriptor instead.
 func (*ReplaceMemberResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{9}
+	return file_api_cluster_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ReplaceMemberResponse) GetHeader() *Header {
@@ -794,7 +1022,7 @@ type CreateTokenRequest struct {
 
 func (x *CreateTokenRequest) Reset() {
 	*x = CreateTokenRequest{}
-	mi := &file_api_cluster_proto_msgTypes[10]
+	mi := &file_api_cluster_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -806,7 +1034,7 @@ func (x *CreateTokenRequest) String() string {
 func (*CreateTokenRequest) ProtoMessage() {}
 
 func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[10]
+	mi := &file_api_cluster_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -819,7 +1047,7 @@ func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenRequest.ProtoReflect.Descriptor instead.
 func (*CreateTokenRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{10}
+	return file_api_cluster_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CreateTokenRequest) GetTtlSeconds() int64 {
@@ -850,7 +1078,7 @@ type Token struct {
 
 func (x *Token) Reset() {
 	*x = Token{}
-	mi := &file_api_cluster_proto_msgTypes[11]
+	mi := &file_api_cluster_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -862,7 +1090,7 @@ func (x *Token) String() string {
 func (*Token) ProtoMessage() {}
 
 func (x *Token) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[11]
+	mi := &file_api_cluster_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -875,7 +1103,7 @@ func (x *Token) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Token.ProtoReflect.Descriptor instead.
 func (*Token) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{11}
+	return file_api_cluster_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Token) GetId() uint64 {
@@ -911,7 +1139,7 @@ type CreateTokenResponse struct {
 
 func (x *CreateTokenResponse) Reset() {
 	*x = CreateTokenResponse{}
-	mi := &file_api_cluster_proto_msgTypes[12]
+	mi := &file_api_cluster_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -923,7 +1151,7 @@ func (x *CreateTokenResponse) String() string {
 func (*CreateTokenResponse) ProtoMessage() {}
 
 func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[12]
+	mi := &file_api_cluster_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -936,7 +1164,7 @@ func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenResponse.ProtoReflect.Descriptor instead.
 func (*CreateTokenResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{12}
+	return file_api_cluster_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CreateTokenResponse) GetText() string {
@@ -962,7 +1190,7 @@ type ListTokensRequest struct {
 
 func (x *ListTokensRequest) Reset() {
 	*x = ListTokensRequest{}
-	mi := &file_api_cluster_proto_msgTypes[13]
+	mi := &file_api_cluster_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -974,7 +1202,7 @@ func (x *ListTokensRequest) String() string {
 func (*ListTokensRequest) ProtoMessage() {}
 
 func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[13]
+	mi := &file_api_cluster_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -987,7 +1215,7 @@ func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTokensRequest.ProtoReflect.Descriptor instead.
 func (*ListTokensRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{13}
+	return file_api_cluster_proto_rawDescGZIP(), []int{16}
 }
 
 // ListTokensResponse lists them in the order in which they were made.
@@ -1000,7 +1228,7 @@ type ListTokensResponse struct {
 
 func (x *ListTokensResponse) Reset() {
 	*x = ListTokensResponse{}
-	mi := &file_api_cluster_proto_msgTypes[14]
+	mi := &file_api_cluster_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1012,7 +1240,7 @@ func (x *ListTokensResponse) String() string {
 func (*ListTokensResponse) ProtoMessage() {}
 
 func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[14]
+	mi := &file_api_cluster_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1025,7 +1253,7 @@ func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTokensResponse.ProtoReflect.Descriptor instead.
 func (*ListTokensResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{14}
+	return file_api_cluster_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListTokensResponse) GetTokens() []*Token {
@@ -1045,7 +1273,7 @@ type RevokeTokenRequest struct {
 
 func (x *RevokeTokenRequest) Reset() {
 	*x = RevokeTokenRequest{}
-	mi := &file_api_cluster_proto_msgTypes[15]
+	mi := &file_api_cluster_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1057,7 +1285,7 @@ func (x *RevokeTokenRequest) String() string {
 func (*RevokeTokenRequest) ProtoMessage() {}
 
 func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[15]
+	mi := &file_api_cluster_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1070,7 +1298,7 @@ func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTokenRequest.ProtoReflect.Descriptor instead.
 func (*RevokeTokenRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{15}
+	return file_api_cluster_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RevokeTokenRequest) GetId() uint64 {
@@ -1089,7 +1317,7 @@ type RevokeTokenResponse struct {
 
 func (x *RevokeTokenResponse) Reset() {
 	*x = RevokeTokenResponse{}
-	mi := &file_api_cluster_proto_msgTypes[16]
+	mi := &file_api_cluster_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1101,7 +1329,7 @@ func (x *RevokeTokenResponse) String() string {
 func (*RevokeTokenResponse) ProtoMessage() {}
 
 func (x *RevokeTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[16]
+	mi := &file_api_cluster_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1114,7 +1342,7 @@ func (x *RevokeTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTokenResponse.ProtoReflect.Descriptor instead.
 func (*RevokeTokenResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{16}
+	return file_api_cluster_proto_rawDescGZIP(), []int{19}
 }
 
 // IdentifyRequest asks who answers.
@@ -1126,7 +1354,7 @@ type IdentifyRequest struct {
 
 func (x *IdentifyRequest) Reset() {
 	*x = IdentifyRequest{}
-	mi := &file_api_cluster_proto_msgTypes[17]
+	mi := &file_api_cluster_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1138,7 +1366,7 @@ func (x *IdentifyRequest) String() string {
 func (*IdentifyRequest) ProtoMessage() {}
 
 func (x *IdentifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[17]
+	mi := &file_api_cluster_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1151,7 +1379,7 @@ func (x *IdentifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentifyRequest.ProtoReflect.Descriptor instead.
 func (*IdentifyRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{17}
+	return file_api_cluster_proto_rawDescGZIP(), []int{20}
 }
 
 // IdentifyResponse says who answers.
@@ -1177,7 +1405,7 @@ type IdentifyResponse struct {
 
 func (x *IdentifyResponse) Reset() {
 	*x = IdentifyResponse{}
-	mi := &file_api_cluster_proto_msgTypes[18]
+	mi := &file_api_cluster_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1189,7 +1417,7 @@ func (x *IdentifyResponse) String() string {
 func (*IdentifyResponse) ProtoMessage() {}
 
 func (x *IdentifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[18]
+	mi := &file_api_cluster_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1202,7 +1430,7 @@ func (x *IdentifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentifyResponse.ProtoReflect.Descriptor instead.
 func (*IdentifyResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{18}
+	return file_api_cluster_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *IdentifyResponse) GetClusterId() uint64 {
@@ -1269,7 +1497,7 @@ type VouchRequest struct {
 
 func (x *VouchRequest) Reset() {
 	*x = VouchRequest{}
-	mi := &file_api_cluster_proto_msgTypes[19]
+	mi := &file_api_cluster_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1281,7 +1509,7 @@ func (x *VouchRequest) String() string {
 func (*VouchRequest) ProtoMessage() {}
 
 func (x *VouchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[19]
+	mi := &file_api_cluster_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1294,7 +1522,7 @@ func (x *VouchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VouchRequest.ProtoReflect.Descriptor instead.
 func (*VouchRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{19}
+	return file_api_cluster_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *VouchRequest) GetClusterId() uint64 {
@@ -1344,7 +1572,7 @@ type VouchResponse struct {
 
 func (x *VouchResponse) Reset() {
 	*x = VouchResponse{}
-	mi := &file_api_cluster_proto_msgTypes[20]
+	mi := &file_api_cluster_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1356,7 +1584,7 @@ func (x *VouchResponse) String() string {
 func (*VouchResponse) ProtoMessage() {}
 
 func (x *VouchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[20]
+	mi := &file_api_cluster_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1369,7 +1597,7 @@ func (x *VouchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VouchResponse.ProtoReflect.Descriptor instead.
 func (*VouchResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{20}
+	return file_api_cluster_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *VouchResponse) GetCopied() string {
@@ -1377,6 +1605,76 @@ func (x *VouchResponse) GetCopied() string {
 		return x.Copied
 	}
 	return ""
+}
+
+// TakeSeedRequest names the source that a newcomer is to take its seed from.
+type TakeSeedRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	ClusterId uint64                 `protobuf:"varint,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	// member_id and incarnation are the newcomer's.
+	MemberId      uint64          `protobuf:"varint,2,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	Incarnation   uint64          `protobuf:"varint,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Source        *SnapshotSource `protobuf:"bytes,4,opt,name=source,proto3" json:"source,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakeSeedRequest) Reset() {
+	*x = TakeSeedRequest{}
+	mi := &file_api_cluster_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeSeedRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeSeedRequest) ProtoMessage() {}
+
+func (x *TakeSeedRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeSeedRequest.ProtoReflect.Descriptor instead.
+func (*TakeSeedRequest) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *TakeSeedRequest) GetClusterId() uint64 {
+	if x != nil {
+		return x.ClusterId
+	}
+	return 0
+}
+
+func (x *TakeSeedRequest) GetMemberId() uint64 {
+	if x != nil {
+		return x.MemberId
+	}
+	return 0
+}
+
+func (x *TakeSeedRequest) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *TakeSeedRequest) GetSource() *SnapshotSource {
+	if x != nil {
+		return x.Source
+	}
+	return nil
 }
 
 // Member is one member of the cluster, or one with a reservation.
@@ -1400,7 +1698,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_api_cluster_proto_msgTypes[21]
+	mi := &file_api_cluster_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1412,7 +1710,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[21]
+	mi := &file_api_cluster_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1425,7 +1723,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{21}
+	return file_api_cluster_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Member) GetId() uint64 {
@@ -1489,7 +1787,7 @@ type SnapshotSource struct {
 
 func (x *SnapshotSource) Reset() {
 	*x = SnapshotSource{}
-	mi := &file_api_cluster_proto_msgTypes[22]
+	mi := &file_api_cluster_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1501,7 +1799,7 @@ func (x *SnapshotSource) String() string {
 func (*SnapshotSource) ProtoMessage() {}
 
 func (x *SnapshotSource) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[22]
+	mi := &file_api_cluster_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1514,7 +1812,7 @@ func (x *SnapshotSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotSource.ProtoReflect.Descriptor instead.
 func (*SnapshotSource) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{22}
+	return file_api_cluster_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SnapshotSource) GetMemberId() uint64 {
@@ -1577,7 +1875,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_api_cluster_proto_msgTypes[23]
+	mi := &file_api_cluster_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1589,7 +1887,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[23]
+	mi := &file_api_cluster_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1602,7 +1900,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{23}
+	return file_api_cluster_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *JoinRequest) GetName() string {
@@ -1750,7 +2048,7 @@ type JoinResponse struct {
 
 func (x *JoinResponse) Reset() {
 	*x = JoinResponse{}
-	mi := &file_api_cluster_proto_msgTypes[24]
+	mi := &file_api_cluster_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1762,7 +2060,7 @@ func (x *JoinResponse) String() string {
 func (*JoinResponse) ProtoMessage() {}
 
 func (x *JoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[24]
+	mi := &file_api_cluster_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1775,7 +2073,7 @@ func (x *JoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
 func (*JoinResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{24}
+	return file_api_cluster_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *JoinResponse) GetClusterId() uint64 {
@@ -1871,7 +2169,7 @@ type LearnRequest struct {
 
 func (x *LearnRequest) Reset() {
 	*x = LearnRequest{}
-	mi := &file_api_cluster_proto_msgTypes[25]
+	mi := &file_api_cluster_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1883,7 +2181,7 @@ func (x *LearnRequest) String() string {
 func (*LearnRequest) ProtoMessage() {}
 
 func (x *LearnRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[25]
+	mi := &file_api_cluster_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1896,7 +2194,7 @@ func (x *LearnRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LearnRequest.ProtoReflect.Descriptor instead.
 func (*LearnRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{25}
+	return file_api_cluster_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *LearnRequest) GetClusterId() uint64 {
@@ -1949,7 +2247,7 @@ type LearnResponse struct {
 
 func (x *LearnResponse) Reset() {
 	*x = LearnResponse{}
-	mi := &file_api_cluster_proto_msgTypes[26]
+	mi := &file_api_cluster_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1961,7 +2259,7 @@ func (x *LearnResponse) String() string {
 func (*LearnResponse) ProtoMessage() {}
 
 func (x *LearnResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[26]
+	mi := &file_api_cluster_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1974,7 +2272,7 @@ func (x *LearnResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LearnResponse.ProtoReflect.Descriptor instead.
 func (*LearnResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{26}
+	return file_api_cluster_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *LearnResponse) GetPhase() string {
@@ -2014,7 +2312,7 @@ type JoinStatusRequest struct {
 
 func (x *JoinStatusRequest) Reset() {
 	*x = JoinStatusRequest{}
-	mi := &file_api_cluster_proto_msgTypes[27]
+	mi := &file_api_cluster_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2026,7 +2324,7 @@ func (x *JoinStatusRequest) String() string {
 func (*JoinStatusRequest) ProtoMessage() {}
 
 func (x *JoinStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[27]
+	mi := &file_api_cluster_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2039,7 +2337,7 @@ func (x *JoinStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinStatusRequest.ProtoReflect.Descriptor instead.
 func (*JoinStatusRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{27}
+	return file_api_cluster_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *JoinStatusRequest) GetClusterId() uint64 {
@@ -2098,7 +2396,7 @@ type JoinStatusResponse struct {
 
 func (x *JoinStatusResponse) Reset() {
 	*x = JoinStatusResponse{}
-	mi := &file_api_cluster_proto_msgTypes[28]
+	mi := &file_api_cluster_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2110,7 +2408,7 @@ func (x *JoinStatusResponse) String() string {
 func (*JoinStatusResponse) ProtoMessage() {}
 
 func (x *JoinStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[28]
+	mi := &file_api_cluster_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2123,7 +2421,7 @@ func (x *JoinStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinStatusResponse.ProtoReflect.Descriptor instead.
 func (*JoinStatusResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{28}
+	return file_api_cluster_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *JoinStatusResponse) GetPhase() string {
@@ -2182,7 +2480,7 @@ type AbandonRequest struct {
 
 func (x *AbandonRequest) Reset() {
 	*x = AbandonRequest{}
-	mi := &file_api_cluster_proto_msgTypes[29]
+	mi := &file_api_cluster_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2194,7 +2492,7 @@ func (x *AbandonRequest) String() string {
 func (*AbandonRequest) ProtoMessage() {}
 
 func (x *AbandonRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[29]
+	mi := &file_api_cluster_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2207,7 +2505,7 @@ func (x *AbandonRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AbandonRequest.ProtoReflect.Descriptor instead.
 func (*AbandonRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{29}
+	return file_api_cluster_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *AbandonRequest) GetClusterId() uint64 {
@@ -2247,7 +2545,7 @@ type AbandonResponse struct {
 
 func (x *AbandonResponse) Reset() {
 	*x = AbandonResponse{}
-	mi := &file_api_cluster_proto_msgTypes[30]
+	mi := &file_api_cluster_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2259,7 +2557,7 @@ func (x *AbandonResponse) String() string {
 func (*AbandonResponse) ProtoMessage() {}
 
 func (x *AbandonResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[30]
+	mi := &file_api_cluster_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2272,7 +2570,7 @@ func (x *AbandonResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AbandonResponse.ProtoReflect.Descriptor instead.
 func (*AbandonResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{30}
+	return file_api_cluster_proto_rawDescGZIP(), []int{34}
 }
 
 // ConfState is a Raft configuration. Lists are sorted and free of duplicates.
@@ -2290,7 +2588,7 @@ type ConfState struct {
 
 func (x *ConfState) Reset() {
 	*x = ConfState{}
-	mi := &file_api_cluster_proto_msgTypes[31]
+	mi := &file_api_cluster_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2302,7 +2600,7 @@ func (x *ConfState) String() string {
 func (*ConfState) ProtoMessage() {}
 
 func (x *ConfState) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[31]
+	mi := &file_api_cluster_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2315,7 +2613,7 @@ func (x *ConfState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfState.ProtoReflect.Descriptor instead.
 func (*ConfState) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{31}
+	return file_api_cluster_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ConfState) GetVoters() []uint64 {
@@ -2371,7 +2669,7 @@ type SnapshotFile struct {
 
 func (x *SnapshotFile) Reset() {
 	*x = SnapshotFile{}
-	mi := &file_api_cluster_proto_msgTypes[32]
+	mi := &file_api_cluster_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2383,7 +2681,7 @@ func (x *SnapshotFile) String() string {
 func (*SnapshotFile) ProtoMessage() {}
 
 func (x *SnapshotFile) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[32]
+	mi := &file_api_cluster_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2396,7 +2694,7 @@ func (x *SnapshotFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotFile.ProtoReflect.Descriptor instead.
 func (*SnapshotFile) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{32}
+	return file_api_cluster_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *SnapshotFile) GetName() string {
@@ -2441,7 +2739,7 @@ type OpenSnapshotRequest struct {
 
 func (x *OpenSnapshotRequest) Reset() {
 	*x = OpenSnapshotRequest{}
-	mi := &file_api_cluster_proto_msgTypes[33]
+	mi := &file_api_cluster_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2453,7 +2751,7 @@ func (x *OpenSnapshotRequest) String() string {
 func (*OpenSnapshotRequest) ProtoMessage() {}
 
 func (x *OpenSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[33]
+	mi := &file_api_cluster_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2466,7 +2764,7 @@ func (x *OpenSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*OpenSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{33}
+	return file_api_cluster_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *OpenSnapshotRequest) GetClusterId() uint64 {
@@ -2514,7 +2812,7 @@ type OpenSnapshotResponse struct {
 
 func (x *OpenSnapshotResponse) Reset() {
 	*x = OpenSnapshotResponse{}
-	mi := &file_api_cluster_proto_msgTypes[34]
+	mi := &file_api_cluster_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2526,7 +2824,7 @@ func (x *OpenSnapshotResponse) String() string {
 func (*OpenSnapshotResponse) ProtoMessage() {}
 
 func (x *OpenSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[34]
+	mi := &file_api_cluster_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2539,7 +2837,7 @@ func (x *OpenSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*OpenSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{34}
+	return file_api_cluster_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *OpenSnapshotResponse) GetSnapshotId() string {
@@ -2611,7 +2909,7 @@ type ReadSnapshotRequest struct {
 
 func (x *ReadSnapshotRequest) Reset() {
 	*x = ReadSnapshotRequest{}
-	mi := &file_api_cluster_proto_msgTypes[35]
+	mi := &file_api_cluster_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2623,7 +2921,7 @@ func (x *ReadSnapshotRequest) String() string {
 func (*ReadSnapshotRequest) ProtoMessage() {}
 
 func (x *ReadSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[35]
+	mi := &file_api_cluster_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2636,7 +2934,7 @@ func (x *ReadSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*ReadSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{35}
+	return file_api_cluster_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ReadSnapshotRequest) GetSnapshotId() string {
@@ -2674,7 +2972,7 @@ type SnapshotChunk struct {
 
 func (x *SnapshotChunk) Reset() {
 	*x = SnapshotChunk{}
-	mi := &file_api_cluster_proto_msgTypes[36]
+	mi := &file_api_cluster_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2686,7 +2984,7 @@ func (x *SnapshotChunk) String() string {
 func (*SnapshotChunk) ProtoMessage() {}
 
 func (x *SnapshotChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[36]
+	mi := &file_api_cluster_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2699,7 +2997,7 @@ func (x *SnapshotChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotChunk.ProtoReflect.Descriptor instead.
 func (*SnapshotChunk) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{36}
+	return file_api_cluster_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *SnapshotChunk) GetFile() string {
@@ -2740,7 +3038,7 @@ type CloseSnapshotRequest struct {
 
 func (x *CloseSnapshotRequest) Reset() {
 	*x = CloseSnapshotRequest{}
-	mi := &file_api_cluster_proto_msgTypes[37]
+	mi := &file_api_cluster_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2752,7 +3050,7 @@ func (x *CloseSnapshotRequest) String() string {
 func (*CloseSnapshotRequest) ProtoMessage() {}
 
 func (x *CloseSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[37]
+	mi := &file_api_cluster_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2765,7 +3063,7 @@ func (x *CloseSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*CloseSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{37}
+	return file_api_cluster_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *CloseSnapshotRequest) GetSnapshotId() string {
@@ -2784,7 +3082,7 @@ type CloseSnapshotResponse struct {
 
 func (x *CloseSnapshotResponse) Reset() {
 	*x = CloseSnapshotResponse{}
-	mi := &file_api_cluster_proto_msgTypes[38]
+	mi := &file_api_cluster_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2796,7 +3094,7 @@ func (x *CloseSnapshotResponse) String() string {
 func (*CloseSnapshotResponse) ProtoMessage() {}
 
 func (x *CloseSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[38]
+	mi := &file_api_cluster_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2809,7 +3107,7 @@ func (x *CloseSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*CloseSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{38}
+	return file_api_cluster_proto_rawDescGZIP(), []int{42}
 }
 
 // Header says which member answered, and at which point of the cluster's life.
@@ -2826,7 +3124,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_api_cluster_proto_msgTypes[39]
+	mi := &file_api_cluster_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2838,7 +3136,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[39]
+	mi := &file_api_cluster_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2851,7 +3149,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{39}
+	return file_api_cluster_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Header) GetClusterId() uint64 {
@@ -2891,7 +3189,7 @@ type ClusterStatusRequest struct {
 
 func (x *ClusterStatusRequest) Reset() {
 	*x = ClusterStatusRequest{}
-	mi := &file_api_cluster_proto_msgTypes[40]
+	mi := &file_api_cluster_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2903,7 +3201,7 @@ func (x *ClusterStatusRequest) String() string {
 func (*ClusterStatusRequest) ProtoMessage() {}
 
 func (x *ClusterStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[40]
+	mi := &file_api_cluster_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2916,7 +3214,7 @@ func (x *ClusterStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterStatusRequest.ProtoReflect.Descriptor instead.
 func (*ClusterStatusRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{40}
+	return file_api_cluster_proto_rawDescGZIP(), []int{44}
 }
 
 // ClusterStatusResponse is the cluster as its leader sees it.
@@ -2940,7 +3238,7 @@ type ClusterStatusResponse struct {
 
 func (x *ClusterStatusResponse) Reset() {
 	*x = ClusterStatusResponse{}
-	mi := &file_api_cluster_proto_msgTypes[41]
+	mi := &file_api_cluster_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2952,7 +3250,7 @@ func (x *ClusterStatusResponse) String() string {
 func (*ClusterStatusResponse) ProtoMessage() {}
 
 func (x *ClusterStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[41]
+	mi := &file_api_cluster_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2965,7 +3263,7 @@ func (x *ClusterStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterStatusResponse.ProtoReflect.Descriptor instead.
 func (*ClusterStatusResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{41}
+	return file_api_cluster_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ClusterStatusResponse) GetHeader() *Header {
@@ -3050,7 +3348,7 @@ type MemberStatus struct {
 
 func (x *MemberStatus) Reset() {
 	*x = MemberStatus{}
-	mi := &file_api_cluster_proto_msgTypes[42]
+	mi := &file_api_cluster_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3062,7 +3360,7 @@ func (x *MemberStatus) String() string {
 func (*MemberStatus) ProtoMessage() {}
 
 func (x *MemberStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[42]
+	mi := &file_api_cluster_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3075,7 +3373,7 @@ func (x *MemberStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberStatus.ProtoReflect.Descriptor instead.
 func (*MemberStatus) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{42}
+	return file_api_cluster_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *MemberStatus) GetMember() *Member {
@@ -3145,7 +3443,22 @@ var File_api_cluster_proto protoreflect.FileDescriptor
 
 const file_api_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x11api/cluster.proto\x12\x10chainfire.api.v1\"j\n" +
+	"\x11api/cluster.proto\x12\x10chainfire.api.v1\"`\n" +
+	"\x17TransferSnapshotRequest\x12$\n" +
+	"\x0etarget_node_id\x18\x01 \x01(\x04R\ftargetNodeId\x12\x1f\n" +
+	"\vtarget_addr\x18\x02 \x01(\tR\n" +
+	"targetAddr\"\xe9\x01\n" +
+	"\x18TransferSnapshotResponse\x124\n" +
+	"\x04meta\x18\x01 \x01(\v2\x1e.chainfire.api.v1.SnapshotMetaH\x00R\x04meta\x12@\n" +
+	"\bprogress\x18\x02 \x01(\v2\".chainfire.api.v1.SnapshotProgressH\x00R\bprogress\x127\n" +
+	"\x05chunk\x18\x03 \x01(\v2\x1f.chainfire.api.v1.SnapshotPieceH\x00R\x05chunk\x12\x14\n" +
+	"\x04done\x18\x04 \x01(\bH\x00R\x04doneB\x06\n" +
+	"\x04part\"R\n" +
+	"\x10SnapshotProgress\x12\x1d\n" +
+	"\n" +
+	"bytes_done\x18\x01 \x01(\x04R\tbytesDone\x12\x1f\n" +
+	"\vbytes_total\x18\x02 \x01(\x04R\n" +
+	"bytesTotal\"j\n" +
 	"\x12GetSnapshotRequest\x12\x1b\n" +
 	"\tmin_index\x18\x01 \x01(\x04R\bminIndex\x12\x1f\n" +
 	"\vsnapshot_id\x18\x02 \x01(\tR\n" +
@@ -3238,7 +3551,13 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\n" +
 	"boot_nonce\x18\x05 \x01(\x04R\tbootNonce\"'\n" +
 	"\rVouchResponse\x12\x16\n" +
-	"\x06copied\x18\x01 \x01(\tR\x06copied\"\xc9\x01\n" +
+	"\x06copied\x18\x01 \x01(\tR\x06copied\"\xa9\x01\n" +
+	"\x0fTakeSeedRequest\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x1b\n" +
+	"\tmember_id\x18\x02 \x01(\x04R\bmemberId\x12 \n" +
+	"\vincarnation\x18\x03 \x01(\x04R\vincarnation\x128\n" +
+	"\x06source\x18\x04 \x01(\v2 .chainfire.api.v1.SnapshotSourceR\x06source\"\xc9\x01\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1b\n" +
@@ -3388,7 +3707,7 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\x06active\x18\x06 \x01(\bR\x06active\x12.\n" +
 	"\x13last_contact_millis\x18\a \x01(\x03R\x11lastContactMillis\x12\x16\n" +
 	"\x06reason\x18\b \x01(\tR\x06reason\x12\x18\n" +
-	"\aversion\x18\t \x01(\tR\aversion2\xf8\x05\n" +
+	"\aversion\x18\t \x01(\tR\aversion2\xd5\x06\n" +
 	"\x04Peer\x12Q\n" +
 	"\bIdentify\x12!.chainfire.api.v1.IdentifyRequest\x1a\".chainfire.api.v1.IdentifyResponse\x12E\n" +
 	"\x04Join\x12\x1d.chainfire.api.v1.JoinRequest\x1a\x1e.chainfire.api.v1.JoinResponse\x12H\n" +
@@ -3399,7 +3718,8 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\fOpenSnapshot\x12%.chainfire.api.v1.OpenSnapshotRequest\x1a&.chainfire.api.v1.OpenSnapshotResponse\x12X\n" +
 	"\fReadSnapshot\x12%.chainfire.api.v1.ReadSnapshotRequest\x1a\x1f.chainfire.api.v1.SnapshotChunk0\x01\x12`\n" +
 	"\rCloseSnapshot\x12&.chainfire.api.v1.CloseSnapshotRequest\x1a'.chainfire.api.v1.CloseSnapshotResponse\x12H\n" +
-	"\x05Vouch\x12\x1e.chainfire.api.v1.VouchRequest\x1a\x1f.chainfire.api.v1.VouchResponse2\x8c\b\n" +
+	"\x05Vouch\x12\x1e.chainfire.api.v1.VouchRequest\x1a\x1f.chainfire.api.v1.VouchResponse\x12[\n" +
+	"\bTakeSeed\x12!.chainfire.api.v1.TakeSeedRequest\x1a*.chainfire.api.v1.TransferSnapshotResponse0\x012\xf9\b\n" +
 	"\aCluster\x12`\n" +
 	"\rClusterStatus\x12&.chainfire.api.v1.ClusterStatusRequest\x1a'.chainfire.api.v1.ClusterStatusResponse\x12T\n" +
 	"\tAddMember\x12\".chainfire.api.v1.AddMemberRequest\x1a#.chainfire.api.v1.AddMemberResponse\x12]\n" +
@@ -3412,7 +3732,8 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\fOpenSnapshot\x12%.chainfire.api.v1.OpenSnapshotRequest\x1a&.chainfire.api.v1.OpenSnapshotResponse\x12X\n" +
 	"\fReadSnapshot\x12%.chainfire.api.v1.ReadSnapshotRequest\x1a\x1f.chainfire.api.v1.SnapshotChunk0\x01\x12`\n" +
 	"\rCloseSnapshot\x12&.chainfire.api.v1.CloseSnapshotRequest\x1a'.chainfire.api.v1.CloseSnapshotResponse\x12\\\n" +
-	"\vGetSnapshot\x12$.chainfire.api.v1.GetSnapshotRequest\x1a%.chainfire.api.v1.GetSnapshotResponse0\x01B\x0fZ\rchainfire/apib\x06proto3"
+	"\vGetSnapshot\x12$.chainfire.api.v1.GetSnapshotRequest\x1a%.chainfire.api.v1.GetSnapshotResponse0\x01\x12k\n" +
+	"\x10TransferSnapshot\x12).chainfire.api.v1.TransferSnapshotRequest\x1a*.chainfire.api.v1.TransferSnapshotResponse0\x01B\x0fZ\rchainfire/apib\x06proto3"
 
 var (
 	file_api_cluster_proto_rawDescOnce sync.Once
@@ -3426,123 +3747,135 @@ func file_api_cluster_proto_rawDescGZIP() []byte {
 	return file_api_cluster_proto_rawDescData
 }
 
-var file_api_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_api_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
 var file_api_cluster_proto_goTypes = []any{
-	(*GetSnapshotRequest)(nil),    // 0: chainfire.api.v1.GetSnapshotRequest
-	(*GetSnapshotResponse)(nil),   // 1: chainfire.api.v1.GetSnapshotResponse
-	(*SnapshotMeta)(nil),          // 2: chainfire.api.v1.SnapshotMeta
-	(*SnapshotPiece)(nil),         // 3: chainfire.api.v1.SnapshotPiece
-	(*AddMemberRequest)(nil),      // 4: chainfire.api.v1.AddMemberRequest
-	(*AddMemberResponse)(nil),     // 5: chainfire.api.v1.AddMemberResponse
-	(*RemoveMemberRequest)(nil),   // 6: chainfire.api.v1.RemoveMemberRequest
-	(*RemoveMemberResponse)(nil),  // 7: chainfire.api.v1.RemoveMemberResponse
-	(*ReplaceMemberRequest)(nil),  // 8: chainfire.api.v1.ReplaceMemberRequest
-	(*ReplaceMemberResponse)(nil), // 9: chainfire.api.v1.ReplaceMemberResponse
-	(*CreateTokenRequest)(nil),    // 10: chainfire.api.v1.CreateTokenRequest
-	(*Token)(nil),                 // 11: chainfire.api.v1.Token
-	(*CreateTokenResponse)(nil),   // 12: chainfire.api.v1.CreateTokenResponse
-	(*ListTokensRequest)(nil),     // 13: chainfire.api.v1.ListTokensRequest
-	(*ListTokensResponse)(nil),    // 14: chainfire.api.v1.ListTokensResponse
-	(*RevokeTokenRequest)(nil),    // 15: chainfire.api.v1.RevokeTokenRequest
-	(*RevokeTokenResponse)(nil),   // 16: chainfire.api.v1.RevokeTokenResponse
-	(*IdentifyRequest)(nil),       // 17: chainfire.api.v1.IdentifyRequest
-	(*IdentifyResponse)(nil),      // 18: chainfire.api.v1.IdentifyResponse
-	(*VouchRequest)(nil),          // 19: chainfire.api.v1.VouchRequest
-	(*VouchResponse)(nil),         // 20: chainfire.api.v1.VouchResponse
-	(*Member)(nil),                // 21: chainfire.api.v1.Member
-	(*SnapshotSource)(nil),        // 22: chainfire.api.v1.SnapshotSource
-	(*JoinRequest)(nil),           // 23: chainfire.api.v1.JoinRequest
-	(*JoinResponse)(nil),          // 24: chainfire.api.v1.JoinResponse
-	(*LearnRequest)(nil),          // 25: chainfire.api.v1.LearnRequest
-	(*LearnResponse)(nil),         // 26: chainfire.api.v1.LearnResponse
-	(*JoinStatusRequest)(nil),     // 27: chainfire.api.v1.JoinStatusRequest
-	(*JoinStatusResponse)(nil),    // 28: chainfire.api.v1.JoinStatusResponse
-	(*AbandonRequest)(nil),        // 29: chainfire.api.v1.AbandonRequest
-	(*AbandonResponse)(nil),       // 30: chainfire.api.v1.AbandonResponse
-	(*ConfState)(nil),             // 31: chainfire.api.v1.ConfState
-	(*SnapshotFile)(nil),          // 32: chainfire.api.v1.SnapshotFile
-	(*OpenSnapshotRequest)(nil),   // 33: chainfire.api.v1.OpenSnapshotRequest
-	(*OpenSnapshotResponse)(nil),  // 34: chainfire.api.v1.OpenSnapshotResponse
-	(*ReadSnapshotRequest)(nil),   // 35: chainfire.api.v1.ReadSnapshotRequest
-	(*SnapshotChunk)(nil),         // 36: chainfire.api.v1.SnapshotChunk
-	(*CloseSnapshotRequest)(nil),  // 37: chainfire.api.v1.CloseSnapshotRequest
-	(*CloseSnapshotResponse)(nil), // 38: chainfire.api.v1.CloseSnapshotResponse
-	(*Header)(nil),                // 39: chainfire.api.v1.Header
-	(*ClusterStatusRequest)(nil),  // 40: chainfire.api.v1.ClusterStatusRequest
-	(*ClusterStatusResponse)(nil), // 41: chainfire.api.v1.ClusterStatusResponse
-	(*MemberStatus)(nil),          // 42: chainfire.api.v1.MemberStatus
+	(*TransferSnapshotRequest)(nil),  // 0: chainfire.api.v1.TransferSnapshotRequest
+	(*TransferSnapshotResponse)(nil), // 1: chainfire.api.v1.TransferSnapshotResponse
+	(*SnapshotProgress)(nil),         // 2: chainfire.api.v1.SnapshotProgress
+	(*GetSnapshotRequest)(nil),       // 3: chainfire.api.v1.GetSnapshotRequest
+	(*GetSnapshotResponse)(nil),      // 4: chainfire.api.v1.GetSnapshotResponse
+	(*SnapshotMeta)(nil),             // 5: chainfire.api.v1.SnapshotMeta
+	(*SnapshotPiece)(nil),            // 6: chainfire.api.v1.SnapshotPiece
+	(*AddMemberRequest)(nil),         // 7: chainfire.api.v1.AddMemberRequest
+	(*AddMemberResponse)(nil),        // 8: chainfire.api.v1.AddMemberResponse
+	(*RemoveMemberRequest)(nil),      // 9: chainfire.api.v1.RemoveMemberRequest
+	(*RemoveMemberResponse)(nil),     // 10: chainfire.api.v1.RemoveMemberResponse
+	(*ReplaceMemberRequest)(nil),     // 11: chainfire.api.v1.ReplaceMemberRequest
+	(*ReplaceMemberResponse)(nil),    // 12: chainfire.api.v1.ReplaceMemberResponse
+	(*CreateTokenRequest)(nil),       // 13: chainfire.api.v1.CreateTokenRequest
+	(*Token)(nil),                    // 14: chainfire.api.v1.Token
+	(*CreateTokenResponse)(nil),      // 15: chainfire.api.v1.CreateTokenResponse
+	(*ListTokensRequest)(nil),        // 16: chainfire.api.v1.ListTokensRequest
+	(*ListTokensResponse)(nil),       // 17: chainfire.api.v1.ListTokensResponse
+	(*RevokeTokenRequest)(nil),       // 18: chainfire.api.v1.RevokeTokenRequest
+	(*RevokeTokenResponse)(nil),      // 19: chainfire.api.v1.RevokeTokenResponse
+	(*IdentifyRequest)(nil),          // 20: chainfire.api.v1.IdentifyRequest
+	(*IdentifyResponse)(nil),         // 21: chainfire.api.v1.IdentifyResponse
+	(*VouchRequest)(nil),             // 22: chainfire.api.v1.VouchRequest
+	(*VouchResponse)(nil),            // 23: chainfire.api.v1.VouchResponse
+	(*TakeSeedRequest)(nil),          // 24: chainfire.api.v1.TakeSeedRequest
+	(*Member)(nil),                   // 25: chainfire.api.v1.Member
+	(*SnapshotSource)(nil),           // 26: chainfire.api.v1.SnapshotSource
+	(*JoinRequest)(nil),              // 27: chainfire.api.v1.JoinRequest
+	(*JoinResponse)(nil),             // 28: chainfire.api.v1.JoinResponse
+	(*LearnRequest)(nil),             // 29: chainfire.api.v1.LearnRequest
+	(*LearnResponse)(nil),            // 30: chainfire.api.v1.LearnResponse
+	(*JoinStatusRequest)(nil),        // 31: chainfire.api.v1.JoinStatusRequest
+	(*JoinStatusResponse)(nil),       // 32: chainfire.api.v1.JoinStatusResponse
+	(*AbandonRequest)(nil),           // 33: chainfire.api.v1.AbandonRequest
+	(*AbandonResponse)(nil),          // 34: chainfire.api.v1.AbandonResponse
+	(*ConfState)(nil),                // 35: chainfire.api.v1.ConfState
+	(*SnapshotFile)(nil),             // 36: chainfire.api.v1.SnapshotFile
+	(*OpenSnapshotRequest)(nil),      // 37: chainfire.api.v1.OpenSnapshotRequest
+	(*OpenSnapshotResponse)(nil),     // 38: chainfire.api.v1.OpenSnapshotResponse
+	(*ReadSnapshotRequest)(nil),      // 39: chainfire.api.v1.ReadSnapshotRequest
+	(*SnapshotChunk)(nil),            // 40: chainfire.api.v1.SnapshotChunk
+	(*CloseSnapshotRequest)(nil),     // 41: chainfire.api.v1.CloseSnapshotRequest
+	(*CloseSnapshotResponse)(nil),    // 42: chainfire.api.v1.CloseSnapshotResponse
+	(*Header)(nil),                   // 43: chainfire.api.v1.Header
+	(*ClusterStatusRequest)(nil),     // 44: chainfire.api.v1.ClusterStatusRequest
+	(*ClusterStatusResponse)(nil),    // 45: chainfire.api.v1.ClusterStatusResponse
+	(*MemberStatus)(nil),             // 46: chainfire.api.v1.MemberStatus
 }
 var file_api_cluster_proto_depIdxs = []int32{
-	2,  // 0: chainfire.api.v1.GetSnapshotResponse.meta:type_name -> chainfire.api.v1.SnapshotMeta
-	3,  // 1: chainfire.api.v1.GetSnapshotResponse.chunk:type_name -> chainfire.api.v1.SnapshotPiece
-	31, // 2: chainfire.api.v1.SnapshotMeta.conf:type_name -> chainfire.api.v1.ConfState
-	32, // 3: chainfire.api.v1.SnapshotMeta.files:type_name -> chainfire.api.v1.SnapshotFile
-	39, // 4: chainfire.api.v1.AddMemberResponse.header:type_name -> chainfire.api.v1.Header
-	21, // 5: chainfire.api.v1.AddMemberResponse.member:type_name -> chainfire.api.v1.Member
-	21, // 6: chainfire.api.v1.AddMemberResponse.members:type_name -> chainfire.api.v1.Member
-	39, // 7: chainfire.api.v1.RemoveMemberResponse.header:type_name -> chainfire.api.v1.Header
-	21, // 8: chainfire.api.v1.RemoveMemberResponse.removed:type_name -> chainfire.api.v1.Member
-	21, // 9: chainfire.api.v1.RemoveMemberResponse.members:type_name -> chainfire.api.v1.Member
-	39, // 10: chainfire.api.v1.ReplaceMemberResponse.header:type_name -> chainfire.api.v1.Header
-	21, // 11: chainfire.api.v1.ReplaceMemberResponse.replaced:type_name -> chainfire.api.v1.Member
-	21, // 12: chainfire.api.v1.ReplaceMemberResponse.by:type_name -> chainfire.api.v1.Member
-	21, // 13: chainfire.api.v1.ReplaceMemberResponse.members:type_name -> chainfire.api.v1.Member
-	11, // 14: chainfire.api.v1.CreateTokenResponse.token:type_name -> chainfire.api.v1.Token
-	11, // 15: chainfire.api.v1.ListTokensResponse.tokens:type_name -> chainfire.api.v1.Token
-	21, // 16: chainfire.api.v1.JoinResponse.members:type_name -> chainfire.api.v1.Member
-	22, // 17: chainfire.api.v1.JoinResponse.sources:type_name -> chainfire.api.v1.SnapshotSource
-	21, // 18: chainfire.api.v1.LearnResponse.members:type_name -> chainfire.api.v1.Member
-	21, // 19: chainfire.api.v1.JoinStatusResponse.members:type_name -> chainfire.api.v1.Member
-	31, // 20: chainfire.api.v1.OpenSnapshotResponse.conf:type_name -> chainfire.api.v1.ConfState
-	32, // 21: chainfire.api.v1.OpenSnapshotResponse.files:type_name -> chainfire.api.v1.SnapshotFile
-	39, // 22: chainfire.api.v1.ClusterStatusResponse.header:type_name -> chainfire.api.v1.Header
-	42, // 23: chainfire.api.v1.ClusterStatusResponse.members:type_name -> chainfire.api.v1.MemberStatus
-	21, // 24: chainfire.api.v1.MemberStatus.member:type_name -> chainfire.api.v1.Member
-	17, // 25: chainfire.api.v1.Peer.Identify:input_type -> chainfire.api.v1.IdentifyRequest
-	23, // 26: chainfire.api.v1.Peer.Join:input_type -> chainfire.api.v1.JoinRequest
-	25, // 27: chainfire.api.v1.Peer.Learn:input_type -> chainfire.api.v1.LearnRequest
-	27, // 28: chainfire.api.v1.Peer.JoinStatus:input_type -> chainfire.api.v1.JoinStatusRequest
-	29, // 29: chainfire.api.v1.Peer.Abandon:input_type -> chainfire.api.v1.AbandonRequest
-	33, // 30: chainfire.api.v1.Peer.OpenSnapshot:input_type -> chainfire.api.v1.OpenSnapshotRequest
-	35, // 31: chainfire.api.v1.Peer.ReadSnapshot:input_type -> chainfire.api.v1.ReadSnapshotRequest
-	37, // 32: chainfire.api.v1.Peer.CloseSnapshot:input_type -> chainfire.api.v1.CloseSnapshotRequest
-	19, // 33: chainfire.api.v1.Peer.Vouch:input_type -> chainfire.api.v1.VouchRequest
-	40, // 34: chainfire.api.v1.Cluster.ClusterStatus:input_type -> chainfire.api.v1.ClusterStatusRequest
-	4,  // 35: chainfire.api.v1.Cluster.AddMember:input_type -> chainfire.api.v1.AddMemberRequest
-	6,  // 36: chainfire.api.v1.Cluster.RemoveMember:input_type -> chainfire.api.v1.RemoveMemberRequest
-	8,  // 37: chainfire.api.v1.Cluster.ReplaceMember:input_type -> chainfire.api.v1.ReplaceMemberRequest
-	10, // 38: chainfire.api.v1.Cluster.CreateToken:input_type -> chainfire.api.v1.CreateTokenRequest
-	13, // 39: chainfire.api.v1.Cluster.ListTokens:input_type -> chainfire.api.v1.ListTokensRequest
-	15, // 40: chainfire.api.v1.Cluster.RevokeToken:input_type -> chainfire.api.v1.RevokeTokenRequest
-	33, // 41: chainfire.api.v1.Cluster.OpenSnapshot:input_type -> chainfire.api.v1.OpenSnapshotRequest
-	35, // 42: chainfire.api.v1.Cluster.ReadSnapshot:input_type -> chainfire.api.v1.ReadSnapshotRequest
-	37, // 43: chainfire.api.v1.Cluster.CloseSnapshot:input_type -> chainfire.api.v1.CloseSnapshotRequest
-	0,  // 44: chainfire.api.v1.Cluster.GetSnapshot:input_type -> chainfire.api.v1.GetSnapshotRequest
-	18, // 45: chainfire.api.v1.Peer.Identify:output_type -> chainfire.api.v1.IdentifyResponse
-	24, // 46: chainfire.api.v1.Peer.Join:output_type -> chainfire.api.v1.JoinResponse
-	26, // 47: chainfire.api.v1.Peer.Learn:output_type -> chainfire.api.v1.LearnResponse
-	28, // 48: chainfire.api.v1.Peer.JoinStatus:output_type -> chainfire.api.v1.JoinStatusResponse
-	30, // 49: chainfire.api.v1.Peer.Abandon:output_type -> chainfire.api.v1.AbandonResponse
-	34, // 50: chainfire.api.v1.Peer.OpenSnapshot:output_type -> chainfire.api.v1.OpenSnapshotResponse
-	36, // 51: chainfire.api.v1.Peer.ReadSnapshot:output_type -> chainfire.api.v1.SnapshotChunk
-	38, // 52: chainfire.api.v1.Peer.CloseSnapshot:output_type -> chainfire.api.v1.CloseSnapshotResponse
-	20, // 53: chainfire.api.v1.Peer.Vouch:output_type -> chainfire.api.v1.VouchResponse
-	41, // 54: chainfire.api.v1.Cluster.ClusterStatus:output_type -> chainfire.api.v1.ClusterStatusResponse
-	5,  // 55: chainfire.api.v1.Cluster.AddMember:output_type -> chainfire.api.v1.AddMemberResponse
-	7,  // 56: chainfire.api.v1.Cluster.RemoveMember:output_type -> chainfire.api.v1.RemoveMemberResponse
-	9,  // 57: chainfire.api.v1.Cluster.ReplaceMember:output_type -> chainfire.api.v1.ReplaceMemberResponse
-	12, // 58: chainfire.api.v1.Cluster.CreateToken:output_type -> chainfire.api.v1.CreateTokenResponse
-	14, // 59: chainfire.api.v1.Cluster.ListTokens:output_type -> chainfire.api.v1.ListTokensResponse
-	16, // 60: chainfire.api.v1.Cluster.RevokeToken:output_type -> chainfire.api.v1.RevokeTokenResponse
-	34, // 61: chainfire.api.v1.Cluster.OpenSnapshot:output_type -> chainfire.api.v1.OpenSnapshotResponse
-	36, // 62: chainfire.api.v1.Cluster.ReadSnapshot:output_type -> chainfire.api.v1.SnapshotChunk
-	38, // 63: chainfire.api.v1.Cluster.CloseSnapshot:output_type -> chainfire.api.v1.CloseSnapshotResponse
-	1,  // 64: chainfire.api.v1.Cluster.GetSnapshot:output_type -> chainfire.api.v1.GetSnapshotResponse
-	45, // [45:65] is the sub-list for method output_type
-	25, // [25:45] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	5,  // 0: chainfire.api.v1.TransferSnapshotResponse.meta:type_name -> chainfire.api.v1.SnapshotMeta
+	2,  // 1: chainfire.api.v1.TransferSnapshotResponse.progress:type_name -> chainfire.api.v1.SnapshotProgress
+	6,  // 2: chainfire.api.v1.TransferSnapshotResponse.chunk:type_name -> chainfire.api.v1.SnapshotPiece
+	5,  // 3: chainfire.api.v1.GetSnapshotResponse.meta:type_name -> chainfire.api.v1.SnapshotMeta
+	6,  // 4: chainfire.api.v1.GetSnapshotResponse.chunk:type_name -> chainfire.api.v1.SnapshotPiece
+	35, // 5: chainfire.api.v1.SnapshotMeta.conf:type_name -> chainfire.api.v1.ConfState
+	36, // 6: chainfire.api.v1.SnapshotMeta.files:type_name -> chainfire.api.v1.SnapshotFile
+	43, // 7: chainfire.api.v1.AddMemberResponse.header:type_name -> chainfire.api.v1.Header
+	25, // 8: chainfire.api.v1.AddMemberResponse.member:type_name -> chainfire.api.v1.Member
+	25, // 9: chainfire.api.v1.AddMemberResponse.members:type_name -> chainfire.api.v1.Member
+	43, // 10: chainfire.api.v1.RemoveMemberResponse.header:type_name -> chainfire.api.v1.Header
+	25, // 11: chainfire.api.v1.RemoveMemberResponse.removed:type_name -> chainfire.api.v1.Member
+	25, // 12: chainfire.api.v1.RemoveMemberResponse.members:type_name -> chainfire.api.v1.Member
+	43, // 13: chainfire.api.v1.ReplaceMemberResponse.header:type_name -> chainfire.api.v1.Header
+	25, // 14: chainfire.api.v1.ReplaceMemberResponse.replaced:type_name -> chainfire.api.v1.Member
+	25, // 15: chainfire.api.v1.ReplaceMemberResponse.by:type_name -> chainfire.api.v1.Member
+	25, // 16: chainfire.api.v1.ReplaceMemberResponse.members:type_name -> chainfire.api.v1.Member
+	14, // 17: chainfire.api.v1.CreateTokenResponse.token:type_name -> chainfire.api.v1.Token
+	14, // 18: chainfire.api.v1.ListTokensResponse.tokens:type_name -> chainfire.api.v1.Token
+	26, // 19: chainfire.api.v1.TakeSeedRequest.source:type_name -> chainfire.api.v1.SnapshotSource
+	25, // 20: chainfire.api.v1.JoinResponse.members:type_name -> chainfire.api.v1.Member
+	26, // 21: chainfire.api.v1.JoinResponse.sources:type_name -> chainfire.api.v1.SnapshotSource
+	25, // 22: chainfire.api.v1.LearnResponse.members:type_name -> chainfire.api.v1.Member
+	25, // 23: chainfire.api.v1.JoinStatusResponse.members:type_name -> chainfire.api.v1.Member
+	35, // 24: chainfire.api.v1.OpenSnapshotResponse.conf:type_name -> chainfire.api.v1.ConfState
+	36, // 25: chainfire.api.v1.OpenSnapshotResponse.files:type_name -> chainfire.api.v1.SnapshotFile
+	43, // 26: chainfire.api.v1.ClusterStatusResponse.header:type_name -> chainfire.api.v1.Header
+	46, // 27: chainfire.api.v1.ClusterStatusResponse.members:type_name -> chainfire.api.v1.MemberStatus
+	25, // 28: chainfire.api.v1.MemberStatus.member:type_name -> chainfire.api.v1.Member
+	20, // 29: chainfire.api.v1.Peer.Identify:input_type -> chainfire.api.v1.IdentifyRequest
+	27, // 30: chainfire.api.v1.Peer.Join:input_type -> chainfire.api.v1.JoinRequest
+	29, // 31: chainfire.api.v1.Peer.Learn:input_type -> chainfire.api.v1.LearnRequest
+	31, // 32: chainfire.api.v1.Peer.JoinStatus:input_type -> chainfire.api.v1.JoinStatusRequest
+	33, // 33: chainfire.api.v1.Peer.Abandon:input_type -> chainfire.api.v1.AbandonRequest
+	37, // 34: chainfire.api.v1.Peer.OpenSnapshot:input_type -> chainfire.api.v1.OpenSnapshotRequest
+	39, // 35: chainfire.api.v1.Peer.ReadSnapshot:input_type -> chainfire.api.v1.ReadSnapshotRequest
+	41, // 36: chainfire.api.v1.Peer.CloseSnapshot:input_type -> chainfire.api.v1.CloseSnapshotRequest
+	22, // 37: chainfire.api.v1.Peer.Vouch:input_type -> chainfire.api.v1.VouchRequest
+	24, // 38: chainfire.api.v1.Peer.TakeSeed:input_type -> chainfire.api.v1.TakeSeedRequest
+	44, // 39: chainfire.api.v1.Cluster.ClusterStatus:input_type -> chainfire.api.v1.ClusterStatusRequest
+	7,  // 40: chainfire.api.v1.Cluster.AddMember:input_type -> chainfire.api.v1.AddMemberRequest
+	9,  // 41: chainfire.api.v1.Cluster.RemoveMember:input_type -> chainfire.api.v1.RemoveMemberRequest
+	11, // 42: chainfire.api.v1.Cluster.ReplaceMember:input_type -> chainfire.api.v1.ReplaceMemberRequest
+	13, // 43: chainfire.api.v1.Cluster.CreateToken:input_type -> chainfire.api.v1.CreateTokenRequest
+	16, // 44: chainfire.api.v1.Cluster.ListTokens:input_type -> chainfire.api.v1.ListTokensRequest
+	18, // 45: chainfire.api.v1.Cluster.RevokeToken:input_type -> chainfire.api.v1.RevokeTokenRequest
+	37, // 46: chainfire.api.v1.Cluster.OpenSnapshot:input_type -> chainfire.api.v1.OpenSnapshotRequest
+	39, // 47: chainfire.api.v1.Cluster.ReadSnapshot:input_type -> chainfire.api.v1.ReadSnapshotRequest
+	41, // 48: chainfire.api.v1.Cluster.CloseSnapshot:input_type -> chainfire.api.v1.CloseSnapshotRequest
+	3,  // 49: chainfire.api.v1.Cluster.GetSnapshot:input_type -> chainfire.api.v1.GetSnapshotRequest
+	0,  // 50: chainfire.api.v1.Cluster.TransferSnapshot:input_type -> chainfire.api.v1.TransferSnapshotRequest
+	21, // 51: chainfire.api.v1.Peer.Identify:output_type -> chainfire.api.v1.IdentifyResponse
+	28, // 52: chainfire.api.v1.Peer.Join:output_type -> chainfire.api.v1.JoinResponse
+	30, // 53: chainfire.api.v1.Peer.Learn:output_type -> chainfire.api.v1.LearnResponse
+	32, // 54: chainfire.api.v1.Peer.JoinStatus:output_type -> chainfire.api.v1.JoinStatusResponse
+	34, // 55: chainfire.api.v1.Peer.Abandon:output_type -> chainfire.api.v1.AbandonResponse
+	38, // 56: chainfire.api.v1.Peer.OpenSnapshot:output_type -> chainfire.api.v1.OpenSnapshotResponse
+	40, // 57: chainfire.api.v1.Peer.ReadSnapshot:output_type -> chainfire.api.v1.SnapshotChunk
+	42, // 58: chainfire.api.v1.Peer.CloseSnapshot:output_type -> chainfire.api.v1.CloseSnapshotResponse
+	23, // 59: chainfire.api.v1.Peer.Vouch:output_type -> chainfire.api.v1.VouchResponse
+	1,  // 60: chainfire.api.v1.Peer.TakeSeed:output_type -> chainfire.api.v1.TransferSnapshotResponse
+	45, // 61: chainfire.api.v1.Cluster.ClusterStatus:output_type -> chainfire.api.v1.ClusterStatusResponse
+	8,  // 62: chainfire.api.v1.Cluster.AddMember:output_type -> chainfire.api.v1.AddMemberResponse
+	10, // 63: chainfire.api.v1.Cluster.RemoveMember:output_type -> chainfire.api.v1.RemoveMemberResponse
+	12, // 64: chainfire.api.v1.Cluster.ReplaceMember:output_type -> chainfire.api.v1.ReplaceMemberResponse
+	15, // 65: chainfire.api.v1.Cluster.CreateToken:output_type -> chainfire.api.v1.CreateTokenResponse
+	17, // 66: chainfire.api.v1.Cluster.ListTokens:output_type -> chainfire.api.v1.ListTokensResponse
+	19, // 67: chainfire.api.v1.Cluster.RevokeToken:output_type -> chainfire.api.v1.RevokeTokenResponse
+	38, // 68: chainfire.api.v1.Cluster.OpenSnapshot:output_type -> chainfire.api.v1.OpenSnapshotResponse
+	40, // 69: chainfire.api.v1.Cluster.ReadSnapshot:output_type -> chainfire.api.v1.SnapshotChunk
+	42, // 70: chainfire.api.v1.Cluster.CloseSnapshot:output_type -> chainfire.api.v1.CloseSnapshotResponse
+	4,  // 71: chainfire.api.v1.Cluster.GetSnapshot:output_type -> chainfire.api.v1.GetSnapshotResponse
+	1,  // 72: chainfire.api.v1.Cluster.TransferSnapshot:output_type -> chainfire.api.v1.TransferSnapshotResponse
+	51, // [51:73] is the sub-list for method output_type
+	29, // [29:51] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_api_cluster_proto_init() }
@@ -3551,6 +3884,12 @@ func file_api_cluster_proto_init() {
 		return
 	}
 	file_api_cluster_proto_msgTypes[1].OneofWrappers = []any{
+		(*TransferSnapshotResponse_Meta)(nil),
+		(*TransferSnapshotResponse_Progress)(nil),
+		(*TransferSnapshotResponse_Chunk)(nil),
+		(*TransferSnapshotResponse_Done)(nil),
+	}
+	file_api_cluster_proto_msgTypes[4].OneofWrappers = []any{
 		(*GetSnapshotResponse_Meta)(nil),
 		(*GetSnapshotResponse_Chunk)(nil),
 		(*GetSnapshotResponse_Done)(nil),
@@ -3561,7 +3900,7 @@ func file_api_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_cluster_proto_rawDesc), len(file_api_cluster_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   43,
+			NumMessages:   47,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

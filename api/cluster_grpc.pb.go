@@ -36,6 +36,7 @@ const (
 	Peer_ReadSnapshot_FullMethodName  = "/chainfire.api.v1.Peer/ReadSnapshot"
 	Peer_CloseSnapshot_FullMethodName = "/chainfire.api.v1.Peer/CloseSnapshot"
 	Peer_Vouch_FullMethodName         = "/chainfire.api.v1.Peer/Vouch"
+	Peer_TakeSeed_FullMethodName      = "/chainfire.api.v1.Peer/TakeSeed"
 )
 
 // PeerClient is the client API for Peer service.
@@ -100,6 +101,15 @@ type PeerClient interface {
 	//
 	// FAILED_PRECONDITION: another cluster. UNAVAILABLE: not ready, ask another.
 	Vouch(ctx context.Context, in *VouchRequest, opts ...grpc.CallOption) (*VouchResponse, error)
+	// TakeSeed asks a newcomer that is being seeded to take its seed from the member
+	// that is named, from now on, and streams what TransferSnapshot does for a target.
+	// If the stream is cut the newcomer goes on. A source that fails is left for the
+	// next one as any other, and the stream ends with its failure.
+	//
+	// FAILED_PRECONDITION: another cluster, or not the newcomer that is meant, or it
+	// is not being seeded, or was started to be seeded by another member alone.
+	// UNAVAILABLE: that source failed. ABORTED: yet another source was asked for.
+	TakeSeed(ctx context.Context, in *TakeSeedRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TransferSnapshotResponse], error)
 }
 
 type peerClient struct {
@@ -209,6 +219,25 @@ func (c *peerClient) Vouch(ctx context.Context, in *VouchRequest, opts ...grpc.C
 	return out, nil
 }
 
+func (c *peerClient) TakeSeed(ctx context.Context, in *TakeSeedRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TransferSnapshotResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Peer_ServiceDesc.Streams[1], Peer_TakeSeed_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[TakeSeedRequest, TransferSnapshotResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Peer_TakeSeedClient = grpc.ServerStreamingClient[TransferSnapshotResponse]
+
 // PeerServer is the server API for Peer service.
 // All implementations must embed UnimplementedPeerServer
 // for forward compatibility.
@@ -271,6 +300,15 @@ type PeerServer interface {
 	//
 	// FAILED_PRECONDITION: another cluster. UNAVAILABLE: not ready, ask another.
 	Vouch(context.Context, *VouchRequest) (*VouchResponse, error)
+	// TakeSeed asks a newcomer that is being seeded to take its seed from the member
+	// that is named, from now on, and streams what TransferSnapshot does for a target.
+	// If the stream is cut the newcomer goes on. A source that fails is left for the
+	// next one as any other, and the stream ends with its failure.
+	//
+	// FAILED_PRECONDITION: another cluster, or not the newcomer that is meant, or it
+	// is not being seeded, or was started to be seeded by another member alone.
+	// UNAVAILABLE: that source failed. ABORTED: yet another source was asked for.
+	TakeSeed(*TakeSeedRequest, grpc.ServerStreamingServer[TransferSnapshotResponse]) error
 	mustEmbedUnimplementedPeerServer()
 }
 
@@ -307,6 +345,9 @@ func (UnimplementedPeerServer) CloseSnapshot(context.Context, *CloseSnapshotRequ
 }
 func (UnimplementedPeerServer) Vouch(context.Context, *VouchRequest) (*VouchResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Vouch not implemented")
+}
+func (UnimplementedPeerServer) TakeSeed(*TakeSeedRequest, grpc.ServerStreamingServer[TransferSnapshotResponse]) error {
+	return status.Error(codes.Unimplemented, "method TakeSeed not implemented")
 }
 func (UnimplementedPeerServer) mustEmbedUnimplementedPeerServer() {}
 func (UnimplementedPeerServer) testEmbeddedByValue()              {}
@@ -484,6 +525,17 @@ func _Peer_Vouch_Handler(srv interface{}, ctx context.Context, dec func(interfac
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Peer_TakeSeed_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(TakeSeedRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(PeerServer).TakeSeed(m, &grpc.GenericServerStream[TakeSeedRequest, TransferSnapshotResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Peer_TakeSeedServer = grpc.ServerStreamingServer[TransferSnapshotResponse]
+
 // Peer_ServiceDesc is the grpc.ServiceDesc for Peer service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -530,22 +582,28 @@ var Peer_ServiceDesc = grpc.ServiceDesc{
 			Handler:       _Peer_ReadSnapshot_Handler,
 			ServerStreams: true,
 		},
+		{
+			StreamName:    "TakeSeed",
+			Handler:       _Peer_TakeSeed_Handler,
+			ServerStreams: true,
+		},
 	},
 	Metadata: "api/cluster.proto",
 }
 
 const (
-	Cluster_ClusterStatus_FullMethodName = "/chainfire.api.v1.Cluster/ClusterStatus"
-	Cluster_AddMember_FullMethodName     = "/chainfire.api.v1.Cluster/AddMember"
-	Cluster_RemoveMember_FullMethodName  = "/chainfire.api.v1.Cluster/RemoveMember"
-	Cluster_ReplaceMember_FullMethodName = "/chainfire.api.v1.Cluster/ReplaceMember"
-	Cluster_CreateToken_FullMethodName   = "/chainfire.api.v1.Cluster/CreateToken"
-	Cluster_ListTokens_FullMethodName    = "/chainfire.api.v1.Cluster/ListTokens"
-	Cluster_RevokeToken_FullMethodName   = "/chainfire.api.v1.Cluster/RevokeToken"
-	Cluster_OpenSnapshot_FullMethodName  = "/chainfire.api.v1.Cluster/OpenSnapshot"
-	Cluster_ReadSnapshot_FullMethodName  = "/chainfire.api.v1.Cluster/ReadSnapshot"
-	Cluster_CloseSnapshot_FullMethodName = "/chainfire.api.v1.Cluster/CloseSnapshot"
-	Cluster_GetSnapshot_FullMethodName   = "/chainfire.api.v1.Cluster/GetSnapshot"
+	Cluster_ClusterStatus_FullMethodName    = "/chainfire.api.v1.Cluster/ClusterStatus"
+	Cluster_AddMember_FullMethodName        = "/chainfire.api.v1.Cluster/AddMember"
+	Cluster_RemoveMember_FullMethodName     = "/chainfire.api.v1.Cluster/RemoveMember"
+	Cluster_ReplaceMember_FullMethodName    = "/chainfire.api.v1.Cluster/ReplaceMember"
+	Cluster_CreateToken_FullMethodName      = "/chainfire.api.v1.Cluster/CreateToken"
+	Cluster_ListTokens_FullMethodName       = "/chainfire.api.v1.Cluster/ListTokens"
+	Cluster_RevokeToken_FullMethodName      = "/chainfire.api.v1.Cluster/RevokeToken"
+	Cluster_OpenSnapshot_FullMethodName     = "/chainfire.api.v1.Cluster/OpenSnapshot"
+	Cluster_ReadSnapshot_FullMethodName     = "/chainfire.api.v1.Cluster/ReadSnapshot"
+	Cluster_CloseSnapshot_FullMethodName    = "/chainfire.api.v1.Cluster/CloseSnapshot"
+	Cluster_GetSnapshot_FullMethodName      = "/chainfire.api.v1.Cluster/GetSnapshot"
+	Cluster_TransferSnapshot_FullMethodName = "/chainfire.api.v1.Cluster/TransferSnapshot"
 )
 
 // ClusterClient is the client API for Cluster service.
@@ -613,6 +671,21 @@ type ClusterClient interface {
 	// here is not what the manifest says. FAILED_PRECONDITION: no snapshot can be made
 	// here.
 	GetSnapshot(ctx context.Context, in *GetSnapshotRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetSnapshotResponse], error)
+	// TransferSnapshot makes a newcomer that is being seeded take its seed from the
+	// member that is asked, whatever source it has: for a source that is slow, far away,
+	// or about to be stopped. What it has already stays where the two snapshots are
+	// alike. It streams the description of the snapshot, then how far the newcomer is,
+	// then the end, when the newcomer has checked every byte of it. Where the stream
+	// breaks the newcomer goes on.
+	//
+	// Without a target it is GetSnapshot from the beginning, to whom asks.
+	//
+	// NOT_FOUND: no member is called so. INVALID_ARGUMENT: the address is not that of
+	// the target. FAILED_PRECONDITION: the target has its state already, or was started
+	// to be seeded by another member alone. UNAVAILABLE: the target cannot be reached,
+	// or could not be seeded from here, and goes on with another source. ABORTED: a
+	// later call asked for another source.
+	TransferSnapshot(ctx context.Context, in *TransferSnapshotRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TransferSnapshotResponse], error)
 }
 
 type clusterClient struct {
@@ -751,6 +824,25 @@ func (c *clusterClient) GetSnapshot(ctx context.Context, in *GetSnapshotRequest,
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Cluster_GetSnapshotClient = grpc.ServerStreamingClient[GetSnapshotResponse]
 
+func (c *clusterClient) TransferSnapshot(ctx context.Context, in *TransferSnapshotRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TransferSnapshotResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Cluster_ServiceDesc.Streams[2], Cluster_TransferSnapshot_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[TransferSnapshotRequest, TransferSnapshotResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Cluster_TransferSnapshotClient = grpc.ServerStreamingClient[TransferSnapshotResponse]
+
 // ClusterServer is the server API for Cluster service.
 // All implementations must embed UnimplementedClusterServer
 // for forward compatibility.
@@ -816,6 +908,21 @@ type ClusterServer interface {
 	// here is not what the manifest says. FAILED_PRECONDITION: no snapshot can be made
 	// here.
 	GetSnapshot(*GetSnapshotRequest, grpc.ServerStreamingServer[GetSnapshotResponse]) error
+	// TransferSnapshot makes a newcomer that is being seeded take its seed from the
+	// member that is asked, whatever source it has: for a source that is slow, far away,
+	// or about to be stopped. What it has already stays where the two snapshots are
+	// alike. It streams the description of the snapshot, then how far the newcomer is,
+	// then the end, when the newcomer has checked every byte of it. Where the stream
+	// breaks the newcomer goes on.
+	//
+	// Without a target it is GetSnapshot from the beginning, to whom asks.
+	//
+	// NOT_FOUND: no member is called so. INVALID_ARGUMENT: the address is not that of
+	// the target. FAILED_PRECONDITION: the target has its state already, or was started
+	// to be seeded by another member alone. UNAVAILABLE: the target cannot be reached,
+	// or could not be seeded from here, and goes on with another source. ABORTED: a
+	// later call asked for another source.
+	TransferSnapshot(*TransferSnapshotRequest, grpc.ServerStreamingServer[TransferSnapshotResponse]) error
 	mustEmbedUnimplementedClusterServer()
 }
 
@@ -858,6 +965,9 @@ func (UnimplementedClusterServer) CloseSnapshot(context.Context, *CloseSnapshotR
 }
 func (UnimplementedClusterServer) GetSnapshot(*GetSnapshotRequest, grpc.ServerStreamingServer[GetSnapshotResponse]) error {
 	return status.Error(codes.Unimplemented, "method GetSnapshot not implemented")
+}
+func (UnimplementedClusterServer) TransferSnapshot(*TransferSnapshotRequest, grpc.ServerStreamingServer[TransferSnapshotResponse]) error {
+	return status.Error(codes.Unimplemented, "method TransferSnapshot not implemented")
 }
 func (UnimplementedClusterServer) mustEmbedUnimplementedClusterServer() {}
 func (UnimplementedClusterServer) testEmbeddedByValue()                 {}
@@ -1064,6 +1174,17 @@ func _Cluster_GetSnapshot_Handler(srv interface{}, stream grpc.ServerStream) err
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Cluster_GetSnapshotServer = grpc.ServerStreamingServer[GetSnapshotResponse]
 
+func _Cluster_TransferSnapshot_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(TransferSnapshotRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ClusterServer).TransferSnapshot(m, &grpc.GenericServerStream[TransferSnapshotRequest, TransferSnapshotResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Cluster_TransferSnapshotServer = grpc.ServerStreamingServer[TransferSnapshotResponse]
+
 // Cluster_ServiceDesc is the grpc.ServiceDesc for Cluster service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -1117,6 +1238,11 @@ var Cluster_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "GetSnapshot",
 			Handler:       _Cluster_GetSnapshot_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "TransferSnapshot",
+			Handler:       _Cluster_TransferSnapshot_Handler,
 			ServerStreams: true,
 		},
 	},

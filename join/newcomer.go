@@ -55,6 +55,8 @@ type NewcomerOptions struct {
 	// Brought is what a snapshot holds that is in Dir already, complete and
 	// verified; nil is none. It is of Cluster.
 	Brought *raft.SnapshotMeta
+	// Seeding lets others see and change where the seed comes from; nil lets nobody.
+	Seeding *Seeding
 	// Logger hears of what is not right and no reason to stop; nil discards.
 	Logger *slog.Logger
 	// Report takes every event.
@@ -105,6 +107,9 @@ func NewNewcomer(o NewcomerOptions) (*Newcomer, error) {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Seeding == nil {
+		o.Seeding = NewSeeding(o.Sched)
 	}
 	n := &Newcomer{opts: o, conns: map[string]Conn{}}
 	for _, t := range o.Targets {

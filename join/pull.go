@@ -98,25 +98,44 @@ func (c *Newcomer) pull(ctx context.Context, resp *api.JoinResponse) (raft.Snaps
 	if err != nil {
 		return raft.SnapshotMeta{}, err
 	}
+	c.opts.Seeding.begin(c.place, c.opts.Incarnation, c.opts.BootstrapFrom)
+	defer c.opts.Seeding.end()
+	return c.pullFrom(ctx, from, resp.GetReservedIndex())
+}
+
+// pullFrom asks one source after the other, and in between whoever is to be asked
+// in place of the one that is (Seeding).
+func (c *Newcomer) pullFrom(ctx context.Context, from []source, minIndex uint64) (raft.SnapshotMeta, error) {
 	var errs []error
-	for i, s := range from {
-		patience := sourcePatience
-		if i == len(from)-1 {
+	for i := 0; i < len(from); {
+		using, asked := c.opts.Seeding.use(ctx)
+		s, patience := from[i], sourcePatience
+		switch {
+		case asked != nil:
+			s = asked.source
+		case i == len(from)-1:
 			patience = lastSourcePatience
 		}
-		meta, err := c.fetch(ctx, s, resp.GetReservedIndex(), patience)
+		meta, err := c.fetch(using, s, minIndex, patience, asked)
+		c.opts.Seeding.ended(asked, err)
 		if err == nil {
 			return meta, nil
 		}
 		if cause := context.Cause(ctx); cause != nil {
 			return meta, cause
 		}
-		if errors.Is(err, syscall.ENOSPC) {
+		switch {
+		case errors.Is(err, syscall.ENOSPC):
 			return meta, err // no other source makes room here
+		case errors.Is(context.Cause(using), errOtherSource):
+		case asked != nil:
+			c.opts.Logger.Warn("the source that was asked for failed; going on with the others", "from", s.ID, "err", err)
+		default:
+			errs = append(errs, fmt.Errorf("from member %d at %s: %w", s.ID, s.addr, err))
+			i++
 		}
-		errs = append(errs, fmt.Errorf("from member %d at %s: %w", s.ID, s.addr, err))
 	}
-	err = errors.Join(errs...)
+	err := errors.Join(errs...)
 	if c.opts.BootstrapFrom != "" {
 		err = fmt.Errorf("%w; no other member was asked, as --bootstrap-from %s names this one: start it and then the newcomer again, or leave --bootstrap-from away",
 			err, c.opts.BootstrapFrom)
@@ -131,7 +150,8 @@ const (
 	lastSourcePatience = 30 * time.Second
 )
 
-func (c *Newcomer) fetch(ctx context.Context, s source, minIndex uint64, patience time.Duration) (raft.SnapshotMeta, error) {
+// fetch pulls the snapshot of one source; asked is who is told of it, or nil.
+func (c *Newcomer) fetch(ctx context.Context, s source, minIndex uint64, patience time.Duration, asked *takeover) (raft.SnapshotMeta, error) {
 	client, err := c.client(s.addr)
 	if err != nil {
 		return raft.SnapshotMeta{}, err
@@ -143,7 +163,9 @@ func (c *Newcomer) fetch(ctx context.Context, s source, minIndex uint64, patienc
 		Source: &snapshot.GRPCSource{
 			Client: client, Label: s.addr, ClusterID: c.place.Cluster, MemberID: c.place.Member,
 		},
+		Offered: func(o snapshot.Offer) { c.opts.Seeding.offered(asked, o) },
 		Progress: func(done, total int64) {
+			c.opts.Seeding.progress(asked, done, total)
 			c.seedDone.Store(done)
 			c.seedTotal.Store(total)
 			c.opts.Report(Event{Step: StepSeed, Text: text, Done: done, Total: total, Member: c.place.Member})

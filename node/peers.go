@@ -240,9 +240,11 @@ type peerService struct {
 	api.UnimplementedPeerServer
 	mu sync.Mutex
 	// who is what Identify answers until the member runs.
-	who   *api.IdentifyResponse
-	n     *Node
-	ready bool
+	who *api.IdentifyResponse
+	// seeding is that of a newcomer; nil for a member that was not one in this process.
+	seeding *join.Seeding
+	n       *Node
+	ready   bool
 }
 
 var errNotReady = status.Error(codes.Unavailable, "this member is not ready yet; ask another")
@@ -261,6 +263,7 @@ func (p *peerService) announce(incarnation uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.who = &api.IdentifyResponse{Incarnation: incarnation, Version: p.n.opts.Version, Joining: true}
+	p.seeding = join.NewSeeding(p.n.sched)
 }
 
 // introduce makes Identify answer for a member that has its identity.

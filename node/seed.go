@@ -166,7 +166,7 @@ func (n *Node) newcomer(j joining, brought *snapshot.Meta) (*join.Newcomer, erro
 		Targets: j.Targets, Replace: n.opts.Replace, BootstrapFrom: n.opts.BootstrapFrom, Name: n.opts.Name, PeerURLs: []string{n.opts.AdvertisePeer},
 		ClientURLs: n.opts.AdvertiseClient, Incarnation: j.Incarnation, Cluster: j.Cluster,
 		Version: n.opts.Version, Level: n.opts.Bounds.FeatureLevel, ReadReplica: n.opts.ReadReplica, FS: n.opts.FS, Dir: n.path(seedDir), Report: n.opts.Report,
-		Dial: n.opts.Network.Dial, Sched: n.sched, Logger: n.log,
+		Dial: n.opts.Network.Dial, Sched: n.sched, Logger: n.log, Seeding: n.service.seeding,
 		Reserve: cmp.Or(n.opts.Bounds.SegmentBytes, wal.DefaultSegmentBytes),
 	}
 	if brought != nil {

@@ -60,6 +60,9 @@ type FetchOptions struct {
 	// and first with what was there already. done may start over when the
 	// source has to begin a new snapshot.
 	Progress func(done, total int64)
+	// Offered, if set, is called on the fetching goroutine with every snapshot that is
+	// begun or gone on with, before its first Progress.
+	Offered func(Offer)
 	// BackoffMin and BackoffMax bound the wait before a retry, which doubles;
 	// defaults 100 ms and 2 s.
 	BackoffMin, BackoffMax time.Duration
@@ -145,6 +148,9 @@ func (f *fetcher) run(ctx context.Context) (raft.SnapshotMeta, error) {
 			if err := f.open(ctx); err != nil {
 				return raft.SnapshotMeta{}, err
 			}
+		}
+		if f.o.Offered != nil {
+			f.o.Offered(f.offer)
 		}
 		moved, err := f.pull(ctx)
 		if err == nil {

@@ -31,7 +31,7 @@ func (s *Service) GetSnapshot(q *api.GetSnapshotRequest, stream grpc.ServerStrea
 	if err != nil {
 		return toStatus(err)
 	}
-	err = stream.Send(&api.GetSnapshotResponse{Part: &api.GetSnapshotResponse_Meta{Meta: metaToProto(o)}})
+	err = stream.Send(&api.GetSnapshotResponse{Part: &api.GetSnapshotResponse_Meta{Meta: MetaOf(o)}})
 	if err != nil {
 		if q.GetSnapshotId() == "" {
 			s.server.CloseSnapshot(o.ID) // nobody has heard of it
@@ -115,7 +115,8 @@ func (s *Service) sendFile(stream grpc.ServerStreamingServer[api.GetSnapshotResp
 	}
 }
 
-func metaToProto(o Offer) *api.SnapshotMeta {
+// MetaOf is the description of a snapshot as it travels; ManifestOf is its inverse.
+func MetaOf(o Offer) *api.SnapshotMeta {
 	r := offerToProto(o)
 	return &api.SnapshotMeta{
 		SnapshotId: r.GetSnapshotId(), Index: r.GetIndex(), Term: r.GetTerm(), Conf: r.GetConf(), ClusterId: r.GetClusterId(),

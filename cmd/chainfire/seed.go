@@ -17,7 +17,7 @@ import (
 func newSeed(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "seed",
-		Short: "State for a newcomer to start from: export it, or make it of a copied data directory",
+		Short: "State for a newcomer to start from: export it, make it of a copied data directory, or push it",
 		Long: `A seed is a folder with a member's state, and nothing that makes it a member. A
 newcomer that is started on it, with 'chainfire serve --data-dir DIR --join HOST',
 pulls nothing of what it has: it is checked like any newcomer, gets an id of its own,
@@ -27,7 +27,7 @@ With -w json: {"data_dir":"..","cluster_id":"..","index":N,"term":N,"files":N,"b
 		Args: needArgs(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newSeedExport(a), newSeedPrepare(a))
+	cmd.AddCommand(newSeedExport(a), newSeedPrepare(a), newSeedPush(a))
 	return cmd
 }
 
