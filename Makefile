@@ -26,12 +26,12 @@ build: ## build bin/chainfire
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/chainfire ./cmd/chainfire
 
 .PHONY: test
-test: $(BIN)/etcdctl ## run all tests
+test: $(BIN)/etcdctl $(BIN)/etcd ## run all tests
 	$(GO) test -tags $(TEST_TAGS) -timeout $(TEST_TIMEOUT) ./...
 	cd bench && $(GO) test -timeout $(TEST_TIMEOUT) ./...
 
 .PHONY: race
-race: $(BIN)/etcdctl ## run the tests under the race detector, the heaviest of them shortened
+race: $(BIN)/etcdctl $(BIN)/etcd ## run the tests under the race detector, the heaviest of them shortened
 	$(GO) test -race -short -tags $(TEST_TAGS) -timeout $(RACE_TIMEOUT) ./...
 
 .PHONY: lint

@@ -76,9 +76,24 @@ type Maintenance interface {
 	// Health returns nil when this member knows a leader and, if linearizable
 	// is set, when a linearizable read succeeds.
 	Health(ctx context.Context, linearizable bool) error
+	// HashKV hashes the key space of this member at a revision, 0 being the current
+	// one: members with the same compacted revision must have the same hash of a
+	// revision. It reads the whole key space. ErrCompacted or ErrFutureRevision is
+	// returned for a revision out of reach.
+	HashKV(ctx context.Context, rev int64) (*KVHash, error)
 	// ClusterStatus describes the whole cluster as this member sees it; asked
 	// of a follower it is answered by the leader.
 	ClusterStatus(ctx context.Context) (*ClusterStatus, error)
+}
+
+// KVHash is a hash of a member's key space.
+type KVHash struct {
+	// Header has the current revision.
+	Header Header
+	// Hash is that of etcd's HashKV, a CRC-32C.
+	Hash uint32
+	// HashRevision is the last revision in Hash, CompactRevision the compacted one.
+	HashRevision, CompactRevision int64
 }
 
 // Member is everything an API package needs of one running member.

@@ -344,4 +344,15 @@ func (f *fakeMember) Revision() int64 {
 	return f.rev
 }
 
+// fakeHash is the hash of whatever the fake holds.
+const fakeHash = 0x4a54
+
+func (f *fakeMember) HashKV(_ context.Context, rev int64) (*chainfire.KVHash, error) {
+	now := f.Revision()
+	if rev > now {
+		return nil, chainfire.ErrFutureRevision
+	}
+	return &chainfire.KVHash{Header: f.header(now), Hash: fakeHash, HashRevision: now}, nil
+}
+
 func (f *fakeMember) Header() chainfire.Header { return f.header(f.Revision()) }

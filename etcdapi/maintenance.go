@@ -2,6 +2,7 @@ package etcdapi
 
 import (
 	"context"
+	"log/slog"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc/codes"
@@ -16,6 +17,7 @@ type maintenanceServer struct {
 		chainfire.Maintenance
 		Header() chainfire.Header
 	}
+	log *slog.Logger
 	pb.UnsafeMaintenanceServer
 }
 
@@ -72,20 +74,40 @@ func (s *maintenanceServer) Alarm(_ context.Context, r *pb.AlarmRequest) (*pb.Al
 	}
 }
 
-// Defragment has nothing to do here: the store gives space back by itself.
+// Defragment has nothing to do: the store gives space back by itself.
 func (s *maintenanceServer) Defragment(context.Context, *pb.DefragmentRequest) (*pb.DefragmentResponse, error) {
-	return nil, unimplemented("Defragment", "the store gives space back by itself")
+	s.log.Info("asked to defragment: there is nothing to do, the store gives space back by itself")
+	return &pb.DefragmentResponse{}, nil
 }
 
-// Hash is etcd's hash of its own file format.
-func (s *maintenanceServer) Hash(context.Context, *pb.HashRequest) (*pb.HashResponse, error) {
-	return nil, unimplemented("Hash", "the store's file format is not etcd's")
+// Hash is, where etcd hashes its file, a hash of the key space at its current
+// revision: the formats of the files differ.
+func (s *maintenanceServer) Hash(ctx context.Context, _ *pb.HashRequest) (*pb.HashResponse, error) {
+	h, err := s.member.HashKV(ctx, 0)
+	if err != nil {
+		return nil, toGRPC(err)
+	}
+	return &pb.HashResponse{Header: newHeader(h.Header), Hash: h.Hash}, nil
 }
 
-// HashKV is etcd's hash of the key space.
-func (s *maintenanceServer) HashKV(context.Context, *pb.HashKVRequest) (*pb.HashKVResponse, error) {
-	return nil, unimplemented("HashKV", "members do not compute etcd's hash of the key space")
+// HashKV is etcd's hash of the key space. At the compacted revision itself etcd answers
+// with the hash that it computed before that compaction; this is the one after it.
+func (s *maintenanceServer) HashKV(ctx context.Context, r *pb.HashKVRequest) (*pb.HashKVResponse, error) {
+	h, err := s.member.HashKV(ctx, r.Revision)
+	if err != nil {
+		return nil, toGRPC(err)
+	}
+	out := &pb.HashKVResponse{
+		Header: newHeader(h.Header), Hash: h.Hash, CompactRevision: h.CompactRevision, HashRevision: h.HashRevision,
+	}
+	if out.CompactRevision == 0 {
+		out.CompactRevision = neverCompacted
+	}
+	return out, nil
 }
+
+// neverCompacted is how etcd says so in the answer to HashKV.
+const neverCompacted = -1
 
 // Snapshot is a copy in etcd's file format.
 func (s *maintenanceServer) Snapshot(*pb.SnapshotRequest, pb.Maintenance_SnapshotServer) error {

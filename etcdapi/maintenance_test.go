@@ -68,10 +68,7 @@ func TestCallsWithoutAnAnswerSayWhatToDoInstead(t *testing.T) {
 	m := pb.NewMaintenanceClient(f.conn)
 	ctx := bounded(t)
 	for name, call := range map[string]func() error{
-		"Defragment": func() error { _, err := m.Defragment(ctx, &pb.DefragmentRequest{}); return err },
-		"Hash":       func() error { _, err := m.Hash(ctx, &pb.HashRequest{}); return err },
-		"HashKV":     func() error { _, err := m.HashKV(ctx, &pb.HashKVRequest{}); return err },
-		"Downgrade":  func() error { _, err := m.Downgrade(ctx, &pb.DowngradeRequest{}); return err },
+		"Downgrade": func() error { _, err := m.Downgrade(ctx, &pb.DowngradeRequest{}); return err },
 		"Snapshot": func() error {
 			s, err := m.Snapshot(ctx, &pb.SnapshotRequest{})
 			if err != nil {
@@ -98,5 +95,27 @@ func TestCallsWithoutAnAnswerSayWhatToDoInstead(t *testing.T) {
 		},
 	} {
 		wantCode(t, unknown(f.conn), codes.Unimplemented)
+	}
+}
+
+func TestHashKVHasEtcdsFieldsAndErrors(t *testing.T) {
+	f := start(t)
+	m := pb.NewMaintenanceClient(f.conn)
+	r, err := m.HashKV(bounded(t), &pb.HashKVRequest{})
+	if err != nil || r.Hash != fakeHash || r.HashRevision != 1 || r.CompactRevision != -1 || r.Header.Revision != 1 || r.Header.MemberId != fakeID {
+		t.Errorf("got %v, %v", r, err)
+	}
+	_, err = m.HashKV(bounded(t), &pb.HashKVRequest{Revision: 2})
+	wantStatus(t, err, status.Error(codes.OutOfRange, "etcdserver: mvcc: required revision is a future revision"))
+	h, err := m.Hash(bounded(t), &pb.HashRequest{})
+	if err != nil || h.Hash != fakeHash || h.Header.Revision != 1 {
+		t.Errorf("got %v, %v", h, err)
+	}
+}
+
+func TestDefragmentIsDoneAtOnce(t *testing.T) {
+	f := start(t)
+	if _, err := pb.NewMaintenanceClient(f.conn).Defragment(bounded(t), &pb.DefragmentRequest{}); err != nil {
+		t.Error(err)
 	}
 }

@@ -99,7 +99,7 @@ func registerServices(gs *grpc.Server, o *Options, hs *health.Server) {
 		member: o.Member, log: o.Logger, maxMessage: o.MaxRequestBytes + messageOverhead,
 	})
 	pb.RegisterClusterServer(gs, &clusterServer{member: o.Member})
-	pb.RegisterMaintenanceServer(gs, &maintenanceServer{member: o.Member})
+	pb.RegisterMaintenanceServer(gs, &maintenanceServer{member: o.Member, log: o.Logger})
 	healthpb.RegisterHealthServer(gs, hs)
 	if o.Register != nil {
 		o.Register(gs)

@@ -242,5 +242,10 @@ func (m *Machine) HashKV(ctx context.Context, rev int64) (mvcc.Hash, error) {
 	return m.store.HashKV(ctx, rev)
 }
 
+// EtcdHash hashes the key space as etcd's HashKV does; see mvcc.Store.EtcdHash.
+func (m *Machine) EtcdHash(ctx context.Context, rev int64) (mvcc.EtcdHash, error) {
+	return m.store.EtcdHash(ctx, rev)
+}
+
 // DiskUsage is what the store takes of the disk.
 func (m *Machine) DiskUsage() (mvcc.Usage, error) { return m.store.DiskUsage() }

@@ -57,6 +57,17 @@ func (n *Node) Health(ctx context.Context, linearizable bool) error {
 	return n.linearize(ctx)
 }
 
+// HashKV implements chainfire.Maintenance.
+func (n *Node) HashKV(ctx context.Context, rev int64) (*chainfire.KVHash, error) {
+	h, err := n.machine.EtcdHash(ctx, rev)
+	if err != nil {
+		return nil, n.rotten(err)
+	}
+	out := &chainfire.KVHash{Header: n.Header(), Hash: h.Sum, HashRevision: h.Revision, CompactRevision: h.Compacted}
+	out.Header.Revision = h.Current
+	return out, nil
+}
+
 const statusForwardedKey = "chainfire-forwarded"
 
 // ClusterStatus implements chainfire.Maintenance. Without a leader to ask, the
