@@ -54,6 +54,7 @@ demo: build ## grow a cluster from one member to three on this machine, and kill
 MINUTES ?= 10
 ROUNDS  ?= 50
 CUTS    ?= 200
+REQUESTS ?= 1000000
 
 .PHONY: schedules
 schedules: ## random schedules of bare cores for MINUTES
@@ -80,6 +81,10 @@ kill-loop: $(BIN)/etcdctl ## kill -9 of random members of real clusters, ROUNDS 
 	for engine in chainfire etcd mixed; do \
 		$(GO) test ./test -run 'TestKillLoop$$' -engine=$$engine -rounds=$(ROUNDS) -v -timeout 60m || exit 1; \
 	done
+
+.PHONY: etcd-differential
+etcd-differential: $(BIN)/etcd ## REQUESTS random requests to etcd and to a member here, answers compared
+	$(GO) test ./test -run 'TestRandomRequestsAreAnsweredAsByEtcd$$' -requests=$(REQUESTS) -v -timeout 0
 
 .PHONY: cut-joins
 cut-joins: ## CUTS joins of real members in network namespaces, each cut at a random point; needs root and ip

@@ -108,21 +108,18 @@ func (o *Op) validate(depth int, parts *int) error {
 	return ErrKeyNotFound
 }
 
-// span is an interval of keys [from, to), without end if open.
-type span struct {
-	from, to string
-	open     bool
-}
+// span is an interval of keys [from, to).
+type span struct{ from, to string }
 
 // spanSet is a set of keys as spans in order, none of which touch.
 type spanSet []span
 
+// span is what a deletion counts for when a transaction is checked. The end "\x00",
+// which stands for all keys from the first on, is taken for a key, as by etcd, so that
+// the span is empty: such a deletion may meet a put of the same transaction.
 func (r *DeleteRangeRequest) span() span {
-	switch {
-	case len(r.RangeEnd) == 0:
+	if len(r.RangeEnd) == 0 {
 		return span{from: string(r.Key), to: string(r.Key) + "\x00"}
-	case len(r.RangeEnd) == 1 && r.RangeEnd[0] == 0:
-		return span{from: string(r.Key), open: true}
 	}
 	return span{from: string(r.Key), to: string(r.RangeEnd)}
 }
@@ -130,7 +127,7 @@ func (r *DeleteRangeRequest) span() span {
 // reach is the place of the first span that ends at or after key.
 func (s spanSet) reach(key string) int {
 	i, _ := slices.BinarySearchFunc(s, key, func(x span, key string) int {
-		if !x.open && x.to < key {
+		if x.to < key {
 			return -1
 		}
 		return 1
@@ -140,7 +137,7 @@ func (s spanSet) reach(key string) int {
 
 func (s spanSet) contains(key string) bool {
 	i := s.reach(key)
-	if i < len(s) && !s[i].open && s[i].to == key {
+	if i < len(s) && s[i].to == key {
 		i++ // it ends right before the key
 	}
 	return i < len(s) && s[i].from <= key
@@ -148,15 +145,14 @@ func (s spanSet) contains(key string) bool {
 
 // with is the set together with one more span.
 func (s spanSet) with(x span) spanSet {
-	if !x.open && x.from >= x.to {
+	if x.from >= x.to {
 		return s
 	}
 	i := s.reach(x.from)
 	j := i
-	for ; j < len(s) && (x.open || s[j].from <= x.to); j++ {
+	for ; j < len(s) && s[j].from <= x.to; j++ {
 		x.from = min(x.from, s[j].from)
 		x.to = max(x.to, s[j].to)
-		x.open = x.open || s[j].open
 	}
 	return slices.Replace(s, i, j, x)
 }

@@ -27,7 +27,9 @@ func (s *kvServer) RangeStream(r *pb.RangeRequest, stream pb.KV_RangeStreamServe
 	}
 	var req chainfire.RangeRequest
 	fillRangeRequest(&req, r)
-	if req.CountOnly {
+	// A target without an order means upwards, here too; etcd sorts each part by itself
+	// then, and loses keys between them.
+	if req.CountOnly || req.SortTarget != chainfire.SortByKey {
 		resp, err := s.member.Range(stream.Context(), &req)
 		if err != nil {
 			return toGRPC(err)
@@ -41,7 +43,7 @@ func checkRangeStream(r *pb.RangeRequest) error {
 	if err := checkRange(r); err != nil {
 		return err
 	}
-	if r.SortOrder == pb.RangeRequest_DESCEND || r.SortTarget != pb.RangeRequest_KEY {
+	if r.SortOrder != pb.RangeRequest_NONE && (r.SortOrder != pb.RangeRequest_ASCEND || r.SortTarget != pb.RangeRequest_KEY) {
 		return status.Error(codes.Unimplemented, "RangeStream does not support custom sort orders")
 	}
 	if r.MinModRevision != 0 || r.MaxModRevision != 0 || r.MinCreateRevision != 0 || r.MaxCreateRevision != 0 {

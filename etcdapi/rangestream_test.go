@@ -61,6 +61,8 @@ func TestStreamedPartsMergeToTheUnaryAnswer(t *testing.T) {
 		{Revision: 50, Limit: 20},
 		{Serializable: true},
 		{SortOrder: pb.RangeRequest_ASCEND},
+		{SortTarget: pb.RangeRequest_MOD},
+		{SortTarget: pb.RangeRequest_VALUE, Limit: 20},
 		{Key: []byte("nothing"), RangeEnd: []byte("o")},
 		{Key: []byte("k1"), RangeEnd: []byte{0}},
 	} {
@@ -139,7 +141,8 @@ func TestStreamRefusesWhatItCannotOrder(t *testing.T) {
 		{&pb.RangeRequest{SortOrder: pb.RangeRequest_DESCEND}, rpctypes.ErrGRPCEmptyKey},
 		{&pb.RangeRequest{Key: k, SortOrder: 7}, rpctypes.ErrGRPCInvalidSortOption},
 		{&pb.RangeRequest{Key: k, SortOrder: pb.RangeRequest_DESCEND, MinModRevision: 1}, sorts},
-		{&pb.RangeRequest{Key: k, SortTarget: pb.RangeRequest_VALUE}, sorts},
+		{&pb.RangeRequest{Key: k, SortOrder: pb.RangeRequest_ASCEND, SortTarget: pb.RangeRequest_VALUE}, sorts},
+		{&pb.RangeRequest{Key: k, SortTarget: pb.RangeRequest_VALUE, MinModRevision: 1}, filters},
 		{&pb.RangeRequest{Key: k, MinModRevision: 1}, filters},
 		{&pb.RangeRequest{Key: k, MaxModRevision: 1}, filters},
 		{&pb.RangeRequest{Key: k, MinCreateRevision: 1}, filters},
