@@ -26,12 +26,12 @@ build: ## build bin/chainfire
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/chainfire ./cmd/chainfire
 
 .PHONY: test
-test: $(BIN)/etcdctl $(BIN)/etcd ## run all tests
+test: $(BIN)/etcdctl $(BIN)/etcdutl $(BIN)/etcd ## run all tests
 	$(GO) test -tags $(TEST_TAGS) -timeout $(TEST_TIMEOUT) ./...
 	cd bench && $(GO) test -timeout $(TEST_TIMEOUT) ./...
 
 .PHONY: race
-race: $(BIN)/etcdctl $(BIN)/etcd ## run the tests under the race detector, the heaviest of them shortened
+race: $(BIN)/etcdctl $(BIN)/etcdutl $(BIN)/etcd ## run the tests under the race detector, the heaviest of them shortened
 	$(GO) test -race -short -tags $(TEST_TAGS) -timeout $(RACE_TIMEOUT) ./...
 
 .PHONY: lint
@@ -129,7 +129,7 @@ generate: $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc ## regenerate generated
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(GO) generate ./...
 
 .PHONY: tools
-tools: $(BIN)/golangci-lint $(BIN)/gofumpt $(BIN)/etcd $(BIN)/etcdctl ## build the tools of the pinned versions into bin/
+tools: $(BIN)/golangci-lint $(BIN)/gofumpt $(BIN)/etcd $(BIN)/etcdctl $(BIN)/etcdutl ## build the tools of the pinned versions into bin/
 
 .PHONY: clean
 clean: ## remove what was built and measured
@@ -146,6 +146,9 @@ $(BIN)/gofumpt: tools/lint/go.mod tools/lint/go.sum
 
 $(BIN)/etcd: tools/etcd/go.mod tools/etcd/go.sum
 	$(call build-tool,etcd,go.etcd.io/etcd/server/v3)
+
+$(BIN)/etcdutl: tools/etcd/go.mod tools/etcd/go.sum
+	$(call build-tool,etcd,go.etcd.io/etcd/etcdutl/v3)
 
 $(BIN)/etcdctl: tools/etcd/go.mod tools/etcd/go.sum
 	$(call build-tool,etcd,go.etcd.io/etcd/etcdctl/v3)

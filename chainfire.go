@@ -7,7 +7,10 @@
 // numbered by a revision, and transactions that compare and then act.
 package chainfire
 
-import "context"
+import (
+	"context"
+	"io"
+)
 
 // Header says which member answered, and at which point of the cluster's life.
 type Header struct {
@@ -81,9 +84,24 @@ type Maintenance interface {
 	// revision. It reads the whole key space. ErrCompacted or ErrFutureRevision is
 	// returned for a revision out of reach.
 	HashKV(ctx context.Context, rev int64) (*KVHash, error)
+	// EtcdSnapshot makes a file in etcd's format of the state of this member, which
+	// holds every write that was acknowledged before the call, if there is a leader to
+	// ask; else what this member has. The caller closes it, soon: others wait for their
+	// turn. ErrNoRoom is returned where the disk is too full.
+	EtcdSnapshot(ctx context.Context) (EtcdFile, error)
 	// ClusterStatus describes the whole cluster as this member sees it; asked
 	// of a follower it is answered by the leader.
 	ClusterStatus(ctx context.Context) (*ClusterStatus, error)
+}
+
+// EtcdFile is a database file of etcd, which is gone once it is closed. It belongs to
+// one goroutine.
+type EtcdFile interface {
+	io.ReadCloser
+	// Size is in bytes.
+	Size() int64
+	// Version is etcd's storage version.
+	Version() string
 }
 
 // KVHash is a hash of a member's key space.

@@ -17,6 +17,7 @@ var (
 	ErrLeaseNotFound       = errors.New("requested lease not found")
 	ErrRequestTooLarge     = errors.New("request is too large")
 	ErrNoSpace             = errors.New("database space exceeded")
+	ErrNoRoom              = errors.New("too little room on the disk")
 	ErrWatchDuplicateID    = errors.New("duplicate watch id provided on the watch stream")
 	ErrWatcherNotExist     = errors.New("watcher does not exist")
 	ErrEmptyWatcherRange   = errors.New("watcher range is empty")

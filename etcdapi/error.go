@@ -31,6 +31,7 @@ var errorTable = []errorPair{
 	{chainfire.ErrLeaseNotFound, rpctypes.ErrGRPCLeaseNotFound},
 	{chainfire.ErrRequestTooLarge, rpctypes.ErrGRPCRequestTooLarge},
 	{chainfire.ErrNoSpace, rpctypes.ErrGRPCNoSpace},
+	{chainfire.ErrNoRoom, status.Error(codes.ResourceExhausted, "etcdserver: "+chainfire.ErrNoRoom.Error())},
 	{chainfire.ErrWatchDuplicateID, status.Error(codes.Unknown, "mvcc: duplicate watch ID provided on the WatchStream")},
 	{chainfire.ErrWatcherNotExist, status.Error(codes.Unknown, "mvcc: watcher does not exist")},
 	{chainfire.ErrEmptyWatcherRange, status.Error(codes.Unknown, "mvcc: watcher range is empty")},

@@ -37,6 +37,7 @@ var wantErrors = []struct {
 	{"ErrLeaseNotFound", chainfire.ErrLeaseNotFound, codes.NotFound, "etcdserver: requested lease not found"},
 	{"ErrRequestTooLarge", chainfire.ErrRequestTooLarge, codes.InvalidArgument, "etcdserver: request is too large"},
 	{"ErrNoSpace", chainfire.ErrNoSpace, codes.ResourceExhausted, "etcdserver: mvcc: database space exceeded"},
+	{"ErrNoRoom", chainfire.ErrNoRoom, codes.ResourceExhausted, "etcdserver: too little room on the disk"},
 	{"ErrWatchDuplicateID", chainfire.ErrWatchDuplicateID, codes.Unknown, "mvcc: duplicate watch ID provided on the WatchStream"},
 	{"ErrWatcherNotExist", chainfire.ErrWatcherNotExist, codes.Unknown, "mvcc: watcher does not exist"},
 	{"ErrEmptyWatcherRange", chainfire.ErrEmptyWatcherRange, codes.Unknown, "mvcc: watcher range is empty"},

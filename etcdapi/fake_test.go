@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"sync"
 
 	"chainfire"
@@ -353,6 +354,22 @@ func (f *fakeMember) HashKV(_ context.Context, rev int64) (*chainfire.KVHash, er
 		return nil, chainfire.ErrFutureRevision
 	}
 	return &chainfire.KVHash{Header: f.header(now), Hash: fakeHash, HashRevision: now}, nil
+}
+
+// fakeFile is a file of etcd with a few bytes.
+type fakeFile struct{ *strings.Reader }
+
+func (fakeFile) Close() error    { return nil }
+func (fakeFile) Version() string { return "3.7.0" }
+
+// fakeFileText is more than one message takes.
+var fakeFileText = strings.Repeat("0123456789abcdef", 5000)
+
+func (f *fakeMember) EtcdSnapshot(ctx context.Context) (chainfire.EtcdFile, error) {
+	if err := f.enter(ctx, "snapshot"); err != nil {
+		return nil, err
+	}
+	return fakeFile{strings.NewReader(fakeFileText)}, nil
 }
 
 func (f *fakeMember) Header() chainfire.Header { return f.header(f.Revision()) }

@@ -1,7 +1,11 @@
 package etcdapi
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -69,14 +73,6 @@ func TestCallsWithoutAnAnswerSayWhatToDoInstead(t *testing.T) {
 	ctx := bounded(t)
 	for name, call := range map[string]func() error{
 		"Downgrade": func() error { _, err := m.Downgrade(ctx, &pb.DowngradeRequest{}); return err },
-		"Snapshot": func() error {
-			s, err := m.Snapshot(ctx, &pb.SnapshotRequest{})
-			if err != nil {
-				return err
-			}
-			_, err = s.Recv()
-			return err
-		},
 	} {
 		err := call()
 		wantCode(t, err, codes.Unimplemented)
@@ -118,4 +114,25 @@ func TestDefragmentIsDoneAtOnce(t *testing.T) {
 	if _, err := pb.NewMaintenanceClient(f.conn).Defragment(bounded(t), &pb.DefragmentRequest{}); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestSnapshotIsTheFileAndItsHash(t *testing.T) {
+	f := start(t)
+	r, err := f.client(t).SnapshotWithVersion(bounded(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(r.Snapshot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hash := sha256.Sum256([]byte(fakeFileText))
+	if want := append([]byte(fakeFileText), hash[:]...); !bytes.Equal(b, want) || r.Version != "3.7.0" {
+		t.Errorf("%d bytes of version %s, want %d", len(b), r.Version, len(want))
+	}
+	f.set(func() {
+		f.hook = func(context.Context, string) error { return fmt.Errorf("%w: make some", chainfire.ErrNoRoom) }
+	})
+	_, err = f.client(t).SnapshotWithVersion(bounded(t))
+	wantStatus(t, err, status.Error(codes.ResourceExhausted, "etcdserver: too little room on the disk: make some"))
 }

@@ -247,5 +247,8 @@ func (m *Machine) EtcdHash(ctx context.Context, rev int64) (mvcc.EtcdHash, error
 	return m.store.EtcdHash(ctx, rev)
 }
 
+// View pins the key space; see mvcc.Store.View.
+func (m *Machine) View() (*mvcc.View, error) { return m.store.View() }
+
 // DiskUsage is what the store takes of the disk.
 func (m *Machine) DiskUsage() (mvcc.Usage, error) { return m.store.DiskUsage() }

@@ -18,7 +18,7 @@ func keptName(cluster uint64) string { return fmt.Sprintf("%s%x", keptPrefix, cl
 var (
 	exchanged = []string{identityFile, tokenFile, pkiDir, storeDir, walDir}
 	kept      = []string{bootsFile, peersFile, joiningFile, foundingFile, damageFile}
-	dropped   = []string{snapshotDir, seedDir, quarantineDir}
+	dropped   = []string{snapshotDir, etcdDir, seedDir, quarantineDir}
 )
 
 // settleRecovery completes a recovery that was cut short after it was decided, and

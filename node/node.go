@@ -172,8 +172,10 @@ type Node struct {
 	snapshots *snapshot.Server
 	// snapshotCalls answers the gRPC calls for snapshots.
 	snapshotCalls *snapshot.Service
-	gate          *join.Gate
-	lock          interface{ Close() error }
+	// etcdTurn has the turn of who makes a file in etcd's format.
+	etcdTurn chan struct{}
+	gate     *join.Gate
+	lock     interface{ Close() error }
 	// creds prove who this member is, authority signs newcomers; nil where members
 	// speak without TLS, or with certificates of their operator.
 	creds     *pki.Credentials

@@ -40,7 +40,9 @@ func (n *Node) openPeers() error {
 		return fmt.Errorf("start the transport: %w", err)
 	}
 	n.streams = t
-	if err := n.wipe(snapshotDir); err != nil {
+	n.etcdTurn = make(chan struct{}, 1)
+	n.etcdTurn <- struct{}{}
+	if err := n.wipe(snapshotDir, etcdDir); err != nil {
 		return err
 	}
 	n.snapshots, err = snapshot.NewServer(snapshot.ServerOptions{

@@ -74,12 +74,16 @@ type page struct {
 func newPage(t *testing.T) *page {
 	t.Helper()
 	p := &page{t: t, files: t.TempDir(), work: t.TempDir(), bin: t.TempDir(), hosts: map[string]*member{}}
-	binary, err := filepath.Abs(here.binary)
-	if err == nil {
-		err = os.Symlink(binary, filepath.Join(p.bin, "chainfire"))
-	}
-	if err != nil {
-		t.Fatal(err)
+	for name, path := range map[string]string{
+		"chainfire": here.binary, "etcdctl": etcdTool(t, "etcdctl"), "etcdutl": etcdTool(t, "etcdutl"),
+	} {
+		path, err := filepath.Abs(path)
+		if err == nil {
+			err = os.Symlink(path, filepath.Join(p.bin, name))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	return p
 }

@@ -4,38 +4,50 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// etcdVariable names another etcd than the one that make builds.
-const etcdVariable = "CHAINFIRE_ETCD"
-
-// newEtcd starts one member of etcd, to compare with, and returns its client address.
-// It is killed at the end of the test.
-func (l *lab) newEtcd(t *testing.T, args ...string) string {
+// etcdTool is the path of a program of etcd: etcd, etcdctl or etcdutl.
+func etcdTool(t *testing.T, name string) string {
 	t.Helper()
-	path := os.Getenv(etcdVariable)
+	variable := "CHAINFIRE_" + strings.ToUpper(name)
+	path := os.Getenv(variable)
 	if path == "" {
-		path = filepath.Join("..", "bin", "etcd")
+		path = filepath.Join("..", "bin", name)
 	}
 	path, err := filepath.Abs(path)
 	if err == nil {
 		_, err = os.Stat(path)
 	}
 	if err != nil {
-		t.Fatalf("this test needs etcd: %v; build it with 'make bin/etcd', or name one with %s", err, etcdVariable)
+		t.Fatalf("this test needs %s: %v; build it with 'make bin/%s', or name one with %s", name, err, name, variable)
 	}
+	return path
+}
+
+// newEtcd starts one member of etcd, to compare with, and returns its client address:
+// with nothing, or with what etcdutl restores of a file. It is killed at the end of the
+// test.
+func (l *lab) newEtcd(t *testing.T, restore ...string) string {
+	t.Helper()
 	dir, client, peer := t.TempDir(), l.port(t), l.port(t)
 	log := filepath.Join(dir, "log")
-	p, err := startProcess(path, append([]string{
+	same := []string{
 		"--name", "etcd", "--data-dir", filepath.Join(dir, "data"),
-		"--listen-client-urls", "http://" + client, "--advertise-client-urls", "http://" + client,
-		"--listen-peer-urls", "http://" + peer, "--initial-advertise-peer-urls", "http://" + peer,
-		"--initial-cluster", "etcd=http://" + peer,
-	}, args...), log)
+		"--initial-advertise-peer-urls", "http://" + peer, "--initial-cluster", "etcd=http://" + peer,
+	}
+	for _, file := range restore {
+		if a := runToEnd(t, dir, etcdTool(t, "etcdutl"), append([]string{"snapshot", "restore", file}, same...)...); a.code != 0 {
+			t.Fatalf("restore: exit code %d: %s%s", a.code, a.stdout, a.stderr)
+		}
+	}
+	p, err := startProcess(etcdTool(t, "etcd"), append(same,
+		"--listen-client-urls", "http://"+client, "--advertise-client-urls", "http://"+client, "--listen-peer-urls", "http://"+peer,
+	), log)
 	if err != nil {
 		t.Fatal(err)
 	}

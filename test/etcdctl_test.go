@@ -7,14 +7,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 )
-
-// etcdctlVariable names another etcdctl than the one that make builds.
-const etcdctlVariable = "CHAINFIRE_ETCDCTL"
 
 // etcdctl is etcd's own command line, pointed at some members.
 type etcdctl struct {
@@ -25,18 +21,7 @@ type etcdctl struct {
 
 func newEtcdctl(t *testing.T, endpoints ...string) *etcdctl {
 	t.Helper()
-	path := os.Getenv(etcdctlVariable)
-	if path == "" {
-		path = filepath.Join("..", "bin", "etcdctl")
-	}
-	path, err := filepath.Abs(path)
-	if err == nil {
-		_, err = os.Stat(path)
-	}
-	if err != nil {
-		t.Fatalf("this test needs etcdctl: %v; build it with 'make bin/etcdctl', or name one with %s", err, etcdctlVariable)
-	}
-	return &etcdctl{t: t, path: path, endpoints: strings.Join(endpoints, ",")}
+	return &etcdctl{t: t, path: etcdTool(t, "etcdctl"), endpoints: strings.Join(endpoints, ",")}
 }
 
 func (e *etcdctl) command(ctx context.Context, stdin string, args ...string) *exec.Cmd {

@@ -30,12 +30,13 @@ internal/disk:        internal/invariant
 wal:                  raft raft/confchange internal/disk internal/invariant
 pki:                  internal/disk internal/invariant
 mvcc:                 root internal/disk internal/invariant
+etcdfile:             root mvcc internal/invariant
 machine:              root raft raft/confchange mvcc internal/disk internal/invariant
 snapshot:             raft raft/confchange api/... internal/disk internal/sched internal/invariant
 replica:              root raft raft/confchange raft/quorum raft/progress internal/invariant
 transport:            raft raft/confchange api/... internal/invariant
 join:                 root api/... raft raft/confchange raft/quorum snapshot internal/disk internal/sched internal/invariant
-node:                 root api/... raft raft/confchange raft/quorum raft/progress wal mvcc machine snapshot replica transport join pki internal/disk internal/sniff internal/sched internal/invariant
+node:                 root api/... raft raft/confchange raft/quorum raft/progress wal mvcc etcdfile machine snapshot replica transport join pki internal/disk internal/sniff internal/sched internal/invariant
 
 etcdapi:              root internal/sniff
 client:               root api/...
@@ -180,7 +181,7 @@ func closure(tr *tree, from string) map[string]string {
 
 func TestProtocolsCompileWithoutTheMachinery(t *testing.T) {
 	tr := loadTree(t)
-	machinery := []string{"raft/...", "wal", "mvcc", "machine", "snapshot", "replica", "transport", "join", "node"}
+	machinery := []string{"raft/...", "wal", "mvcc", "etcdfile", "machine", "snapshot", "replica", "transport", "join", "node"}
 	for _, protocol := range []string{"etcdapi", "s3api"} {
 		for reached, via := range closure(tr, protocol) {
 			for _, room := range machinery {

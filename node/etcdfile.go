@@ -1,0 +1,127 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"chainfire"
+	"chainfire/etcdfile"
+	"chainfire/internal/disk"
+)
+
+// etcdDir is where files in etcd's format are made that are asked for.
+const etcdDir = "etcd-snapshots"
+
+// etcdFileReserve is how many bytes must stay free on the disk while such a file is
+// made: a backup must not stop a member.
+const etcdFileReserve = 512 << 20
+
+// etcdFile is a file that is gone once it is closed.
+type etcdFile struct {
+	*os.File
+	size int64
+	once sync.Once
+	done func() error
+}
+
+// Size implements chainfire.EtcdFile.
+func (f *etcdFile) Size() int64 { return f.size }
+
+// Version implements chainfire.EtcdFile.
+func (f *etcdFile) Version() string { return etcdfile.StorageVersion }
+
+// Close implements chainfire.EtcdFile.
+func (f *etcdFile) Close() (err error) {
+	f.once.Do(func() { err = errors.Join(f.File.Close(), f.done()) })
+	return err
+}
+
+// EtcdSnapshot implements chainfire.Maintenance. One file is made and read at a time;
+// others wait for it.
+func (n *Node) EtcdSnapshot(ctx context.Context) (chainfire.EtcdFile, error) {
+	switch n.sched.Wait(n.etcdTurn, ctx.Done(), n.stop) {
+	case 1:
+		return nil, ctx.Err()
+	case 2:
+		return nil, chainfire.ErrStopped
+	}
+	path := filepath.Join(n.opts.Dir, etcdDir, "db")
+	done := func() error {
+		err := os.Remove(path)
+		n.etcdTurn <- struct{}{}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	f, err := n.writeEtcdFile(ctx, path)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("make a file in etcd's format: %w", err), done())
+	}
+	f.done = done
+	return f, nil
+}
+
+func (n *Node) writeEtcdFile(ctx context.Context, path string) (_ *etcdFile, err error) {
+	if err := disk.MkdirAll(n.opts.FS, filepath.Dir(path)); err != nil {
+		return nil, err
+	}
+	n.catchUpForFile(ctx)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	index, term := n.machine.Applied()
+	view, err := n.machine.View()
+	if err != nil {
+		return nil, err
+	}
+	conf := n.machine.Conf()
+	var members []chainfire.MemberInfo
+	for _, m := range n.machine.Members() {
+		if conf.Contains(m.ID) {
+			members = append(members, info(m, conf))
+		}
+	}
+	err = etcdfile.Write(ctx, path, etcdfile.State{View: view, Applied: index, Term: term, Members: members, Room: n.roomForEtcdFile})
+	if err = errors.Join(err, view.Close()); err != nil {
+		return nil, n.rotten(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open what was made: %w", err)
+	}
+	st, err := f.Stat()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("read the size of what was made: %w", err), f.Close())
+	}
+	n.log.Info("file in etcd's format made", "index", index, "revision", view.Revision(), "bytes", st.Size())
+	return &etcdFile{File: f, size: st.Size()}, nil
+}
+
+// catchUpForFile waits for what was acknowledged before the call. Where nobody can say,
+// as without a majority, the file has what this member has: a backup is wanted most then.
+func (n *Node) catchUpForFile(ctx context.Context) {
+	ctx, cancel := n.withTimeout(ctx)
+	defer cancel()
+	if err := n.linearize(ctx); err != nil {
+		n.log.Warn("a file in etcd's format is made without knowing that nothing is missing", "err", err)
+	}
+}
+
+// roomForEtcdFile refuses to go on where the disk is about to be full.
+func (n *Node) roomForEtcdFile() error {
+	usage, err := n.opts.FS.GetDiskUsage(n.opts.Dir)
+	if err != nil {
+		return fmt.Errorf("ask for the free space: %w", err)
+	}
+	if usage.AvailBytes < etcdFileReserve {
+		return fmt.Errorf("%w: it would leave less than %d MiB free on the disk of %s; make room there, or ask another member",
+			chainfire.ErrNoRoom, etcdFileReserve>>20, n.opts.Dir)
+	}
+	return nil
+}
