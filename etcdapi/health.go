@@ -82,7 +82,11 @@ func (s *healthServer) serveHealth(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, string(body), http.StatusServiceUnavailable)
 		return
 	}
-	write(w, s.log, "application/json", body)
+	// The type is etcd's, which sends the text as it is.
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if _, err := w.Write(body); err != nil {
+		s.log.Debug("http client left before its answer", "err", err)
+	}
 }
 
 func (s *healthServer) examine(ctx context.Context, serializable bool) report {
