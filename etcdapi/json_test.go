@@ -157,10 +157,13 @@ func TestWatchOverJSONStreamsUntilTheServerStops(t *testing.T) {
 	want(`"created":true}}`)
 	put(t, f, "a", "1")
 	want(`"events":[{"kv":{"key":"YQ==","create_revision":"2","mod_revision":"2","version":"1","value":"MQ=="}}]}}`)
-	go f.stop(t)
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		f.stop(t)
+	}()
 	want(`{"error":{"code":14,"message":"etcdserver: server stopped"}}`)
-	<-f.served
-	f.served <- ErrServerClosed
+	<-stopped
 }
 
 func TestHostsAndOriginsThatAreNotNamedAreKeptOut(t *testing.T) {
