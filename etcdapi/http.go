@@ -10,6 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.etcd.io/etcd/api/v3/version"
+
+	"chainfire/etcdapi/gateway"
 )
 
 // The versions of etcd whose behavior is offered. Clients choose by them what
@@ -27,7 +29,7 @@ const (
 )
 
 // newHTTPServer serves what speaks HTTP/1 on the client port.
-func newHTTPServer(o *Options) (*http.Server, error) {
+func newHTTPServer(o *Options, overJSON http.Handler) (*http.Server, error) {
 	versions, err := json.Marshal(version.Versions{
 		Server: etcdVersion, Cluster: etcdClusterVersion, Storage: etcdStorageVersion,
 	})
@@ -41,8 +43,9 @@ func newHTTPServer(o *Options) (*http.Server, error) {
 	mux.Handle("/metrics", metricsHandler(o.Registry, o.Logger))
 	h := &healthServer{member: o.Member, log: o.Logger, timeout: o.RequestTimeout}
 	h.register(mux)
+	mux.Handle(gateway.Path, overJSON)
 	return &http.Server{
-		Handler:           mux,
+		Handler:           &access{hosts: set(o.HostWhitelist), origins: set(o.CORS), log: o.Logger, next: mux},
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,

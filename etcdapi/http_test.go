@@ -52,7 +52,10 @@ func TestHealthAndVersionAnswerOnTheGRPCPort(t *testing.T) {
 		{"GET", "/livez?verbose", 200, "[+]serializable_read ok\nok\n"},
 		{"GET", "/livez/serializable_read", 200, "ok\n"},
 		{"GET", "/readyz", 200, "ok\n"},
-		{"GET", "/readyz?verbose", 200, "[+]serializable_read ok\n[+]linearizable_read ok\n[+]non_learner ok\nok\n"},
+		{"GET", "/readyz?verbose", 200, "[+]data_corruption ok\n[+]serializable_read ok\n[+]linearizable_read ok\n[+]non_learner ok\nok\n"},
+		{"GET", "/readyz?verbose&exclude=non_learner&exclude=what&exclude=", 200, "[+]data_corruption ok\n[+]serializable_read ok\n[+]linearizable_read ok\nok\n"},
+		{"GET", "/readyz/data_corruption", 200, "ok\n"},
+		{"GET", "/livez/non_learner", 404, "404 page not found\n"},
 		{"GET", "/readyz/non_learner?verbose", 200, "[+]non_learner ok\nok\n"},
 		{"DELETE", "/readyz", 405, "Method Not Allowed\n"},
 		{"GET", "/nothing", 404, "404 page not found\n"},
@@ -82,7 +85,7 @@ func TestUnhealthyMemberSaysWhy(t *testing.T) {
 	wantHTTP(t, f, "/livez", 503, "[-]serializable_read failed: etcdserver: request timed out")
 	wantHTTP(t, f, "/livez?exclude=serializable_read", 200, "ok")
 	f.set(func() { f.learner, f.hook = true, nil })
-	wantHTTP(t, f, "/readyz", 503, "[+]serializable_read ok\n[+]linearizable_read ok\n[-]non_learner failed: not supported for learner")
+	wantHTTP(t, f, "/readyz", 503, "[+]data_corruption ok\n[+]serializable_read ok\n[+]linearizable_read ok\n[-]non_learner failed: not supported for learner")
 }
 
 func wantHTTP(t *testing.T, f *fixture, path string, wantCode int, wantBody string) {

@@ -66,6 +66,12 @@ type Options struct {
 	// SniffTimeout bounds how long a new connection may say nothing. The
 	// default is 10 seconds.
 	SniffTimeout time.Duration
+	// HostWhitelist are the host names that HTTP requests may be made to. Empty,
+	// and "*" among them, is any.
+	HostWhitelist []string
+	// CORS are the origins of the web pages that may read answers over HTTP, as
+	// https://example.org. Empty, and "*" among them, is any, as with etcd.
+	CORS []string
 	// Register adds further services to the gRPC server. It is called once, by
 	// New. Their calls are counted, and refused without a leader if they carry
 	// that requirement, but they are served on learners too.

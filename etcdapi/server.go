@@ -39,6 +39,7 @@ type Server struct {
 	http         *http.Server
 	health       *health.Server
 	monitor      *monitor
+	maxMessage   int
 	streams      *streamSet
 	// ctx ends with Shutdown; wg counts the monitor and the Serve calls.
 	ctx    context.Context
@@ -46,9 +47,10 @@ type Server struct {
 	wg     sync.WaitGroup
 
 	mu        sync.Mutex
-	watching  bool
 	closed    bool
 	listeners map[*sniff.Listener]struct{}
+	// json is made with the first listener, before anything serves HTTP.
+	json *jsonPort
 }
 
 // New makes a server. It starts no goroutine and opens no port; Serve does. It
@@ -65,14 +67,15 @@ func New(opts Options) (*Server, error) {
 	}
 	s := &Server{
 		log: o.Logger, sniffTimeout: o.SniffTimeout, interval: o.StatusInterval,
-		health: health.NewServer(), streams: newStreamSet(), listeners: make(map[*sniff.Listener]struct{}),
+		maxMessage: o.MaxRequestBytes + messageOverhead,
+		health:     health.NewServer(), streams: newStreamSet(), listeners: make(map[*sniff.Listener]struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.monitor = newMonitor(&o, s.streams)
 	if err := o.Registry.Register(newCollector(s.monitor, o.Logger)); err != nil {
 		return nil, fmt.Errorf("register member metrics: %w", err)
 	}
-	if s.http, err = newHTTPServer(&o); err != nil {
+	if s.http, err = newHTTPServer(&o, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.json.ServeHTTP(w, r) })); err != nil {
 		return nil, err
 	}
 	s.grpc = newGRPCServer(&o, calls, &gate{member: o.Member, monitor: s.monitor, streams: s.streams})
@@ -114,8 +117,8 @@ var tlsHandshake = []byte{0x16, 0x03}
 // times, with different listeners.
 func (s *Server) Serve(lis net.Listener) error {
 	mux := sniff.New(lis, sniff.Options{Timeout: s.sniffTimeout, Logger: s.log})
-	if !s.enter(mux) {
-		return errors.Join(ErrServerClosed, mux.Close())
+	if err := s.enter(mux); err != nil {
+		return errors.Join(err, mux.Close())
 	}
 	defer s.leave(mux)
 	grpcLis, httpLis := mux.HTTP2(), mux.HTTP1()
@@ -143,20 +146,30 @@ func (s *Server) Serve(lis net.Listener) error {
 	return errors.Join(fmt.Errorf("serve clients on %s: %w", lis.Addr(), err), closeErr)
 }
 
-// enter takes a listener in, and starts the monitor with the first one.
-func (s *Server) enter(mux *sniff.Listener) bool {
+// enter takes a listener in, and starts the monitor and the JSON gateway with the
+// first one.
+func (s *Server) enter(mux *sniff.Listener) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return false
+		return ErrServerClosed
+	}
+	if s.json == nil {
+		port, err := newJSONPort(s.ctx, s.maxMessage)
+		if err != nil {
+			return err
+		}
+		s.json = port
+		s.wg.Go(func() { s.monitor.run(s.ctx, s.interval) })
+		s.wg.Go(func() {
+			// It ends with the server, by Shutdown.
+			err := s.grpc.Serve(port.pipe)
+			s.log.Debug("listener ended", "addr", "gateway", "err", err)
+		})
 	}
 	s.listeners[mux] = struct{}{}
 	s.wg.Add(1)
-	if !s.watching {
-		s.watching = true
-		s.wg.Go(func() { s.monitor.run(s.ctx, s.interval) })
-	}
-	return true
+	return nil
 }
 
 func (s *Server) leave(mux *sniff.Listener) {
@@ -178,17 +191,22 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for mux := range s.listeners {
 		errs = append(errs, mux.Close())
 	}
+	port := s.json
 	s.mu.Unlock()
 	s.health.Shutdown()
 	s.streams.close(rpctypes.ErrGRPCStopped)
 
+	// What came as JSON is a call in flight too, so HTTP ends first.
+	if err := s.http.Shutdown(ctx); err != nil {
+		errs = append(errs, fmt.Errorf("shut down http: %w", err), s.http.Close())
+	}
 	finished := make(chan struct{})
 	go func() {
 		s.grpc.GracefulStop()
 		close(finished)
 	}()
-	if err := s.http.Shutdown(ctx); err != nil {
-		errs = append(errs, fmt.Errorf("shut down http: %w", err), s.http.Close())
+	if port != nil {
+		errs = append(errs, port.close())
 	}
 	select {
 	case <-finished:

@@ -126,6 +126,7 @@ func (m *servedMember) run(ctx context.Context) error {
 	api, err := etcdapi.New(etcdapi.Options{
 		Member: m.node, Logger: m.log, Registry: registry,
 		MaxRequestBytes: int(m.opts.maxRequestBytes), Register: m.node.RegisterCluster,
+		CORS: m.opts.cors, HostWhitelist: m.opts.hostWhitelist,
 	})
 	if err != nil {
 		return errors.Join(fmt.Errorf("start the client port: %w", err), m.lis.Close(), stopNode(m.node))

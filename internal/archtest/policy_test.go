@@ -38,7 +38,8 @@ transport:            raft raft/confchange api/... internal/invariant
 join:                 root api/... raft raft/confchange raft/quorum snapshot internal/disk internal/sched internal/invariant
 node:                 root api/... raft raft/confchange raft/quorum raft/progress wal mvcc etcdfile machine snapshot replica transport join pki internal/disk internal/sniff internal/sched internal/invariant
 
-etcdapi:              root internal/sniff
+etcdapi/gateway:
+etcdapi:              root etcdapi/gateway internal/sniff
 client:               root api/...
 sim:                  root api/... raft wal mvcc machine snapshot replica transport join node internal/disk internal/sched internal/invariant
 cmd/chainfire:        all
