@@ -162,7 +162,7 @@ func sameCalls() []httpCall {
 
 func TestHTTPAnswersAreEtcds(t *testing.T) {
 	t.Parallel()
-	ours, etcd := oneMember(t).members[0].client, startEtcd(t)
+	ours, etcd := oneMember(t).members[0].client, here.newEtcd(t)
 	for _, c := range sameCalls() {
 		name := fmt.Sprintf("%s %s %.90s %q", c.method, c.path, c.body, c.headers)
 		got, want := c.mustAt(t, ours), c.mustAt(t, etcd)
@@ -207,7 +207,7 @@ func (s *jsonStream) next() string {
 func TestWatchOverHTTPIsEtcds(t *testing.T) {
 	t.Parallel()
 	var told [2][]string
-	for i, addr := range []string{oneMember(t).members[0].client, startEtcd(t)} {
+	for i, addr := range []string{oneMember(t).members[0].client, here.newEtcd(t)} {
 		s := openStream(t, addr, post("watch", `{"create_request":{"key":"YQ==","range_end":"Yg==","prev_kv":true,"watch_id":"7"}}`+"\n"))
 		told[i] = append(told[i], common(s.next()))
 		post("kv/put", `{"key":"YQ==","value":"MQ=="}`).mustAt(t, addr)
