@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"chainfire"
+	"chainfire/mvcc"
 	"chainfire/raft"
 )
 
@@ -142,5 +143,38 @@ func TestGrantOutOfBoundsIsRefused(t *testing.T) {
 		if err := c.Validate(); !errors.Is(err, want) {
 			t.Errorf("%+v: %v", q, err)
 		}
+	}
+}
+
+func TestLeasesAreInACheckpointAndAnInspectionCountsThem(t *testing.T) {
+	a, fs := start(t)
+	do(t, a, Command{GrantLease: &GrantLease{ID: 9, TTL: 10}})
+	do(t, a, Command{GrantLease: &GrantLease{ID: -1, TTL: 20}})
+	do(t, a, putUnder(-1, "k"))
+	do(t, a, Command{CheckpointLeases: &CheckpointLeases{Term: 1, Leases: []LeaseCheckpoint{{ID: 9, Remaining: 4}}}})
+	if _, err := a.Checkpoint(t.Context(), "copy"); err != nil {
+		t.Fatal(err)
+	}
+	found, err := Inspect(t.Context(), mvcc.InspectOptions{FS: fs, Dir: "copy"})
+	if err != nil || found.Damage != 0 || found.Rows.Leases != 2 || found.Rows.Attached != 1 {
+		t.Fatalf("%+v, %v", found, err)
+	}
+	opts := testOptions(fs)
+	opts.Dir = "installed"
+	if err := Install(opts, "copy"); err != nil {
+		t.Fatal(err)
+	}
+	b, err := Open(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll(t, a, b)
+	leases, err := b.Leases()
+	if d := diff([]Lease{{ID: 9, TTL: 10, Remaining: 4}, {ID: -1, TTL: 20}}, leases); d != "" || err != nil {
+		t.Errorf("%s, %v", d, err)
+	}
+	keys, err := b.LeaseKeys(-1)
+	if err != nil || len(keys) != 1 || string(keys[0]) != "k" {
+		t.Errorf("keys %q, %v", keys, err)
 	}
 }
