@@ -15,6 +15,8 @@ var (
 	ErrValueProvided       = errors.New("value is provided")
 	ErrLeaseProvided       = errors.New("lease is provided")
 	ErrLeaseNotFound       = errors.New("requested lease not found")
+	ErrLeaseExists         = errors.New("lease already exists")
+	ErrLeaseTTLTooLarge    = errors.New("too large lease TTL")
 	ErrRequestTooLarge     = errors.New("request is too large")
 	ErrNoSpace             = errors.New("database space exceeded")
 	ErrNoRoom              = errors.New("too little room on the disk")

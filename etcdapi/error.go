@@ -29,6 +29,8 @@ var errorTable = []errorPair{
 	{chainfire.ErrValueProvided, rpctypes.ErrGRPCValueProvided},
 	{chainfire.ErrLeaseProvided, rpctypes.ErrGRPCLeaseProvided},
 	{chainfire.ErrLeaseNotFound, rpctypes.ErrGRPCLeaseNotFound},
+	{chainfire.ErrLeaseExists, rpctypes.ErrGRPCLeaseExist},
+	{chainfire.ErrLeaseTTLTooLarge, rpctypes.ErrGRPCLeaseTTLTooLarge},
 	{chainfire.ErrRequestTooLarge, rpctypes.ErrGRPCRequestTooLarge},
 	{chainfire.ErrNoSpace, rpctypes.ErrGRPCNoSpace},
 	{chainfire.ErrNoRoom, status.Error(codes.ResourceExhausted, "etcdserver: "+chainfire.ErrNoRoom.Error())},

@@ -19,6 +19,8 @@ type Result struct {
 	Delete      *chainfire.DeleteRangeResponse
 	Txn         *chainfire.TxnResponse
 	Compact     *chainfire.CompactResponse
+	GrantLease  *chainfire.LeaseGrantResponse
+	RevokeLease *chainfire.LeaseRevokeResponse
 	// MemberID answers a reservation, TokenID the making of a token.
 	MemberID, TokenID uint64
 	// Conf is the configuration in force after a membership change, be it
@@ -126,6 +128,12 @@ func (r *round) command(c *Command, res *Result) (err error) {
 		err = r.revokeToken(c.RevokeToken.ID)
 	case c.RaiseLevel != nil:
 		err = r.raiseLevel(c.RaiseLevel)
+	case c.GrantLease != nil:
+		res.GrantLease, err = r.grantLease(c.GrantLease)
+	case c.RevokeLease != nil:
+		res.RevokeLease, err = r.revokeLease(res.Term, c.RevokeLease)
+	case c.CheckpointLeases != nil:
+		err = r.checkpointLeases(res.Term, c.CheckpointLeases)
 	}
 	r.w.EndTxn()
 	return err
@@ -136,8 +144,8 @@ func (r *round) checkPut(q *chainfire.PutRequest) error {
 	if err := q.Validate(); err != nil {
 		return refuse(err)
 	}
-	if q.Lease != 0 {
-		return refuse(chainfire.ErrLeaseNotFound)
+	if err := r.checkLease(q.Lease); err != nil {
+		return err
 	}
 	if !q.IgnoreValue && !q.IgnoreLease {
 		return nil

@@ -12,7 +12,7 @@ const commandVersion = 1
 
 // The messages of a command. The place in a list is a field's number.
 func messageCommand() message {
-	return message{"command", []form{absent, number, number, text, text, text, text, text, text, text, text, text, text}}
+	return message{"command", []form{absent, number, number, text, text, text, text, text, text, text, text, text, text, text, text, text}}
 }
 
 func messagePut() message {
@@ -57,31 +57,11 @@ func (c *Command) AppendTo(buf []byte) []byte {
 			return appendBool(appendUint(b, 1, uint64(c.Compact.Revision)), 2, c.Compact.Physical)
 		})
 	case c.Reserve != nil:
-		b = appendMessage(b, 7, func(b []byte) []byte {
-			b = appendBytes(b, 1, c.Reserve.Name)
-			b = appendStrings(b, 2, c.Reserve.PeerURLs)
-			b = appendStrings(b, 3, c.Reserve.ClientURLs)
-			b = appendUint(b, 4, c.Reserve.Incarnation)
-			b = appendBool(b, 5, c.Reserve.Manual)
-			b = appendUint(b, 6, c.Reserve.Token)
-			b = appendBytes(b, 7, c.Reserve.SecretHash)
-			b = appendUint(b, 8, c.Reserve.Replaces)
-			b = appendBool(b, 9, c.Reserve.ReadReplica)
-			return appendUint(b, 10, c.Reserve.SeedIndex)
-		})
+		b = appendMessage(b, 7, func(b []byte) []byte { return appendReserve(b, c.Reserve) })
 	case c.Release != nil:
 		b = appendMessage(b, 8, func(b []byte) []byte { return appendUint(b, 1, c.Release.ID) })
 	case c.UpdateMember != nil:
-		b = appendMessage(b, 9, func(b []byte) []byte {
-			b = appendUint(b, 1, c.UpdateMember.ID)
-			b = appendBytes(b, 2, c.UpdateMember.Name)
-			b = appendStrings(b, 3, c.UpdateMember.PeerURLs)
-			b = appendStrings(b, 4, c.UpdateMember.ClientURLs)
-			b = appendUint(b, 5, c.UpdateMember.Incarnation)
-			b = appendBool(b, 6, c.UpdateMember.Settled)
-			b = appendBytes(b, 7, c.UpdateMember.Version)
-			return appendUint(b, 8, c.UpdateMember.Level)
-		})
+		b = appendMessage(b, 9, func(b []byte) []byte { return appendUpdate(b, c.UpdateMember) })
 	case c.CreateToken != nil:
 		b = appendMessage(b, 10, func(b []byte) []byte {
 			b = appendBytes(b, 1, c.CreateToken.SecretHash)
@@ -92,6 +72,12 @@ func (c *Command) AppendTo(buf []byte) []byte {
 		b = appendMessage(b, 11, func(b []byte) []byte { return appendUint(b, 1, c.RevokeToken.ID) })
 	case c.RaiseLevel != nil:
 		b = appendMessage(b, 12, func(b []byte) []byte { return appendUint(b, 1, c.RaiseLevel.Level) })
+	case c.GrantLease != nil:
+		b = appendMessage(b, 13, func(b []byte) []byte { return appendGrantLease(b, c.GrantLease) })
+	case c.RevokeLease != nil:
+		b = appendMessage(b, 14, func(b []byte) []byte { return appendRevokeLease(b, c.RevokeLease) })
+	case c.CheckpointLeases != nil:
+		b = appendMessage(b, 15, func(b []byte) []byte { return appendCheckpointLeases(b, c.CheckpointLeases) })
 	}
 	return b
 }
@@ -103,6 +89,30 @@ func appendPut(b []byte, r *chainfire.PutRequest) []byte {
 	b = appendBool(b, 4, r.PrevKV)
 	b = appendBool(b, 5, r.IgnoreValue)
 	return appendBool(b, 6, r.IgnoreLease)
+}
+
+func appendReserve(b []byte, q *Reserve) []byte {
+	b = appendBytes(b, 1, q.Name)
+	b = appendStrings(b, 2, q.PeerURLs)
+	b = appendStrings(b, 3, q.ClientURLs)
+	b = appendUint(b, 4, q.Incarnation)
+	b = appendBool(b, 5, q.Manual)
+	b = appendUint(b, 6, q.Token)
+	b = appendBytes(b, 7, q.SecretHash)
+	b = appendUint(b, 8, q.Replaces)
+	b = appendBool(b, 9, q.ReadReplica)
+	return appendUint(b, 10, q.SeedIndex)
+}
+
+func appendUpdate(b []byte, q *UpdateMember) []byte {
+	b = appendUint(b, 1, q.ID)
+	b = appendBytes(b, 2, q.Name)
+	b = appendStrings(b, 3, q.PeerURLs)
+	b = appendStrings(b, 4, q.ClientURLs)
+	b = appendUint(b, 5, q.Incarnation)
+	b = appendBool(b, 6, q.Settled)
+	b = appendBytes(b, 7, q.Version)
+	return appendUint(b, 8, q.Level)
 }
 
 func appendDelete(b []byte, r *chainfire.DeleteRangeRequest) []byte {
@@ -158,6 +168,12 @@ func (c *Command) decodeField(x field) (err error) {
 		c.RevokeToken, err = decodeRevokeToken(x.bytes)
 	case 12:
 		c.RaiseLevel, err = decodeRaiseLevel(x.bytes)
+	case 13:
+		c.GrantLease, err = decodeGrantLease(x.bytes)
+	case 14:
+		c.RevokeLease, err = decodeRevokeLease(x.bytes)
+	case 15:
+		c.CheckpointLeases, err = decodeCheckpointLeases(x.bytes)
 	}
 	return err
 }

@@ -32,6 +32,10 @@ func drawAnyCommand(t *rapid.T) Command {
 		return Command{ID: c.ID, CreateToken: &CreateToken{SecretHash: hash, Expires: int64(id), Uses: id / 3}}
 	case 4:
 		return Command{ID: c.ID, RevokeToken: &RevokeToken{ID: id}}
+	case 6:
+		lease := Command{ID: c.ID}
+		drawLeaseCommand(t, &lease)
+		return lease
 	case 5:
 		return Command{ID: c.ID, RaiseLevel: &RaiseLevel{Level: id}}
 	}
@@ -179,6 +183,7 @@ func exampleCommands() []Command {
 		{ID: id, Reserve: &Reserve{Name: "two", PeerURLs: []string{"http://two"}, Incarnation: 300}},
 		{ID: id, UpdateMember: &UpdateMember{ID: 3, Version: "1.2.0", Level: 2}},
 		{ID: id, RaiseLevel: &RaiseLevel{Level: 2}},
+		{ID: id, RevokeLease: &RevokeLease{ID: 9, Term: 2}},
 	}
 }
 

@@ -40,17 +40,20 @@ type RequestID struct {
 // Command is the data of a normal log entry: exactly one of its pointers is
 // set.
 type Command struct {
-	ID           RequestID
-	Put          *chainfire.PutRequest
-	Delete       *chainfire.DeleteRangeRequest
-	Txn          *chainfire.TxnRequest
-	Compact      *chainfire.CompactRequest
-	Reserve      *Reserve
-	Release      *Release
-	UpdateMember *UpdateMember
-	CreateToken  *CreateToken
-	RevokeToken  *RevokeToken
-	RaiseLevel   *RaiseLevel
+	ID               RequestID
+	Put              *chainfire.PutRequest
+	Delete           *chainfire.DeleteRangeRequest
+	Txn              *chainfire.TxnRequest
+	Compact          *chainfire.CompactRequest
+	Reserve          *Reserve
+	Release          *Release
+	UpdateMember     *UpdateMember
+	CreateToken      *CreateToken
+	RevokeToken      *RevokeToken
+	RaiseLevel       *RaiseLevel
+	GrantLease       *GrantLease
+	RevokeLease      *RevokeLease
+	CheckpointLeases *CheckpointLeases
 }
 
 // Reserve asks for a member id that was never used before: the index of the
@@ -131,6 +134,10 @@ func (c *Command) Validate() error {
 		return checkMember(c.Reserve.Name, c.Reserve.PeerURLs, c.Reserve.ClientURLs)
 	case c.UpdateMember != nil:
 		return c.UpdateMember.check()
+	case c.GrantLease != nil:
+		return c.GrantLease.check()
+	case c.CheckpointLeases != nil:
+		return c.CheckpointLeases.check()
 	}
 	return nil
 }
@@ -141,7 +148,7 @@ func (c *Command) parts() int {
 	for _, set := range [...]bool{
 		c.Put != nil, c.Delete != nil, c.Txn != nil, c.Compact != nil,
 		c.Reserve != nil, c.Release != nil, c.UpdateMember != nil, c.CreateToken != nil, c.RevokeToken != nil,
-		c.RaiseLevel != nil,
+		c.RaiseLevel != nil, c.GrantLease != nil, c.RevokeLease != nil, c.CheckpointLeases != nil,
 	} {
 		if set {
 			n++

@@ -125,6 +125,22 @@ func (w *describer) command(c *Command) {
 		w.add("revoke join token %d", c.RevokeToken.ID)
 	case c.RaiseLevel != nil:
 		w.add("raise the feature level to %d", c.RaiseLevel.Level)
+	default:
+		w.lease(c)
+	}
+}
+
+func (w *describer) lease(c *Command) {
+	switch {
+	case c.GrantLease != nil:
+		w.add("grant lease %d for %d s", c.GrantLease.ID, c.GrantLease.TTL)
+	case c.RevokeLease != nil:
+		w.add("revoke lease %d", c.RevokeLease.ID)
+		if c.RevokeLease.Term != 0 {
+			w.add(", which the leader of term %d found expired", c.RevokeLease.Term)
+		}
+	case c.CheckpointLeases != nil:
+		w.add("note what is left of %d leases", len(c.CheckpointLeases.Leases))
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 // first change, since a release, of what the log, a snapshot or a row may hold, and
 // write the new thing only where Machine.Level has reached the new number: until
 // then there is a member that would stop at it.
-const FeatureLevel uint64 = 1
+const FeatureLevel uint64 = 2
 
 // ErrLevel refuses to raise the cluster's feature level: to what it is already, or
 // above what some member knows.

@@ -179,9 +179,9 @@ func TestLevelIsInASnapshotAndAnOlderProgramDoesNotTakeIt(t *testing.T) {
 func TestProgramThatKnowsLessStopsWhereTheLevelIsRaised(t *testing.T) {
 	m, _ := start(t)
 	defer closeAll(t, m)
-	mustDo(t, m, says(1, "1.2.0", 2))
+	mustDo(t, m, says(1, "1.2.0", FeatureLevel+1))
 	applied, _ := m.Applied()
-	res, err := m.Apply([]raft.Entry{entry(applied+1, raise(2))})
+	res, err := m.Apply([]raft.Entry{entry(applied+1, raise(FeatureLevel+1))})
 	if !errors.Is(err, ErrNewer) || !strings.Contains(err.Error(), "install version 1.2.0 or newer") || res != nil {
 		t.Errorf("%+v, %v", res, err)
 	}

@@ -106,7 +106,7 @@ func drawPut(t *rapid.T) *chainfire.PutRequest {
 		r.IgnoreLease = true
 		r.Value = []byte("x")
 	case 2:
-		r.Lease = 5
+		r.Lease = drawLease(t)
 	default:
 		r.Value = rapid.SliceOfN(rapid.Byte(), 0, 20).Draw(t, "value")
 	}
@@ -161,13 +161,15 @@ func drawTxn(t *rapid.T, depth int) *chainfire.TxnRequest {
 
 func drawCommand(t *rapid.T) Command {
 	c := Command{ID: RequestID{Member: rapid.Uint64().Draw(t, "member"), Seq: rapid.Uint64().Draw(t, "seq")}}
-	switch rapid.IntRange(0, 9).Draw(t, "command") {
+	switch rapid.IntRange(0, 11).Draw(t, "command") {
 	case 0, 1, 2:
 		c.Put = drawPut(t)
 	case 3:
 		c.Delete = drawDelete(t)
 	case 4:
 		c.Compact = &chainfire.CompactRequest{Revision: rapid.Int64Range(0, 30).Draw(t, "compact")}
+	case 5, 6:
+		drawLeaseCommand(t, &c)
 	default:
 		c.Txn = drawTxn(t, 2)
 	}
@@ -220,10 +222,13 @@ func TestMachinesAgreeWithTheModelHoweverTheLogIsCut(t *testing.T) {
 		if d := diff(hash(t, a), hash(t, b)); d != "" {
 			t.Fatalf("hashes differ: %s", d)
 		}
+		checkLeases(t, m, a)
+		checkLeases(t, m, b)
 		image := fsA.Crash(disk.CrashOptions{})
 		c := reopen(t, image)
 		applied, _ := c.Applied()
 		applyIn(t, c, entries[applied-1:], 4)
+		checkLeases(t, m, c)
 		if d := diff(hash(t, a), hash(t, c)); d != "" {
 			t.Fatalf("hashes differ after a crash: %s", d)
 		}

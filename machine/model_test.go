@@ -14,10 +14,11 @@ import (
 type model struct {
 	revisions []map[string]chainfire.KeyValue // by revision
 	compacted int64
+	leases    map[int64]Lease
 }
 
 func newModel() *model {
-	return &model{revisions: []map[string]chainfire.KeyValue{{}, {}}}
+	return &model{revisions: []map[string]chainfire.KeyValue{{}, {}}, leases: map[int64]Lease{}}
 }
 
 func (m *model) revision() int64 { return int64(len(m.revisions)) - 1 }
@@ -58,6 +59,8 @@ func (m *model) do(c *Command) (res Result) {
 		if res.Err = t.refuseTxn(c.Txn, chosen); res.Err == nil {
 			res.Txn = t.txn(c.Txn, chosen)
 		}
+	default:
+		t.lease(c, &res)
 	}
 	if t.wrote {
 		m.revisions = append(m.revisions, t.keys)
@@ -75,7 +78,7 @@ func (t *modelTxn) revision() int64 {
 func (t *modelTxn) header() chainfire.Header { return chainfire.Header{Revision: t.revision()} }
 
 func (t *modelTxn) refusePut(r *chainfire.PutRequest) error {
-	if r.Lease != 0 {
+	if _, ok := t.m.leases[r.Lease]; r.Lease != 0 && !ok {
 		return chainfire.ErrLeaseNotFound
 	}
 	if _, ok := t.keys[string(r.Key)]; !ok && (r.IgnoreValue || r.IgnoreLease) {
@@ -88,13 +91,16 @@ func (t *modelTxn) put(r *chainfire.PutRequest) *chainfire.PutResponse {
 	main := t.m.revision() + 1
 	old, found := t.keys[string(r.Key)]
 	kv := chainfire.KeyValue{
-		Key: r.Key, Value: r.Value, CreateRevision: main, ModRevision: main, Version: 1,
+		Key: r.Key, Value: r.Value, Lease: r.Lease, CreateRevision: main, ModRevision: main, Version: 1,
 	}
 	if found {
 		kv.CreateRevision, kv.Version = old.CreateRevision, old.Version+1
 	}
 	if r.IgnoreValue {
 		kv.Value = old.Value
+	}
+	if r.IgnoreLease {
+		kv.Lease = old.Lease
 	}
 	t.keys[string(r.Key)] = kv
 	t.wrote = true
@@ -103,6 +109,64 @@ func (t *modelTxn) put(r *chainfire.PutRequest) *chainfire.PutResponse {
 		resp.PrevKV = &old
 	}
 	return resp
+}
+
+// lease performs a command of leases in term 1.
+func (t *modelTxn) lease(c *Command, res *Result) {
+	leases := t.m.leases
+	switch {
+	case c.GrantLease != nil:
+		q := c.GrantLease
+		if _, ok := leases[q.ID]; ok {
+			res.Err = chainfire.ErrLeaseExists
+			return
+		}
+		leases[q.ID] = Lease{ID: q.ID, TTL: q.TTL}
+		res.GrantLease = &chainfire.LeaseGrantResponse{Header: t.header(), ID: q.ID, TTL: q.TTL}
+	case c.RevokeLease != nil:
+		id := c.RevokeLease.ID
+		if c.RevokeLease.Term > 1 {
+			res.Err = ErrLeaseProposer
+			return
+		}
+		if _, ok := leases[id]; !ok {
+			res.Err = chainfire.ErrLeaseNotFound
+			return
+		}
+		delete(leases, id)
+		for _, kv := range within(t.keys, []byte{0}, []byte{0}) {
+			if kv.Lease == id {
+				delete(t.keys, string(kv.Key))
+				t.wrote = true
+			}
+		}
+		res.RevokeLease = &chainfire.LeaseRevokeResponse{Header: t.header()}
+	case c.CheckpointLeases != nil:
+		if c.CheckpointLeases.Term != 1 {
+			res.Err = ErrLeaseProposer
+			return
+		}
+		for _, p := range c.CheckpointLeases.Leases {
+			if l, ok := leases[p.ID]; ok {
+				l.Remaining = min(p.Remaining, l.TTL)
+				leases[p.ID] = l
+			}
+		}
+	}
+}
+
+// attached lists the keys of every lease, in order.
+func (m *model) attached() map[int64][]string {
+	out := map[int64][]string{}
+	for id := range m.leases {
+		out[id] = nil
+	}
+	for _, kv := range within(m.revisions[m.revision()], []byte{0}, []byte{0}) {
+		if kv.Lease != 0 {
+			out[kv.Lease] = append(out[kv.Lease], string(kv.Key))
+		}
+	}
+	return out
 }
 
 func within(keys map[string]chainfire.KeyValue, from, end []byte) []chainfire.KeyValue {

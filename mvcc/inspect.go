@@ -64,6 +64,8 @@ type RowCounts struct {
 	Versions, Deletions int64
 	// Changes are the rows of revisions, Meta those of the store and the machine.
 	Changes, Meta int64
+	// Leases are those granted, Attached the keys that are attached to one.
+	Leases, Attached int64
 }
 
 // InspectOptions say what to read, and who is told. A callback that is nil is not

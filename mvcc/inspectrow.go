@@ -17,6 +17,8 @@ const (
 	RowVersion RowKind = "version"
 	RowChange  RowKind = "change"
 	RowMeta    RowKind = "meta"
+	RowLease   RowKind = "lease"
+	RowAttach  RowKind = "attachment"
 )
 
 // InspectedRow is one row, decoded. It is valid until the callback returns.
@@ -35,6 +37,9 @@ type InspectedRow struct {
 	Create, Version, Lease int64
 	Value                  []byte
 	Replaced               Revision
+	// TTL and Remaining are set for a lease. It, and an attachment, which has the Key,
+	// have the id in Lease.
+	TTL, Remaining int64
 }
 
 // rowState is where a walk through the rows is.
@@ -191,6 +196,10 @@ func (n *inspector) decode(row, content []byte) error {
 		return n.decodeChange(row, content)
 	case tagMeta:
 		return n.decodeMeta(row, content)
+	case tagLease:
+		return n.decodeLease(row, content)
+	case tagAttach:
+		return n.decodeAttach(row, content)
 	}
 	return errors.New("it is of no known kind")
 }
@@ -237,6 +246,27 @@ func (n *inspector) decodeChange(row, content []byte) error {
 	r.Kind, r.Key, r.Revision, r.Deleted, r.Replaced = RowChange, c.key, rev, c.kind == kindDelete, c.prev
 	n.out.Rows.Changes++
 	n.newest = max(n.newest, rev.Main)
+	return nil
+}
+
+func (n *inspector) decodeLease(row, content []byte) error {
+	l, err := parseLease(row, content)
+	if err != nil {
+		return err
+	}
+	r := &n.row
+	r.Kind, r.Lease, r.TTL, r.Remaining = RowLease, l.ID, l.TTL, l.Remaining
+	n.out.Rows.Leases++
+	return nil
+}
+
+func (n *inspector) decodeAttach(row, content []byte) (err error) {
+	r := &n.row
+	if r.Lease, r.Key, err = parseAttachRow(row, content); err != nil {
+		return err
+	}
+	r.Kind = RowAttach
+	n.out.Rows.Attached++
 	return nil
 }
 
@@ -290,6 +320,10 @@ func describeRow(row []byte) string {
 		}
 	case row[0] == tagMeta:
 		return fmt.Sprintf("the store's row %q", row[1:])
+	case row[0] == tagLease && len(row) == 9:
+		return fmt.Sprintf("lease %x", row[1:])
+	case row[0] == tagAttach && len(row) > attachRowLen:
+		return fmt.Sprintf("key %q of lease %x", row[attachRowLen:], row[1:attachRowLen])
 	}
 	return fmt.Sprintf("row %x", row)
 }

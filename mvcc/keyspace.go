@@ -11,7 +11,9 @@ import (
 // The first byte of every row says which part of the key space it is in.
 // docs/format/keyspace.md describes the rows.
 const (
+	tagAttach   = 'a' // that a key is attached to a lease
 	tagKey      = 'k' // one version of one key
+	tagLease    = 'l' // a lease
 	tagMeta     = 'm' // the store's own state
 	tagRevision = 'r' // what a revision changed
 )

@@ -17,13 +17,14 @@ import (
 // given stays referenced until Commit and must not change. Any error but those
 // documented is fatal: the round is to be aborted and the member stopped.
 type Writer struct {
-	s     *Store
-	eng   *engine
-	batch *pebble.Batch
-	get   *getter
-	over  overlay
-	was   State
-	state State
+	s      *Store
+	eng    *engine
+	batch  *pebble.Batch
+	get    *getter
+	over   overlay
+	leases leaseOverlay
+	was    State
+	state  State
 	// sub counts the changes of the transaction under way; events are theirs.
 	sub    uint32
 	events []chainfire.Event
@@ -126,8 +127,8 @@ func (w *Writer) walk(iv interval, rev int64) (closingWalker, error) {
 	return &merged{under: under, over: w.over.within(iv), rev: rev}, nil
 }
 
-// Put writes one key in the transaction under way and, if asked, returns a copy
-// of the version that it replaces.
+// Put writes one key in the transaction under way, attached to a lease that is there
+// or, with 0, to none, and, if asked, returns a copy of the version that it replaces.
 func (w *Writer) Put(key, value []byte, lease int64, prevKV bool) (*chainfire.KeyValue, error) {
 	old, found, err := w.newest(key)
 	if err != nil {
@@ -144,9 +145,13 @@ func (w *Writer) Put(key, value []byte, lease int64, prevKV bool) (*chainfire.Ke
 		prev = &kv
 	}
 	if !found {
-		old.rev = Revision{}
+		old = version{}
 	}
-	return prev, w.write(key, v, old.rev)
+	was, rev := old.lease, old.rev // write makes what old's value aliases invalid
+	if err := w.write(key, v, rev); err != nil {
+		return nil, err
+	}
+	return prev, w.attach(key, was, lease)
 }
 
 // DeleteRange deletes the live keys of an interval in the transaction under way
@@ -157,8 +162,9 @@ func (w *Writer) DeleteRange(key, rangeEnd []byte, prevKV bool) (deleted int64, 
 		return 0, nil, err
 	}
 	type victim struct {
-		key []byte
-		rev Revision
+		key   []byte
+		rev   Revision
+		lease int64
 	}
 	var victims []victim
 	for walk.next() {
@@ -166,13 +172,16 @@ func (w *Writer) DeleteRange(key, rangeEnd []byte, prevKV bool) (deleted int64, 
 		if prevKV {
 			prev = append(prev, cloneKeyValue(v.keyValue(key)))
 		}
-		victims = append(victims, victim{append([]byte{}, key...), v.rev})
+		victims = append(victims, victim{append([]byte{}, key...), v.rev, v.lease})
 	}
 	if err := errors.Join(walk.err(), walk.close()); err != nil {
 		return 0, nil, err
 	}
 	for _, d := range victims {
 		if err := w.write(d.key, version{rev: w.nextRevision(), tombstone: true}, d.rev); err != nil {
+			return 0, nil, err
+		}
+		if err := w.attach(d.key, d.lease, 0); err != nil {
 			return 0, nil, err
 		}
 	}

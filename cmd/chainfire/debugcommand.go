@@ -53,6 +53,7 @@ type jsonCommand struct {
 	Create  *jsonLogToken   `json:"create_token,omitempty"`
 	Revoke  *jsonLogToken   `json:"revoke_token,omitempty"`
 	Raise   *jsonLogLevel   `json:"raise_level,omitempty"`
+	*jsonLogLeases
 }
 
 // jsonLogLevel is a feature level.
@@ -181,6 +182,8 @@ func newJSONCommand(c *machine.Command) *jsonCommand {
 		out.Revoke = &jsonLogToken{ID: memberID(c.RevokeToken.ID)}
 	case c.RaiseLevel != nil:
 		out.Raise = &jsonLogLevel{Level: c.RaiseLevel.Level}
+	default:
+		out.jsonLogLeases = newJSONLogLeases(c)
 	}
 	return out
 }

@@ -217,6 +217,9 @@ func (d *debugStore) printHeading() error {
 		}
 		add("keys", "%d live, %d with a version%s", r.Live, r.Keys, less)
 		add("rows", "%d versions (%d of them deletions), %d changes, %d of the store itself", r.Versions, r.Deletions, r.Changes, r.Meta)
+		if r.Leases+r.Attached > 0 {
+			add("leases", "%d, with %d keys attached", r.Leases, r.Attached)
+		}
 	}
 	if n.HasHash {
 		add("hash", "%016x at revision %d, compacted at %d", n.Hash.Sum, n.Hash.Revision, n.Hash.Compacted)

@@ -18,6 +18,8 @@ type jsonRow struct {
 	CreateRevision int64  `json:"create_revision,omitempty"`
 	Version        int64  `json:"version,omitempty"`
 	Lease          int64  `json:"lease,omitempty"`
+	TTL            int64  `json:"ttl,omitempty"`
+	Remaining      int64  `json:"remaining_ttl,omitempty"`
 	*jsonValue
 	// ReplacedRevision and ReplacedSub are the version that a change replaced.
 	ReplacedRevision int64   `json:"replaced_revision,omitempty"`
@@ -34,8 +36,16 @@ func newJSONRow(r *mvcc.InspectedRow) *jsonRow {
 		out.Content = r.Content
 		return out
 	}
+	if r.Kind == mvcc.RowLease {
+		out.Lease, out.TTL, out.Remaining = r.Lease, r.TTL, r.Remaining
+		return out
+	}
 	key := newJSONKey(r.Key)
 	out.jsonKey = &key
+	if r.Kind == mvcc.RowAttach {
+		out.Lease = r.Lease
+		return out
+	}
 	out.Revision, out.Sub, out.Deleted = r.Revision.Main, r.Revision.Sub, r.Deleted
 	if r.Kind == mvcc.RowChange {
 		out.ReplacedRevision, out.ReplacedSub = r.Replaced.Main, r.Replaced.Sub
@@ -96,6 +106,8 @@ type jsonRowCounts struct {
 	Deletions int64 `json:"deletions"`
 	Changes   int64 `json:"changes"`
 	Meta      int64 `json:"meta"`
+	Leases    int64 `json:"leases"`
+	Attached  int64 `json:"attached_keys"`
 }
 
 // jsonStoreHash has the sum in hexadecimal, as it is printed.
@@ -120,7 +132,7 @@ func (d *debugStore) json() error {
 		Kind: "summary", Verdict: d.report.verdict(), Faults: d.report.damage, Path: n.Dir, Opened: n.Opened,
 		LogFloor: d.floor, LogNote: d.floorNote, Rows: jsonRowCounts{
 			LiveKeys: n.Rows.Live, Keys: n.Rows.Keys, Versions: n.Rows.Versions, Deletions: n.Rows.Deletions,
-			Changes: n.Rows.Changes, Meta: n.Rows.Meta,
+			Changes: n.Rows.Changes, Meta: n.Rows.Meta, Leases: n.Rows.Leases, Attached: n.Rows.Attached,
 		},
 		Members: []*jsonLogMember{}, Removed: []string{},
 	}
