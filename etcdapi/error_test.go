@@ -35,6 +35,8 @@ var wantErrors = []struct {
 	{"ErrValueProvided", chainfire.ErrValueProvided, codes.InvalidArgument, "etcdserver: value is provided"},
 	{"ErrLeaseProvided", chainfire.ErrLeaseProvided, codes.InvalidArgument, "etcdserver: lease is provided"},
 	{"ErrLeaseNotFound", chainfire.ErrLeaseNotFound, codes.NotFound, "etcdserver: requested lease not found"},
+	{"ErrLeaseExists", chainfire.ErrLeaseExists, codes.FailedPrecondition, "etcdserver: lease already exists"},
+	{"ErrLeaseTTLTooLarge", chainfire.ErrLeaseTTLTooLarge, codes.OutOfRange, "etcdserver: too large lease TTL"},
 	{"ErrRequestTooLarge", chainfire.ErrRequestTooLarge, codes.InvalidArgument, "etcdserver: request is too large"},
 	{"ErrNoSpace", chainfire.ErrNoSpace, codes.ResourceExhausted, "etcdserver: mvcc: database space exceeded"},
 	{"ErrNoRoom", chainfire.ErrNoRoom, codes.ResourceExhausted, "etcdserver: too little room on the disk"},

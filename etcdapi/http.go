@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/pprof"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -44,6 +45,9 @@ func newHTTPServer(o *Options, overJSON http.Handler) (*http.Server, error) {
 	h := &healthServer{member: o.Member, log: o.Logger, timeout: o.RequestTimeout}
 	h.register(mux)
 	mux.Handle(gateway.Path, overJSON)
+	if o.Profiles {
+		profiles(mux)
+	}
 	return &http.Server{
 		Handler:           &access{hosts: set(o.HostWhitelist), origins: set(o.CORS), log: o.Logger, next: mux},
 		ReadHeaderTimeout: readHeaderTimeout,
@@ -51,6 +55,16 @@ func newHTTPServer(o *Options, overJSON http.Handler) (*http.Server, error) {
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
 	}, nil
+}
+
+// profiles serves what package pprof offers, but for the command line, which may hold
+// a join token.
+func profiles(mux *http.ServeMux) {
+	const at = "/debug/pprof/"
+	mux.HandleFunc(at, pprof.Index)
+	mux.HandleFunc(at+"profile", pprof.Profile)
+	mux.HandleFunc(at+"symbol", pprof.Symbol)
+	mux.HandleFunc(at+"trace", pprof.Trace)
 }
 
 // metricsHandler shows what can be gathered even if a part of it cannot.

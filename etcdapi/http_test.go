@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc/codes"
+	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
 
 	"chainfire"
 )
@@ -93,6 +94,43 @@ func wantHTTP(t *testing.T, f *fixture, path string, wantCode int, wantBody stri
 	code, body := get(t, f, "GET", path)
 	if code != wantCode || strings.TrimSpace(body) != wantBody {
 		t.Errorf("%s: %d %q, want %d %q", path, code, body, wantCode, wantBody)
+	}
+}
+
+func TestProfilesAreServedOnlyWhereAskedForAndWithoutTheCommandLine(t *testing.T) {
+	closed := start(t)
+	wantHTTP(t, closed, "/debug/pprof/", 404, "404 page not found")
+	f := start(t, func(o *Options) { o.Profiles = true })
+	if code, body := get(t, f, "GET", "/debug/pprof/goroutine?debug=1"); code != 200 || !strings.Contains(body, "goroutine profile:") {
+		t.Errorf("%d %q", code, body)
+	}
+	if code, _ := get(t, f, "GET", "/debug/pprof/cmdline"); code != 404 {
+		t.Errorf("the command line: %d", code)
+	}
+}
+
+// TestReflectionNamesEveryServiceOfEtcd is what grpcurl goes by.
+func TestReflectionNamesEveryServiceOfEtcd(t *testing.T) {
+	f := start(t)
+	s, err := reflectionpb.NewServerReflectionClient(f.conn).ServerReflectionInfo(bounded(t))
+	if err == nil {
+		err = s.Send(&reflectionpb.ServerReflectionRequest{MessageRequest: &reflectionpb.ServerReflectionRequest_ListServices{}})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	have := map[string]bool{}
+	for _, x := range r.GetListServicesResponse().GetService() {
+		have[x.GetName()] = true
+	}
+	for _, name := range []string{"etcdserverpb.KV", "etcdserverpb.Watch", "etcdserverpb.Cluster", "etcdserverpb.Maintenance", "grpc.health.v1.Health"} {
+		if !have[name] {
+			t.Errorf("%s is missing from %v", name, have)
+		}
 	}
 }
 

@@ -72,6 +72,9 @@ type Options struct {
 	// CORS are the origins of the web pages that may read answers over HTTP, as
 	// https://example.org. Empty, and "*" among them, is any, as with etcd.
 	CORS []string
+	// Profiles serves profiles of the process under /debug/pprof/, as etcd does if told
+	// to. Whoever reaches the port can read and slow down the process by them.
+	Profiles bool
 	// Register adds further services to the gRPC server. It is called once, by
 	// New. Their calls are counted, and refused without a leader if they carry
 	// that requirement, but they are served on learners too.

@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
 
 	"chainfire/internal/sniff"
 )
@@ -107,6 +108,7 @@ func registerServices(gs *grpc.Server, o *Options, hs *health.Server) {
 	if o.Register != nil {
 		o.Register(gs)
 	}
+	reflection.Register(gs)
 }
 
 // tlsHandshake is how a TLS connection begins: a handshake record of version 3.

@@ -123,11 +123,12 @@ type servedMember struct {
 func (m *servedMember) run(ctx context.Context) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	api, err := etcdapi.New(etcdapi.Options{
+	port := etcdapi.Options{
 		Member: m.node, Logger: m.log, Registry: registry,
 		MaxRequestBytes: int(m.opts.maxRequestBytes), Register: m.node.RegisterCluster,
-		CORS: m.opts.cors, HostWhitelist: m.opts.hostWhitelist,
-	})
+	}
+	m.opts.clients.apply(&port)
+	api, err := etcdapi.New(port)
 	if err != nil {
 		return errors.Join(fmt.Errorf("start the client port: %w", err), m.lis.Close(), stopNode(m.node))
 	}

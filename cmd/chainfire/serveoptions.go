@@ -37,7 +37,7 @@ type serveOptions struct {
 	reserveTTL                time.Duration
 	maxRequestBytes, seedRate size
 	insecureListenRemote      bool
-	cors, hostWhitelist       []string
+	clients                   clientOptions
 	progress                  string
 	raftEngine                string
 }
@@ -69,8 +69,7 @@ func (o *serveOptions) flags(f *pflag.FlagSet) {
 	f.DurationVar(&o.reserveTTL, "reserve-ttl", defaultReserveTTL, "how long the place of a newcomer that fell silent is kept")
 	f.StringVar(&o.raftEngine, "raft-engine", engineOwn, "the consensus engine: chainfire, or etcd for etcd's; members may differ, and change at a restart")
 	f.BoolVar(&o.insecureListenRemote, "insecure-listen-remote", false, "allow addresses without TLS that other machines can reach: that for clients, and http:// in --listen-peer")
-	f.StringSliceVar(&o.cors, "cors", []string{"*"}, "origins of web pages that may read what HTTP answers; empty or * is any")
-	f.StringSliceVar(&o.hostWhitelist, "host-whitelist", []string{"*"}, "host names that HTTP requests may be made to; empty or * is any")
+	o.clients.flags(f)
 	f.StringVar(&o.progress, "progress", progressAuto, "how to show a join: auto, bar, plain or json")
 }
 
@@ -242,6 +241,9 @@ func (o *serveOptions) check() error {
 	}
 	if o.reserveTTL < minReserveTTL {
 		return fmt.Errorf("--reserve-ttl %v: give at least %v; a newcomer is heard of about once a second", o.reserveTTL, minReserveTTL)
+	}
+	if err := o.clients.check(); err != nil {
+		return err
 	}
 	if o.maxRequestBytes < minRequestLimit || o.maxRequestBytes > maxRequestLimit {
 		return fmt.Errorf("--max-request-bytes %s: give between %d and %d bytes", o.maxRequestBytes.String(), minRequestLimit, maxRequestLimit)
