@@ -48,6 +48,7 @@ func (n *Node) openPeers() error {
 	n.snapshots, err = snapshot.NewServer(snapshot.ServerOptions{
 		FS: n.opts.FS, Dir: n.path(snapshotDir), Cutter: cutter{n}, ClusterID: n.cluster,
 		BytesPerSecond: n.opts.SeedRate, Logger: n.log, Sched: n.sched,
+		Busy: (&pace{sched: n.sched, applied: n.appliedIndex.Load}).busy, YieldBytesPerSecond: yieldRate,
 	})
 	if err != nil {
 		return fmt.Errorf("start the snapshot server: %w", err)

@@ -47,6 +47,11 @@ type ServerOptions struct {
 	MaxCuts, MaxReaders int
 	// BytesPerSecond bounds all reading together; 0 is no bound.
 	BytesPerSecond int64
+	// Busy, if set, says whether there is work that reading must give way to. Then
+	// all reading together is bounded by YieldBytesPerSecond, which is required with
+	// it. Any goroutine.
+	Busy                func() bool
+	YieldBytesPerSecond int64
 	// CutTimeout bounds the making of one snapshot; default 10 min.
 	CutTimeout time.Duration
 	// Sched runs the server; the default is sched.Go.
@@ -118,6 +123,8 @@ type Server struct {
 	job     *job
 	// trash are directories to remove, once nobody reads them any more.
 	trash []string
+	// turn is when the next reader that gives way may read.
+	turn time.Time
 }
 
 // NewServer removes what an earlier process left in the directory, and begins.
@@ -132,7 +139,7 @@ func NewServer(o ServerOptions) (*Server, error) {
 	defaultTo(&o.CutTimeout, cutTimeout)
 	defaultTo(&o.MaxCuts, 2)
 	defaultTo(&o.MaxReaders, 16)
-	if o.TTL < 0 || o.ShareFor < 0 || o.IdleFor < 0 || o.CutTimeout < 0 || o.MaxCuts < 0 || o.MaxReaders < 0 || o.BytesPerSecond < 0 {
+	if o.TTL < 0 || o.ShareFor < 0 || o.IdleFor < 0 || o.CutTimeout < 0 || o.MaxCuts < 0 || o.MaxReaders < 0 || o.BytesPerSecond < 0 || (o.Busy != nil && o.YieldBytesPerSecond <= 0) {
 		return nil, errors.New("snapshot server options: a bound is negative")
 	}
 	o.Sched = sched.Or(o.Sched)
@@ -327,6 +334,11 @@ func (s *Server) ReadChunk(ctx context.Context, id, name string, offset int64, b
 			return 0, fmt.Errorf("wait for the snapshot rate limit: %w", err)
 		}
 	}
+	if s.o.Busy != nil && s.o.Busy() {
+		if err := s.giveWay(ctx, n); err != nil {
+			return 0, err
+		}
+	}
 	if err := s.readAt(r.cut, f, buf[:n], offset); err != nil {
 		return 0, err
 	}
@@ -337,6 +349,22 @@ func (s *Server) ReadChunk(ctx context.Context, id, name string, offset int64, b
 		}
 	}
 	return n, nil
+}
+
+// giveWay waits so that all that read so many bytes in a row keep to the rate.
+func (s *Server) giveWay(ctx context.Context, bytes int) error {
+	s.mu.Lock()
+	now := s.o.Sched.Now()
+	if s.turn.Before(now) {
+		s.turn = now
+	}
+	wait := s.turn.Sub(now)
+	s.turn = s.turn.Add(time.Duration(int64(bytes) * int64(time.Second) / s.o.YieldBytesPerSecond))
+	s.mu.Unlock()
+	if wait > 0 && !sched.Sleep(ctx, s.o.Sched, wait, nil) {
+		return fmt.Errorf("wait for work that goes first: %w", context.Cause(ctx))
+	}
+	return nil
 }
 
 func (s *Server) readAt(c *cut, f *File, b []byte, offset int64) error {

@@ -277,6 +277,38 @@ func TestReadingWaitsForTheRateLimit(t *testing.T) {
 	}
 }
 
+func TestReadingGivesWayWhileThereIsOtherWork(t *testing.T) {
+	busy := false
+	s, _, _ := server(t, func(o *ServerOptions) { o.Busy, o.YieldBytesPerSecond = func() bool { return busy }, 1024 })
+	o, err := s.Open(within(t), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, BlockSize)
+	read := func(ctx context.Context, block int64) error {
+		_, err := s.ReadChunk(ctx, o.ID, "000001.sst", block*BlockSize, buf)
+		return err
+	}
+	for _, block := range []int64{0, 1, 0, 1} {
+		if err := read(within(t), block); err != nil {
+			t.Fatal(err)
+		}
+	}
+	busy = true
+	if err := read(within(t), 0); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(within(t), 10*time.Millisecond)
+	defer cancel()
+	if err := read(ctx, 1); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "goes first") {
+		t.Fatalf("got %v", err)
+	}
+	busy = false
+	if err := read(within(t), 1); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestWaitingForACutEndsWithTheContext(t *testing.T) {
 	s, st, _ := server(t, nil)
 	st.gate = make(chan struct{})
