@@ -86,8 +86,8 @@ type Maintenance interface {
 	HashKV(ctx context.Context, rev int64) (*KVHash, error)
 	// EtcdSnapshot makes a file in etcd's format of the state of this member, which
 	// holds every write that was acknowledged before the call, if there is a leader to
-	// ask; else what this member has. The caller closes it, soon: others wait for their
-	// turn. ErrNoRoom is returned where the disk is too full.
+	// ask; else what this member has. The caller closes it, soon: it takes room on the
+	// disk. ErrNoRoom is returned where the disk is too full.
 	EtcdSnapshot(ctx context.Context) (EtcdFile, error)
 	// ClusterStatus describes the whole cluster as this member sees it; asked
 	// of a follower it is answered by the leader.

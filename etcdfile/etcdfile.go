@@ -54,7 +54,12 @@ const (
 // Write makes the file, which must not be there, and makes it durable. After an error it
 // is removed.
 func Write(ctx context.Context, path string, s State) (err error) {
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{NoSync: true, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType})
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
+		NoSync: true, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType,
+		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
+			return os.OpenFile(name, flag|os.O_EXCL, mode)
+		},
+	})
 	if err != nil {
 		return fmt.Errorf("make the database file: %w", err)
 	}

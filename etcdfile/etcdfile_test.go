@@ -62,6 +62,9 @@ func TestFileHasEveryVersionAndIsWhole(t *testing.T) {
 	if err := etcdfile.Write(t.Context(), path, etcdfile.State{View: viewOf(t, keys), Applied: 1, Term: 1}); err != nil {
 		t.Fatal(err)
 	}
+	if err := etcdfile.Write(t.Context(), path, etcdfile.State{View: viewOf(t, 1)}); !errors.Is(err, os.ErrExist) {
+		t.Errorf("a second time: %v", err)
+	}
 	db, err := bbolt.Open(path, 0o400, &bbolt.Options{ReadOnly: true})
 	if err != nil {
 		t.Fatal(err)

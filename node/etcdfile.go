@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"sync"
 
 	"chainfire"
 	"chainfire/etcdfile"
@@ -21,12 +19,11 @@ const etcdDir = "etcd-snapshots"
 // made: a backup must not stop a member.
 const etcdFileReserve = 512 << 20
 
-// etcdFile is a file that is gone once it is closed.
+// etcdFile is a file that has no name any more: it is gone once it is closed, also by
+// the end of the process.
 type etcdFile struct {
 	*os.File
 	size int64
-	once sync.Once
-	done func() error
 }
 
 // Size implements chainfire.EtcdFile.
@@ -35,40 +32,25 @@ func (f *etcdFile) Size() int64 { return f.size }
 // Version implements chainfire.EtcdFile.
 func (f *etcdFile) Version() string { return etcdfile.StorageVersion }
 
-// Close implements chainfire.EtcdFile.
-func (f *etcdFile) Close() (err error) {
-	f.once.Do(func() { err = errors.Join(f.File.Close(), f.done()) })
-	return err
-}
-
-// EtcdSnapshot implements chainfire.Maintenance. One file is made and read at a time;
-// others wait for it.
-func (n *Node) EtcdSnapshot(ctx context.Context) (chainfire.EtcdFile, error) {
+// EtcdSnapshot implements chainfire.Maintenance. One file is made at a time; others wait
+// for it.
+func (n *Node) EtcdSnapshot(ctx context.Context) (_ chainfire.EtcdFile, err error) {
 	switch n.sched.Wait(n.etcdTurn, ctx.Done(), n.stop) {
 	case 1:
 		return nil, ctx.Err()
 	case 2:
 		return nil, chainfire.ErrStopped
 	}
-	path := filepath.Join(n.opts.Dir, etcdDir, "db")
-	done := func() error {
-		err := os.Remove(path)
-		n.etcdTurn <- struct{}{}
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		return err
-	}
-	f, err := n.writeEtcdFile(ctx, path)
+	defer func() { n.etcdTurn <- struct{}{} }()
+	f, err := n.writeEtcdFile(ctx, filepath.Join(n.opts.Dir, etcdDir, "db"))
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("make a file in etcd's format: %w", err), done())
+		return nil, fmt.Errorf("make a file in etcd's format: %w", err)
 	}
-	f.done = done
 	return f, nil
 }
 
 func (n *Node) writeEtcdFile(ctx context.Context, path string) (_ *etcdFile, err error) {
-	if err := disk.MkdirAll(n.opts.FS, filepath.Dir(path)); err != nil {
+	if err := errors.Join(n.wipe(etcdDir), disk.MkdirAll(n.opts.FS, filepath.Dir(path))); err != nil {
 		return nil, err
 	}
 	n.catchUpForFile(ctx)
@@ -92,6 +74,7 @@ func (n *Node) writeEtcdFile(ctx context.Context, path string) (_ *etcdFile, err
 		return nil, n.rotten(err)
 	}
 	f, err := os.Open(path)
+	err = errors.Join(err, os.Remove(path))
 	if err != nil {
 		return nil, fmt.Errorf("open what was made: %w", err)
 	}
