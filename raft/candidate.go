@@ -139,7 +139,8 @@ func (c *Core) handleVote(m Message) {
 		return
 	}
 	c.vote = m.From
-	c.elapsed = 0
+	// A draw that lost this election would lose the next one as well.
+	c.resetElection()
 	c.sendDurable(r)
 }
 
