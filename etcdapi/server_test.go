@@ -94,6 +94,48 @@ func TestShutdownCutsOffWhatOutlivesItsContext(t *testing.T) {
 	wantCode(t, <-answered, codes.Unavailable)
 }
 
+// TestRequestThatNeverEndsDoesNotUseUpTheTimeOfCallsInFlight has a body of which no more
+// comes, while a call of gRPC takes longer than HTTP is waited for.
+func TestRequestThatNeverEndsDoesNotUseUpTheTimeOfCallsInFlight(t *testing.T) {
+	f := start(t)
+	entered, release := make(chan struct{}), make(chan struct{})
+	f.set(func() {
+		f.hook = func(_ context.Context, call string) error {
+			if call == "Put" {
+				close(entered)
+				<-release
+			}
+			return nil
+		}
+	})
+	conn, err := net.Dial("tcp", f.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }() // the server cuts it off
+	if _, err := conn.Write([]byte("POST /v3/kv/range HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")); err != nil {
+		t.Fatal(err)
+	}
+	answered := make(chan error, 1)
+	go func() {
+		_, err := f.kv.Put(bounded(t), &pb.PutRequest{Key: []byte("b")})
+		answered <- err
+	}()
+	<-entered
+	down := make(chan error, 1)
+	go func() { down <- f.server.Shutdown(bounded(t)) }()
+	if _, err := conn.Read(make([]byte, 1)); err == nil {
+		t.Error("the request that never ends was answered")
+	}
+	close(release)
+	if err := <-answered; err != nil {
+		t.Errorf("call in flight: %v", err)
+	}
+	if err := <-down; err != nil {
+		t.Errorf("shutdown: %v", err)
+	}
+}
+
 func TestServerServesSeveralListeners(t *testing.T) {
 	f := start(t)
 	lis, err := net.Listen("tcp", "127.0.0.1:0")

@@ -87,6 +87,9 @@ type writer struct {
 }
 
 func (w *writer) write(ctx context.Context, s State) error {
+	if err := w.askRoom(); err != nil {
+		return err
+	}
 	if err := w.db.Update(func(tx *bbolt.Tx) error { return describe(tx, s) }); err != nil {
 		return fmt.Errorf("describe the cluster: %w", err)
 	}
@@ -179,11 +182,16 @@ func (w *writer) version(v *mvcc.Version) error {
 	return nil
 }
 
+func (w *writer) askRoom() error {
+	if w.room == nil {
+		return nil
+	}
+	return w.room()
+}
+
 func (w *writer) begin() (err error) {
-	if w.room != nil {
-		if err := w.room(); err != nil {
-			return err
-		}
+	if err := w.askRoom(); err != nil {
+		return err
 	}
 	if w.tx, err = w.db.Begin(true); err != nil {
 		return fmt.Errorf("begin a transaction: %w", err)

@@ -87,10 +87,14 @@ func TestFileThatCannotBeFinishedIsRemoved(t *testing.T) {
 	view := viewOf(t, 25_000)
 	full := errors.New("full")
 	for name, begin := range map[string]func(*etcdfile.State) (context.Context, error){
+		"no room from the beginning": func(s *etcdfile.State) (context.Context, error) {
+			s.Room = func() error { return full }
+			return t.Context(), full
+		},
 		"no room left": func(s *etcdfile.State) (context.Context, error) {
 			asked := 0
 			s.Room = func() error {
-				if asked++; asked == 2 {
+				if asked++; asked == 3 {
 					return full
 				}
 				return nil

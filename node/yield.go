@@ -34,7 +34,8 @@ func (p *pace) busy() bool {
 	defer p.mu.Unlock()
 	now, applied := p.sched.Now(), p.applied()
 	if d := now.Sub(p.since); d >= busyWindow {
-		p.is = time.Duration(applied-p.from)*time.Second >= busyRate*d
+		// The first time d is longer than can be multiplied.
+		p.is = float64(applied-p.from) >= busyRate*d.Seconds()
 		p.since, p.from = now, applied
 	}
 	return p.is

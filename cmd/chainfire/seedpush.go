@@ -43,7 +43,7 @@ With -w json: {"member_id":"..","from":"..","cluster_id":"..","index":N,"term":N
 			ctx, cancel := context.WithTimeout(cmd.Context(), within)
 			defer cancel()
 			if err := a.pushSeed(ctx, &p); err != nil {
-				return fmt.Errorf("seed %s from %s: %s", p.target, p.from, join.Reason(err))
+				return fmt.Errorf("seed %s from %s: %w", p.target, p.from, err)
 			}
 			return a.printPushed(&p)
 		},
@@ -108,7 +108,7 @@ func (a *app) pushSeed(ctx context.Context, p *seedPush) (err error) {
 		case status.Code(err) == codes.Unimplemented:
 			return errors.New("that member is of an older version, which cannot be asked for it: update it, or ask another")
 		case err != nil:
-			return err
+			return errors.New(join.Reason(err))
 		case m.GetDone():
 			return nil
 		case m.GetMeta() != nil:
