@@ -30,16 +30,17 @@ func (l *lab) newStandbyCluster(t *testing.T, args ...string) *cluster {
 type voters struct {
 	mu   sync.Mutex
 	seen []string
-	// led are the terms whose leader has heard a majority, unhealthy the moments in
-	// which it did not any more.
-	led       map[uint64]bool
+	// led has, by the term of a leader that has heard a majority, how far it had
+	// committed when that was first seen; unhealthy are the moments in which it did not
+	// any more.
+	led       map[uint64]uint64
 	unhealthy []string
 	end       func()
 }
 
 func watchVoters(t *testing.T, asked []*member) *voters {
 	ctx, cancel := context.WithCancel(t.Context())
-	w := &voters{led: map[uint64]bool{}}
+	w := &voters{led: map[uint64]uint64{}}
 	var wg sync.WaitGroup
 	for _, m := range asked {
 		wg.Go(func() {
@@ -78,9 +79,15 @@ func (w *voters) look(s *chainfire.ClusterStatus) {
 	}
 	switch term := s.Header.RaftTerm; {
 	case s.Healthy:
-		w.led[term] = true
-	case w.led[term]:
-		w.unhealthy = append(w.unhealthy, now)
+		if _, seen := w.led[term]; !seen {
+			w.led[term] = s.CommitIndex
+		}
+	default:
+		// The members answer side by side: what one says may be of the time before the
+		// leader had its first majority, and come later.
+		if from, seen := w.led[term]; seen && s.CommitIndex >= from {
+			w.unhealthy = append(w.unhealthy, fmt.Sprintf("%s in term %d at %d, whose members are %+v", now, term, s.CommitIndex, s.Members))
+		}
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"chainfire"
 	"chainfire/api"
+	"chainfire/machine"
 	"chainfire/pki"
 )
 
@@ -358,7 +359,7 @@ func TestNewcomerOfAnotherVersionOrTimeIsRefusedByARealMember(t *testing.T) {
 		mustAnswer(t, name, codes.FailedPrecondition, x.want, func(ctx context.Context) error {
 			_, err := p.Join(ctx, &api.JoinRequest{
 				Incarnation: 1, PeerUrls: []string{"https://127.0.0.1:1"}, TokenSecret: token.Secret[:],
-				Version: x.version, ClockUnixMillis: time.Now().Add(x.clock).UnixMilli(),
+				Version: x.version, FeatureLevel: machine.FeatureLevel, ClockUnixMillis: time.Now().Add(x.clock).UnixMilli(),
 			})
 			return err
 		})
