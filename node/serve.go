@@ -45,11 +45,14 @@ func (n *Node) openPeers() error {
 	if err := n.wipe(snapshotDir, etcdDir); err != nil {
 		return err
 	}
-	n.snapshots, err = snapshot.NewServer(snapshot.ServerOptions{
+	served := snapshot.ServerOptions{
 		FS: n.opts.FS, Dir: n.path(snapshotDir), Cutter: cutter{n}, ClusterID: n.cluster,
 		BytesPerSecond: n.opts.SeedRate, Logger: n.log, Sched: n.sched,
-		Busy: (&pace{sched: n.sched, applied: n.appliedIndex.Load}).busy, YieldBytesPerSecond: yieldRate,
-	})
+	}
+	if n.opts.SeedRate == 0 {
+		served.Busy, served.YieldBytesPerSecond = (&pace{sched: n.sched, applied: n.appliedIndex.Load}).busy, yieldRate
+	}
+	n.snapshots, err = snapshot.NewServer(served)
 	if err != nil {
 		return fmt.Errorf("start the snapshot server: %w", err)
 	}

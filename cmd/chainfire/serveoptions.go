@@ -65,7 +65,7 @@ func (o *serveOptions) flags(f *pflag.FlagSet) {
 	f.DurationVar(&o.heartbeat, "heartbeat-interval", defaultHeartbeat, "how often the leader is heard of")
 	f.DurationVar(&o.election, "election-timeout", defaultElection, "how long a leader may be silent, at least")
 	f.Var(&o.maxRequestBytes, "max-request-bytes", "the largest write that is taken")
-	f.Var(&o.seedRate, "seed-rate", "bytes a second that this member sends at most to seed others; 0 is no bound but 16MiB while clients write")
+	f.Var(&o.seedRate, "seed-rate", "bytes a second that this member sends at most to seed others; 0 is no bound, but 16MiB while clients write")
 	f.DurationVar(&o.reserveTTL, "reserve-ttl", defaultReserveTTL, "how long the place of a newcomer that fell silent is kept")
 	f.StringVar(&o.raftEngine, "raft-engine", engineOwn, "the consensus engine: chainfire, or etcd for etcd's; members may differ, and change at a restart")
 	f.BoolVar(&o.insecureListenRemote, "insecure-listen-remote", false, "allow addresses without TLS that other machines can reach: that for clients, and http:// in --listen-peer")
