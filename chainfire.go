@@ -110,7 +110,8 @@ type KVHash struct {
 	Header Header
 	// Hash is that of etcd's HashKV, a CRC-32C.
 	Hash uint32
-	// HashRevision is the last revision in Hash, CompactRevision the compacted one.
+	// HashRevision is the last revision in Hash, CompactRevision the compacted one, -1
+	// before the first compaction.
 	HashRevision, CompactRevision int64
 }
 

@@ -37,7 +37,7 @@ const (
 
 func newFake() *fakeMember {
 	return &fakeMember{
-		rev: 1, keys: map[string][]chainfire.KeyValue{}, changed: make(chan struct{}), leader: fakeID,
+		rev: 1, compacted: -1, keys: map[string][]chainfire.KeyValue{}, changed: make(chan struct{}), leader: fakeID,
 		members: []chainfire.MemberInfo{{ID: fakeID, Name: "one", PeerURLs: []string{"http://127.0.0.1:1"}, ClientURLs: []string{"http://127.0.0.1:2"}}},
 	}
 }
@@ -353,7 +353,7 @@ func (f *fakeMember) HashKV(_ context.Context, rev int64) (*chainfire.KVHash, er
 	if rev > now {
 		return nil, chainfire.ErrFutureRevision
 	}
-	return &chainfire.KVHash{Header: f.header(now), Hash: fakeHash, HashRevision: now}, nil
+	return &chainfire.KVHash{Header: f.header(now), Hash: fakeHash, HashRevision: now, CompactRevision: f.compacted}, nil
 }
 
 // fakeFile is a file of etcd with a few bytes.

@@ -101,17 +101,10 @@ func (s *maintenanceServer) HashKV(ctx context.Context, r *pb.HashKVRequest) (*p
 	if err != nil {
 		return nil, toGRPC(err)
 	}
-	out := &pb.HashKVResponse{
+	return &pb.HashKVResponse{
 		Header: newHeader(h.Header), Hash: h.Hash, CompactRevision: h.CompactRevision, HashRevision: h.HashRevision,
-	}
-	if out.CompactRevision == 0 {
-		out.CompactRevision = neverCompacted
-	}
-	return out, nil
+	}, nil
 }
-
-// neverCompacted is how etcd says so in the answer to HashKV.
-const neverCompacted = -1
 
 // snapshotPart is how much of a snapshot one message has, as in etcd.
 const snapshotPart = 32 << 10

@@ -130,7 +130,7 @@ func describe(tx *bbolt.Tx, s State) error {
 		meta.Put([]byte("storageVersion"), []byte(StorageVersion)),
 		tables[string(tableCluster)].Put([]byte("clusterVersion"), []byte(StorageVersion)),
 	)
-	if c := s.View.CompactRevision(); c > 0 {
+	if c := s.View.CompactRevision(); c != mvcc.NeverCompacted {
 		row := revisionKey(mvcc.Revision{Main: c}, false)
 		errs = append(errs, meta.Put([]byte("scheduledCompactRev"), row), meta.Put([]byte("finishedCompactRev"), row))
 	}

@@ -167,7 +167,7 @@ func drawCommand(t *rapid.T) Command {
 	case 3:
 		c.Delete = drawDelete(t)
 	case 4:
-		c.Compact = &chainfire.CompactRequest{Revision: rapid.Int64Range(0, 30).Draw(t, "compact")}
+		c.Compact = &chainfire.CompactRequest{Revision: rapid.Int64Range(-1, 30).Draw(t, "compact")}
 	case 5, 6:
 		drawLeaseCommand(t, &c)
 	default:

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"chainfire"
+	"chainfire/mvcc"
 )
 
 // model is the key space as a list of whole copies, one for each revision.
@@ -18,7 +19,7 @@ type model struct {
 }
 
 func newModel() *model {
-	return &model{revisions: []map[string]chainfire.KeyValue{{}, {}}, leases: map[int64]Lease{}}
+	return &model{revisions: []map[string]chainfire.KeyValue{{}, {}}, leases: map[int64]Lease{}, compacted: mvcc.NeverCompacted}
 }
 
 func (m *model) revision() int64 { return int64(len(m.revisions)) - 1 }
@@ -263,7 +264,7 @@ func (t *modelTxn) refuseTxn(q *chainfire.TxnRequest, chosen map[*chainfire.TxnR
 		switch {
 		case o.Range != nil && o.Range.Revision > t.m.revision():
 			err = chainfire.ErrFutureRevision
-		case o.Range != nil && o.Range.Revision > 0 && o.Range.Revision < t.m.compacted:
+		case o.Range != nil && o.Range.Revision != 0 && o.Range.Revision < t.m.compacted:
 			err = chainfire.ErrCompacted
 		case o.Put != nil:
 			err = t.refusePut(o.Put)

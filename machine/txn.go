@@ -129,7 +129,7 @@ func (p *txnPath) check(r reader, put func(*chainfire.PutRequest) error) error {
 		switch o := &p.ops[i]; {
 		case o.Range != nil && o.Range.Revision > r.Revision():
 			err = refuse(chainfire.ErrFutureRevision)
-		case o.Range != nil && o.Range.Revision != 0 && o.Range.Revision < firstReadable(r):
+		case o.Range != nil && o.Range.Revision != 0 && o.Range.Revision < r.CompactRevision():
 			err = refuse(chainfire.ErrCompacted)
 		case o.Put != nil:
 			err = put(o.Put)
@@ -142,16 +142,6 @@ func (p *txnPath) check(r reader, put func(*chainfire.PutRequest) error) error {
 		}
 	}
 	return nil
-}
-
-// firstReadable is the first revision that a range of a transaction may name. As in
-// etcd it may be below 0, which means the current one, as long as nothing was ever
-// compacted; etcd's compacted revision is -1 then.
-func firstReadable(r reader) int64 {
-	if c := r.CompactRevision(); c > 0 {
-		return c
-	}
-	return -1
 }
 
 // writes performs the writes of a transaction.

@@ -25,6 +25,10 @@ const formatVersion = 1
 // firstRevision is the revision of an empty store.
 const firstRevision = 1
 
+// NeverCompacted is the compacted revision of a store that was never compacted. As in
+// etcd it is below 0, which a first compaction may name.
+const NeverCompacted = -1
+
 var errNoState = fmt.Errorf("%w: no state row", errCorruptRow)
 
 // State is where a store stands. It is written with the data it describes.
@@ -32,7 +36,7 @@ type State struct {
 	// Applied is the index of the last entry applied, which was of Term.
 	Applied, Term uint64
 	// Revision is the current revision, Compacted the compacted one: reads
-	// below it are refused. Compacted is 0 until the first compaction.
+	// below it are refused. Compacted is NeverCompacted until the first compaction.
 	Revision, Compacted int64
 }
 

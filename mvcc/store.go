@@ -128,7 +128,7 @@ func Create(opts Options, st State, rows []MetaRow) error {
 		return err
 	}
 	if st.Revision == 0 {
-		st.Revision = firstRevision
+		st.Revision, st.Compacted = firstRevision, NeverCompacted
 	}
 	if err := prepare(&opts); err != nil {
 		return err

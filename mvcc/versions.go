@@ -70,7 +70,7 @@ func visitAt(g *getter, key []byte, rev Revision, visit func(*Version) error) er
 // recent visits the versions from the compacted revision on.
 func (v *View) recent(ctx context.Context, g *getter, visit func(*Version) error) (err error) {
 	it, err := v.snap.NewIter(&pebble.IterOptions{
-		LowerBound: appendRevisionRow(nil, Revision{Main: v.compacted}), UpperBound: appendRevisionRow(nil, Revision{Main: v.rev + 1}),
+		LowerBound: appendRevisionRow(nil, Revision{Main: max(v.compacted, 0)}), UpperBound: appendRevisionRow(nil, Revision{Main: v.rev + 1}),
 	})
 	if err != nil {
 		return fmt.Errorf("open iterator: %w", err)
@@ -120,7 +120,7 @@ type oldVersions struct {
 // pass gathers the next versions, and reports whether there are more behind them.
 func (o *oldVersions) pass(r pebble.Reader) (more bool, err error) {
 	o.keys, o.size = o.keys[:0], 0
-	if o.compacted == 0 {
+	if o.compacted <= 0 {
 		return false, nil
 	}
 	c, err := openCursor(o.ctx, r, newInterval(nil, []byte{0}), o.compacted)

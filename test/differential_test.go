@@ -54,6 +54,21 @@ func TestRandomRequestsAreAnsweredAsByEtcd(t *testing.T) {
 	t.Logf("%d requests, of which %d were refused; %d differences", n, d.refused, d.differences)
 }
 
+// TestFirstCompactionMayNameRevisionZero: a store that was never compacted is so at -1.
+// Found by request seed 1795696006053072295.
+func TestFirstCompactionMayNameRevisionZero(t *testing.T) {
+	t.Parallel()
+	d := &differential{t: t, sides: []side{newSide(t, "etcd", here.newEtcd(t)), newSide(t, "chainfire", oneMember(t).members[0].client)}}
+	for _, rev := range []int64{-1, 0, 0} {
+		c := &pb.CompactionRequest{Revision: rev, Physical: true}
+		both(d, c, func(ctx context.Context, s side) (proto.Message, error) { return s.kv.Compact(ctx, c) })
+		h := &pb.HashKVRequest{Revision: 1}
+		both(d, h, func(ctx context.Context, s side) (proto.Message, error) { return s.care.HashKV(ctx, h) })
+		r := &pb.RangeRequest{Key: []byte("k"), Revision: -1}
+		both(d, r, func(ctx context.Context, s side) (proto.Message, error) { return s.kv.Range(ctx, r) })
+	}
+}
+
 // side is one of the servers that are compared.
 type side struct {
 	name  string

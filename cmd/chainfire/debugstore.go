@@ -194,13 +194,20 @@ func storeFileState(f *mvcc.InspectedFile) string {
 	return "-"
 }
 
+func compactedAt(rev int64) string {
+	if rev == mvcc.NeverCompacted {
+		return "never compacted"
+	}
+	return fmt.Sprintf("compacted at %d", rev)
+}
+
 func (d *debugStore) printHeading() error {
 	n, a := d.found, d.a
 	errs := []error{a.printf("%s: store in %s%s\n\n", d.report.verdict(), d.found.Dir, d.target.owner())}
 	add := func(name, format string, args ...any) { errs = append(errs, a.field(name, format, args...)) }
 	if n.HasState {
 		add("applied", "index %d of term %d; entries after that are in the log, and applied at the next start", n.State.Applied, n.State.Term)
-		add("revision", "%d, compacted at %d, space given back up to %d", n.State.Revision, n.State.Compacted, n.Reclaimed)
+		add("revision", "%d, %s, space given back up to %d", n.State.Revision, compactedAt(n.State.Compacted), n.Reclaimed)
 	} else {
 		add("applied", "not known: the state row cannot be read")
 	}
@@ -222,7 +229,7 @@ func (d *debugStore) printHeading() error {
 		}
 	}
 	if n.HasHash {
-		add("hash", "%016x at revision %d, compacted at %d", n.Hash.Sum, n.Hash.Revision, n.Hash.Compacted)
+		add("hash", "%016x at revision %d, %s", n.Hash.Sum, n.Hash.Revision, compactedAt(n.Hash.Compacted))
 	} else {
 		add("hash", "not known: it needs every row")
 	}
