@@ -23,7 +23,9 @@ type model struct {
 	compacted int64
 }
 
-func newModel() *model { return &model{versions: map[string][]modelVersion{}, revision: firstRevision, compacted: NeverCompacted} }
+func newModel() *model {
+	return &model{versions: map[string][]modelVersion{}, revision: firstRevision, compacted: NeverCompacted}
+}
 
 // op is one change: a put, or a delete of an interval.
 type op struct {
