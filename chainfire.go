@@ -119,6 +119,7 @@ type KVHash struct {
 type Member interface {
 	KV
 	Watcher
+	Lease
 	Cluster
 	Maintenance
 }

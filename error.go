@@ -5,18 +5,21 @@ import "errors"
 // The sentinel errors that callers decide on. Each protocol maps them to its
 // own codes; anything else is an internal error.
 var (
-	ErrEmptyKey            = errors.New("key is not provided")
-	ErrKeyNotFound         = errors.New("key not found")
-	ErrDuplicateKey        = errors.New("duplicate key given in txn request")
-	ErrTooManyOps          = errors.New("too many operations in txn request")
-	ErrCompacted           = errors.New("required revision has been compacted")
-	ErrFutureRevision      = errors.New("required revision is a future revision")
-	ErrInvalidSortOption   = errors.New("invalid sort option")
-	ErrValueProvided       = errors.New("value is provided")
-	ErrLeaseProvided       = errors.New("lease is provided")
-	ErrLeaseNotFound       = errors.New("requested lease not found")
-	ErrLeaseExists         = errors.New("lease already exists")
-	ErrLeaseTTLTooLarge    = errors.New("too large lease TTL")
+	ErrEmptyKey          = errors.New("key is not provided")
+	ErrKeyNotFound       = errors.New("key not found")
+	ErrDuplicateKey      = errors.New("duplicate key given in txn request")
+	ErrTooManyOps        = errors.New("too many operations in txn request")
+	ErrCompacted         = errors.New("required revision has been compacted")
+	ErrFutureRevision    = errors.New("required revision is a future revision")
+	ErrInvalidSortOption = errors.New("invalid sort option")
+	ErrValueProvided     = errors.New("value is provided")
+	ErrLeaseProvided     = errors.New("lease is provided")
+	ErrLeaseNotFound     = errors.New("requested lease not found")
+	ErrLeaseExists       = errors.New("lease already exists")
+	ErrLeaseTTLTooLarge  = errors.New("too large lease TTL")
+	// ErrLeaseLevel refuses leases in a cluster where a member of an older version could
+	// not apply them.
+	ErrLeaseLevel          = errors.New("a member's version knows no leases: install the newest on every member")
 	ErrRequestTooLarge     = errors.New("request is too large")
 	ErrNoSpace             = errors.New("database space exceeded")
 	ErrNoRoom              = errors.New("too little room on the disk")

@@ -52,8 +52,10 @@ type RangeRequest struct {
 	SortTarget SortTarget
 	// Serializable reads this member's applied state without a quorum round.
 	Serializable bool
-	KeysOnly     bool
-	CountOnly    bool
+	// KeysOnly leaves out the values and, unless the keys are sorted by them, the
+	// leases.
+	KeysOnly  bool
+	CountOnly bool
 	// The revision filters drop keys outside the bounds; 0 is no bound. They
 	// act after Count is taken, as in etcd.
 	MinModRevision, MaxModRevision       int64

@@ -1677,6 +1677,211 @@ func (x *TakeSeedRequest) GetSource() *SnapshotSource {
 	return nil
 }
 
+// RenewLeaseRequest names a lease. Ids of leases may be negative, and are not 0.
+type RenewLeaseRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int64                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewLeaseRequest) Reset() {
+	*x = RenewLeaseRequest{}
+	mi := &file_api_cluster_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewLeaseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewLeaseRequest) ProtoMessage() {}
+
+func (x *RenewLeaseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewLeaseRequest.ProtoReflect.Descriptor instead.
+func (*RenewLeaseRequest) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *RenewLeaseRequest) GetId() int64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// RenewLeaseResponse says how many seconds the lease has again.
+type RenewLeaseResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ttl           int64                  `protobuf:"varint,1,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewLeaseResponse) Reset() {
+	*x = RenewLeaseResponse{}
+	mi := &file_api_cluster_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewLeaseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewLeaseResponse) ProtoMessage() {}
+
+func (x *RenewLeaseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewLeaseResponse.ProtoReflect.Descriptor instead.
+func (*RenewLeaseResponse) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *RenewLeaseResponse) GetTtl() int64 {
+	if x != nil {
+		return x.Ttl
+	}
+	return 0
+}
+
+// LeaseTimeToLiveRequest names a lease.
+type LeaseTimeToLiveRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    int64                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// keys asks for the keys that are attached to it.
+	Keys          bool `protobuf:"varint,2,opt,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeaseTimeToLiveRequest) Reset() {
+	*x = LeaseTimeToLiveRequest{}
+	mi := &file_api_cluster_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeaseTimeToLiveRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeaseTimeToLiveRequest) ProtoMessage() {}
+
+func (x *LeaseTimeToLiveRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeaseTimeToLiveRequest.ProtoReflect.Descriptor instead.
+func (*LeaseTimeToLiveRequest) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *LeaseTimeToLiveRequest) GetId() int64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *LeaseTimeToLiveRequest) GetKeys() bool {
+	if x != nil {
+		return x.Keys
+	}
+	return false
+}
+
+// LeaseTimeToLiveResponse says what is left of a lease, in seconds.
+type LeaseTimeToLiveResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ttl           int64                  `protobuf:"varint,1,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	GrantedTtl    int64                  `protobuf:"varint,2,opt,name=granted_ttl,json=grantedTtl,proto3" json:"granted_ttl,omitempty"`
+	Keys          [][]byte               `protobuf:"bytes,3,rep,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeaseTimeToLiveResponse) Reset() {
+	*x = LeaseTimeToLiveResponse{}
+	mi := &file_api_cluster_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeaseTimeToLiveResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeaseTimeToLiveResponse) ProtoMessage() {}
+
+func (x *LeaseTimeToLiveResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeaseTimeToLiveResponse.ProtoReflect.Descriptor instead.
+func (*LeaseTimeToLiveResponse) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *LeaseTimeToLiveResponse) GetTtl() int64 {
+	if x != nil {
+		return x.Ttl
+	}
+	return 0
+}
+
+func (x *LeaseTimeToLiveResponse) GetGrantedTtl() int64 {
+	if x != nil {
+		return x.GrantedTtl
+	}
+	return 0
+}
+
+func (x *LeaseTimeToLiveResponse) GetKeys() [][]byte {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
 // Member is one member of the cluster, or one with a reservation.
 type Member struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1698,7 +1903,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_api_cluster_proto_msgTypes[25]
+	mi := &file_api_cluster_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1710,7 +1915,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[25]
+	mi := &file_api_cluster_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1723,7 +1928,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{25}
+	return file_api_cluster_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Member) GetId() uint64 {
@@ -1787,7 +1992,7 @@ type SnapshotSource struct {
 
 func (x *SnapshotSource) Reset() {
 	*x = SnapshotSource{}
-	mi := &file_api_cluster_proto_msgTypes[26]
+	mi := &file_api_cluster_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1799,7 +2004,7 @@ func (x *SnapshotSource) String() string {
 func (*SnapshotSource) ProtoMessage() {}
 
 func (x *SnapshotSource) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[26]
+	mi := &file_api_cluster_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1812,7 +2017,7 @@ func (x *SnapshotSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotSource.ProtoReflect.Descriptor instead.
 func (*SnapshotSource) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{26}
+	return file_api_cluster_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SnapshotSource) GetMemberId() uint64 {
@@ -1875,7 +2080,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_api_cluster_proto_msgTypes[27]
+	mi := &file_api_cluster_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1887,7 +2092,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[27]
+	mi := &file_api_cluster_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1900,7 +2105,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{27}
+	return file_api_cluster_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *JoinRequest) GetName() string {
@@ -2048,7 +2253,7 @@ type JoinResponse struct {
 
 func (x *JoinResponse) Reset() {
 	*x = JoinResponse{}
-	mi := &file_api_cluster_proto_msgTypes[28]
+	mi := &file_api_cluster_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2060,7 +2265,7 @@ func (x *JoinResponse) String() string {
 func (*JoinResponse) ProtoMessage() {}
 
 func (x *JoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[28]
+	mi := &file_api_cluster_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2073,7 +2278,7 @@ func (x *JoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
 func (*JoinResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{28}
+	return file_api_cluster_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *JoinResponse) GetClusterId() uint64 {
@@ -2169,7 +2374,7 @@ type LearnRequest struct {
 
 func (x *LearnRequest) Reset() {
 	*x = LearnRequest{}
-	mi := &file_api_cluster_proto_msgTypes[29]
+	mi := &file_api_cluster_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2181,7 +2386,7 @@ func (x *LearnRequest) String() string {
 func (*LearnRequest) ProtoMessage() {}
 
 func (x *LearnRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[29]
+	mi := &file_api_cluster_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2194,7 +2399,7 @@ func (x *LearnRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LearnRequest.ProtoReflect.Descriptor instead.
 func (*LearnRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{29}
+	return file_api_cluster_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *LearnRequest) GetClusterId() uint64 {
@@ -2247,7 +2452,7 @@ type LearnResponse struct {
 
 func (x *LearnResponse) Reset() {
 	*x = LearnResponse{}
-	mi := &file_api_cluster_proto_msgTypes[30]
+	mi := &file_api_cluster_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2259,7 +2464,7 @@ func (x *LearnResponse) String() string {
 func (*LearnResponse) ProtoMessage() {}
 
 func (x *LearnResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[30]
+	mi := &file_api_cluster_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2272,7 +2477,7 @@ func (x *LearnResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LearnResponse.ProtoReflect.Descriptor instead.
 func (*LearnResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{30}
+	return file_api_cluster_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *LearnResponse) GetPhase() string {
@@ -2312,7 +2517,7 @@ type JoinStatusRequest struct {
 
 func (x *JoinStatusRequest) Reset() {
 	*x = JoinStatusRequest{}
-	mi := &file_api_cluster_proto_msgTypes[31]
+	mi := &file_api_cluster_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2324,7 +2529,7 @@ func (x *JoinStatusRequest) String() string {
 func (*JoinStatusRequest) ProtoMessage() {}
 
 func (x *JoinStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[31]
+	mi := &file_api_cluster_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2337,7 +2542,7 @@ func (x *JoinStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinStatusRequest.ProtoReflect.Descriptor instead.
 func (*JoinStatusRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{31}
+	return file_api_cluster_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *JoinStatusRequest) GetClusterId() uint64 {
@@ -2396,7 +2601,7 @@ type JoinStatusResponse struct {
 
 func (x *JoinStatusResponse) Reset() {
 	*x = JoinStatusResponse{}
-	mi := &file_api_cluster_proto_msgTypes[32]
+	mi := &file_api_cluster_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2408,7 +2613,7 @@ func (x *JoinStatusResponse) String() string {
 func (*JoinStatusResponse) ProtoMessage() {}
 
 func (x *JoinStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[32]
+	mi := &file_api_cluster_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2421,7 +2626,7 @@ func (x *JoinStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinStatusResponse.ProtoReflect.Descriptor instead.
 func (*JoinStatusResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{32}
+	return file_api_cluster_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *JoinStatusResponse) GetPhase() string {
@@ -2480,7 +2685,7 @@ type AbandonRequest struct {
 
 func (x *AbandonRequest) Reset() {
 	*x = AbandonRequest{}
-	mi := &file_api_cluster_proto_msgTypes[33]
+	mi := &file_api_cluster_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2492,7 +2697,7 @@ func (x *AbandonRequest) String() string {
 func (*AbandonRequest) ProtoMessage() {}
 
 func (x *AbandonRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[33]
+	mi := &file_api_cluster_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2505,7 +2710,7 @@ func (x *AbandonRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AbandonRequest.ProtoReflect.Descriptor instead.
 func (*AbandonRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{33}
+	return file_api_cluster_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *AbandonRequest) GetClusterId() uint64 {
@@ -2545,7 +2750,7 @@ type AbandonResponse struct {
 
 func (x *AbandonResponse) Reset() {
 	*x = AbandonResponse{}
-	mi := &file_api_cluster_proto_msgTypes[34]
+	mi := &file_api_cluster_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2557,7 +2762,7 @@ func (x *AbandonResponse) String() string {
 func (*AbandonResponse) ProtoMessage() {}
 
 func (x *AbandonResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[34]
+	mi := &file_api_cluster_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2570,7 +2775,7 @@ func (x *AbandonResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AbandonResponse.ProtoReflect.Descriptor instead.
 func (*AbandonResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{34}
+	return file_api_cluster_proto_rawDescGZIP(), []int{38}
 }
 
 // ConfState is a Raft configuration. Lists are sorted and free of duplicates.
@@ -2588,7 +2793,7 @@ type ConfState struct {
 
 func (x *ConfState) Reset() {
 	*x = ConfState{}
-	mi := &file_api_cluster_proto_msgTypes[35]
+	mi := &file_api_cluster_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2600,7 +2805,7 @@ func (x *ConfState) String() string {
 func (*ConfState) ProtoMessage() {}
 
 func (x *ConfState) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[35]
+	mi := &file_api_cluster_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2613,7 +2818,7 @@ func (x *ConfState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfState.ProtoReflect.Descriptor instead.
 func (*ConfState) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{35}
+	return file_api_cluster_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ConfState) GetVoters() []uint64 {
@@ -2669,7 +2874,7 @@ type SnapshotFile struct {
 
 func (x *SnapshotFile) Reset() {
 	*x = SnapshotFile{}
-	mi := &file_api_cluster_proto_msgTypes[36]
+	mi := &file_api_cluster_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2681,7 +2886,7 @@ func (x *SnapshotFile) String() string {
 func (*SnapshotFile) ProtoMessage() {}
 
 func (x *SnapshotFile) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[36]
+	mi := &file_api_cluster_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2694,7 +2899,7 @@ func (x *SnapshotFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotFile.ProtoReflect.Descriptor instead.
 func (*SnapshotFile) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{36}
+	return file_api_cluster_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *SnapshotFile) GetName() string {
@@ -2739,7 +2944,7 @@ type OpenSnapshotRequest struct {
 
 func (x *OpenSnapshotRequest) Reset() {
 	*x = OpenSnapshotRequest{}
-	mi := &file_api_cluster_proto_msgTypes[37]
+	mi := &file_api_cluster_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2751,7 +2956,7 @@ func (x *OpenSnapshotRequest) String() string {
 func (*OpenSnapshotRequest) ProtoMessage() {}
 
 func (x *OpenSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[37]
+	mi := &file_api_cluster_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2764,7 +2969,7 @@ func (x *OpenSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*OpenSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{37}
+	return file_api_cluster_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *OpenSnapshotRequest) GetClusterId() uint64 {
@@ -2812,7 +3017,7 @@ type OpenSnapshotResponse struct {
 
 func (x *OpenSnapshotResponse) Reset() {
 	*x = OpenSnapshotResponse{}
-	mi := &file_api_cluster_proto_msgTypes[38]
+	mi := &file_api_cluster_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2824,7 +3029,7 @@ func (x *OpenSnapshotResponse) String() string {
 func (*OpenSnapshotResponse) ProtoMessage() {}
 
 func (x *OpenSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[38]
+	mi := &file_api_cluster_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2837,7 +3042,7 @@ func (x *OpenSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*OpenSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{38}
+	return file_api_cluster_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *OpenSnapshotResponse) GetSnapshotId() string {
@@ -2909,7 +3114,7 @@ type ReadSnapshotRequest struct {
 
 func (x *ReadSnapshotRequest) Reset() {
 	*x = ReadSnapshotRequest{}
-	mi := &file_api_cluster_proto_msgTypes[39]
+	mi := &file_api_cluster_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2921,7 +3126,7 @@ func (x *ReadSnapshotRequest) String() string {
 func (*ReadSnapshotRequest) ProtoMessage() {}
 
 func (x *ReadSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[39]
+	mi := &file_api_cluster_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2934,7 +3139,7 @@ func (x *ReadSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*ReadSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{39}
+	return file_api_cluster_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ReadSnapshotRequest) GetSnapshotId() string {
@@ -2972,7 +3177,7 @@ type SnapshotChunk struct {
 
 func (x *SnapshotChunk) Reset() {
 	*x = SnapshotChunk{}
-	mi := &file_api_cluster_proto_msgTypes[40]
+	mi := &file_api_cluster_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2984,7 +3189,7 @@ func (x *SnapshotChunk) String() string {
 func (*SnapshotChunk) ProtoMessage() {}
 
 func (x *SnapshotChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[40]
+	mi := &file_api_cluster_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2997,7 +3202,7 @@ func (x *SnapshotChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotChunk.ProtoReflect.Descriptor instead.
 func (*SnapshotChunk) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{40}
+	return file_api_cluster_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *SnapshotChunk) GetFile() string {
@@ -3038,7 +3243,7 @@ type CloseSnapshotRequest struct {
 
 func (x *CloseSnapshotRequest) Reset() {
 	*x = CloseSnapshotRequest{}
-	mi := &file_api_cluster_proto_msgTypes[41]
+	mi := &file_api_cluster_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3050,7 +3255,7 @@ func (x *CloseSnapshotRequest) String() string {
 func (*CloseSnapshotRequest) ProtoMessage() {}
 
 func (x *CloseSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[41]
+	mi := &file_api_cluster_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3063,7 +3268,7 @@ func (x *CloseSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*CloseSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{41}
+	return file_api_cluster_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *CloseSnapshotRequest) GetSnapshotId() string {
@@ -3082,7 +3287,7 @@ type CloseSnapshotResponse struct {
 
 func (x *CloseSnapshotResponse) Reset() {
 	*x = CloseSnapshotResponse{}
-	mi := &file_api_cluster_proto_msgTypes[42]
+	mi := &file_api_cluster_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3094,7 +3299,7 @@ func (x *CloseSnapshotResponse) String() string {
 func (*CloseSnapshotResponse) ProtoMessage() {}
 
 func (x *CloseSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[42]
+	mi := &file_api_cluster_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3107,7 +3312,7 @@ func (x *CloseSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*CloseSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{42}
+	return file_api_cluster_proto_rawDescGZIP(), []int{46}
 }
 
 // Header says which member answered, and at which point of the cluster's life.
@@ -3124,7 +3329,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_api_cluster_proto_msgTypes[43]
+	mi := &file_api_cluster_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3136,7 +3341,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[43]
+	mi := &file_api_cluster_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3149,7 +3354,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{43}
+	return file_api_cluster_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Header) GetClusterId() uint64 {
@@ -3189,7 +3394,7 @@ type ClusterStatusRequest struct {
 
 func (x *ClusterStatusRequest) Reset() {
 	*x = ClusterStatusRequest{}
-	mi := &file_api_cluster_proto_msgTypes[44]
+	mi := &file_api_cluster_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3201,7 +3406,7 @@ func (x *ClusterStatusRequest) String() string {
 func (*ClusterStatusRequest) ProtoMessage() {}
 
 func (x *ClusterStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[44]
+	mi := &file_api_cluster_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3214,7 +3419,7 @@ func (x *ClusterStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterStatusRequest.ProtoReflect.Descriptor instead.
 func (*ClusterStatusRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{44}
+	return file_api_cluster_proto_rawDescGZIP(), []int{48}
 }
 
 // ClusterStatusResponse is the cluster as its leader sees it.
@@ -3238,7 +3443,7 @@ type ClusterStatusResponse struct {
 
 func (x *ClusterStatusResponse) Reset() {
 	*x = ClusterStatusResponse{}
-	mi := &file_api_cluster_proto_msgTypes[45]
+	mi := &file_api_cluster_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3250,7 +3455,7 @@ func (x *ClusterStatusResponse) String() string {
 func (*ClusterStatusResponse) ProtoMessage() {}
 
 func (x *ClusterStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[45]
+	mi := &file_api_cluster_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3263,7 +3468,7 @@ func (x *ClusterStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterStatusResponse.ProtoReflect.Descriptor instead.
 func (*ClusterStatusResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{45}
+	return file_api_cluster_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ClusterStatusResponse) GetHeader() *Header {
@@ -3348,7 +3553,7 @@ type MemberStatus struct {
 
 func (x *MemberStatus) Reset() {
 	*x = MemberStatus{}
-	mi := &file_api_cluster_proto_msgTypes[46]
+	mi := &file_api_cluster_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3360,7 +3565,7 @@ func (x *MemberStatus) String() string {
 func (*MemberStatus) ProtoMessage() {}
 
 func (x *MemberStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[46]
+	mi := &file_api_cluster_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3373,7 +3578,7 @@ func (x *MemberStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberStatus.ProtoReflect.Descriptor instead.
 func (*MemberStatus) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{46}
+	return file_api_cluster_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *MemberStatus) GetMember() *Member {
@@ -3557,7 +3762,19 @@ const file_api_cluster_proto_rawDesc = "" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x1b\n" +
 	"\tmember_id\x18\x02 \x01(\x04R\bmemberId\x12 \n" +
 	"\vincarnation\x18\x03 \x01(\x04R\vincarnation\x128\n" +
-	"\x06source\x18\x04 \x01(\v2 .chainfire.api.v1.SnapshotSourceR\x06source\"\xc9\x01\n" +
+	"\x06source\x18\x04 \x01(\v2 .chainfire.api.v1.SnapshotSourceR\x06source\"#\n" +
+	"\x11RenewLeaseRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x03R\x02id\"&\n" +
+	"\x12RenewLeaseResponse\x12\x10\n" +
+	"\x03ttl\x18\x01 \x01(\x03R\x03ttl\"<\n" +
+	"\x16LeaseTimeToLiveRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x03R\x02id\x12\x12\n" +
+	"\x04keys\x18\x02 \x01(\bR\x04keys\"`\n" +
+	"\x17LeaseTimeToLiveResponse\x12\x10\n" +
+	"\x03ttl\x18\x01 \x01(\x03R\x03ttl\x12\x1f\n" +
+	"\vgranted_ttl\x18\x02 \x01(\x03R\n" +
+	"grantedTtl\x12\x12\n" +
+	"\x04keys\x18\x03 \x03(\fR\x04keys\"\xc9\x01\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1b\n" +
@@ -3707,7 +3924,7 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\x06active\x18\x06 \x01(\bR\x06active\x12.\n" +
 	"\x13last_contact_millis\x18\a \x01(\x03R\x11lastContactMillis\x12\x16\n" +
 	"\x06reason\x18\b \x01(\tR\x06reason\x12\x18\n" +
-	"\aversion\x18\t \x01(\tR\aversion2\xd5\x06\n" +
+	"\aversion\x18\t \x01(\tR\aversion2\x96\b\n" +
 	"\x04Peer\x12Q\n" +
 	"\bIdentify\x12!.chainfire.api.v1.IdentifyRequest\x1a\".chainfire.api.v1.IdentifyResponse\x12E\n" +
 	"\x04Join\x12\x1d.chainfire.api.v1.JoinRequest\x1a\x1e.chainfire.api.v1.JoinResponse\x12H\n" +
@@ -3719,7 +3936,10 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\fReadSnapshot\x12%.chainfire.api.v1.ReadSnapshotRequest\x1a\x1f.chainfire.api.v1.SnapshotChunk0\x01\x12`\n" +
 	"\rCloseSnapshot\x12&.chainfire.api.v1.CloseSnapshotRequest\x1a'.chainfire.api.v1.CloseSnapshotResponse\x12H\n" +
 	"\x05Vouch\x12\x1e.chainfire.api.v1.VouchRequest\x1a\x1f.chainfire.api.v1.VouchResponse\x12[\n" +
-	"\bTakeSeed\x12!.chainfire.api.v1.TakeSeedRequest\x1a*.chainfire.api.v1.TransferSnapshotResponse0\x012\xf9\b\n" +
+	"\bTakeSeed\x12!.chainfire.api.v1.TakeSeedRequest\x1a*.chainfire.api.v1.TransferSnapshotResponse0\x01\x12W\n" +
+	"\n" +
+	"RenewLease\x12#.chainfire.api.v1.RenewLeaseRequest\x1a$.chainfire.api.v1.RenewLeaseResponse\x12f\n" +
+	"\x0fLeaseTimeToLive\x12(.chainfire.api.v1.LeaseTimeToLiveRequest\x1a).chainfire.api.v1.LeaseTimeToLiveResponse2\xf9\b\n" +
 	"\aCluster\x12`\n" +
 	"\rClusterStatus\x12&.chainfire.api.v1.ClusterStatusRequest\x1a'.chainfire.api.v1.ClusterStatusResponse\x12T\n" +
 	"\tAddMember\x12\".chainfire.api.v1.AddMemberRequest\x1a#.chainfire.api.v1.AddMemberResponse\x12]\n" +
@@ -3747,7 +3967,7 @@ func file_api_cluster_proto_rawDescGZIP() []byte {
 	return file_api_cluster_proto_rawDescData
 }
 
-var file_api_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
+var file_api_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
 var file_api_cluster_proto_goTypes = []any{
 	(*TransferSnapshotRequest)(nil),  // 0: chainfire.api.v1.TransferSnapshotRequest
 	(*TransferSnapshotResponse)(nil), // 1: chainfire.api.v1.TransferSnapshotResponse
@@ -3774,28 +3994,32 @@ var file_api_cluster_proto_goTypes = []any{
 	(*VouchRequest)(nil),             // 22: chainfire.api.v1.VouchRequest
 	(*VouchResponse)(nil),            // 23: chainfire.api.v1.VouchResponse
 	(*TakeSeedRequest)(nil),          // 24: chainfire.api.v1.TakeSeedRequest
-	(*Member)(nil),                   // 25: chainfire.api.v1.Member
-	(*SnapshotSource)(nil),           // 26: chainfire.api.v1.SnapshotSource
-	(*JoinRequest)(nil),              // 27: chainfire.api.v1.JoinRequest
-	(*JoinResponse)(nil),             // 28: chainfire.api.v1.JoinResponse
-	(*LearnRequest)(nil),             // 29: chainfire.api.v1.LearnRequest
-	(*LearnResponse)(nil),            // 30: chainfire.api.v1.LearnResponse
-	(*JoinStatusRequest)(nil),        // 31: chainfire.api.v1.JoinStatusRequest
-	(*JoinStatusResponse)(nil),       // 32: chainfire.api.v1.JoinStatusResponse
-	(*AbandonRequest)(nil),           // 33: chainfire.api.v1.AbandonRequest
-	(*AbandonResponse)(nil),          // 34: chainfire.api.v1.AbandonResponse
-	(*ConfState)(nil),                // 35: chainfire.api.v1.ConfState
-	(*SnapshotFile)(nil),             // 36: chainfire.api.v1.SnapshotFile
-	(*OpenSnapshotRequest)(nil),      // 37: chainfire.api.v1.OpenSnapshotRequest
-	(*OpenSnapshotResponse)(nil),     // 38: chainfire.api.v1.OpenSnapshotResponse
-	(*ReadSnapshotRequest)(nil),      // 39: chainfire.api.v1.ReadSnapshotRequest
-	(*SnapshotChunk)(nil),            // 40: chainfire.api.v1.SnapshotChunk
-	(*CloseSnapshotRequest)(nil),     // 41: chainfire.api.v1.CloseSnapshotRequest
-	(*CloseSnapshotResponse)(nil),    // 42: chainfire.api.v1.CloseSnapshotResponse
-	(*Header)(nil),                   // 43: chainfire.api.v1.Header
-	(*ClusterStatusRequest)(nil),     // 44: chainfire.api.v1.ClusterStatusRequest
-	(*ClusterStatusResponse)(nil),    // 45: chainfire.api.v1.ClusterStatusResponse
-	(*MemberStatus)(nil),             // 46: chainfire.api.v1.MemberStatus
+	(*RenewLeaseRequest)(nil),        // 25: chainfire.api.v1.RenewLeaseRequest
+	(*RenewLeaseResponse)(nil),       // 26: chainfire.api.v1.RenewLeaseResponse
+	(*LeaseTimeToLiveRequest)(nil),   // 27: chainfire.api.v1.LeaseTimeToLiveRequest
+	(*LeaseTimeToLiveResponse)(nil),  // 28: chainfire.api.v1.LeaseTimeToLiveResponse
+	(*Member)(nil),                   // 29: chainfire.api.v1.Member
+	(*SnapshotSource)(nil),           // 30: chainfire.api.v1.SnapshotSource
+	(*JoinRequest)(nil),              // 31: chainfire.api.v1.JoinRequest
+	(*JoinResponse)(nil),             // 32: chainfire.api.v1.JoinResponse
+	(*LearnRequest)(nil),             // 33: chainfire.api.v1.LearnRequest
+	(*LearnResponse)(nil),            // 34: chainfire.api.v1.LearnResponse
+	(*JoinStatusRequest)(nil),        // 35: chainfire.api.v1.JoinStatusRequest
+	(*JoinStatusResponse)(nil),       // 36: chainfire.api.v1.JoinStatusResponse
+	(*AbandonRequest)(nil),           // 37: chainfire.api.v1.AbandonRequest
+	(*AbandonResponse)(nil),          // 38: chainfire.api.v1.AbandonResponse
+	(*ConfState)(nil),                // 39: chainfire.api.v1.ConfState
+	(*SnapshotFile)(nil),             // 40: chainfire.api.v1.SnapshotFile
+	(*OpenSnapshotRequest)(nil),      // 41: chainfire.api.v1.OpenSnapshotRequest
+	(*OpenSnapshotResponse)(nil),     // 42: chainfire.api.v1.OpenSnapshotResponse
+	(*ReadSnapshotRequest)(nil),      // 43: chainfire.api.v1.ReadSnapshotRequest
+	(*SnapshotChunk)(nil),            // 44: chainfire.api.v1.SnapshotChunk
+	(*CloseSnapshotRequest)(nil),     // 45: chainfire.api.v1.CloseSnapshotRequest
+	(*CloseSnapshotResponse)(nil),    // 46: chainfire.api.v1.CloseSnapshotResponse
+	(*Header)(nil),                   // 47: chainfire.api.v1.Header
+	(*ClusterStatusRequest)(nil),     // 48: chainfire.api.v1.ClusterStatusRequest
+	(*ClusterStatusResponse)(nil),    // 49: chainfire.api.v1.ClusterStatusResponse
+	(*MemberStatus)(nil),             // 50: chainfire.api.v1.MemberStatus
 }
 var file_api_cluster_proto_depIdxs = []int32{
 	5,  // 0: chainfire.api.v1.TransferSnapshotResponse.meta:type_name -> chainfire.api.v1.SnapshotMeta
@@ -3803,76 +4027,80 @@ var file_api_cluster_proto_depIdxs = []int32{
 	6,  // 2: chainfire.api.v1.TransferSnapshotResponse.chunk:type_name -> chainfire.api.v1.SnapshotPiece
 	5,  // 3: chainfire.api.v1.GetSnapshotResponse.meta:type_name -> chainfire.api.v1.SnapshotMeta
 	6,  // 4: chainfire.api.v1.GetSnapshotResponse.chunk:type_name -> chainfire.api.v1.SnapshotPiece
-	35, // 5: chainfire.api.v1.SnapshotMeta.conf:type_name -> chainfire.api.v1.ConfState
-	36, // 6: chainfire.api.v1.SnapshotMeta.files:type_name -> chainfire.api.v1.SnapshotFile
-	43, // 7: chainfire.api.v1.AddMemberResponse.header:type_name -> chainfire.api.v1.Header
-	25, // 8: chainfire.api.v1.AddMemberResponse.member:type_name -> chainfire.api.v1.Member
-	25, // 9: chainfire.api.v1.AddMemberResponse.members:type_name -> chainfire.api.v1.Member
-	43, // 10: chainfire.api.v1.RemoveMemberResponse.header:type_name -> chainfire.api.v1.Header
-	25, // 11: chainfire.api.v1.RemoveMemberResponse.removed:type_name -> chainfire.api.v1.Member
-	25, // 12: chainfire.api.v1.RemoveMemberResponse.members:type_name -> chainfire.api.v1.Member
-	43, // 13: chainfire.api.v1.ReplaceMemberResponse.header:type_name -> chainfire.api.v1.Header
-	25, // 14: chainfire.api.v1.ReplaceMemberResponse.replaced:type_name -> chainfire.api.v1.Member
-	25, // 15: chainfire.api.v1.ReplaceMemberResponse.by:type_name -> chainfire.api.v1.Member
-	25, // 16: chainfire.api.v1.ReplaceMemberResponse.members:type_name -> chainfire.api.v1.Member
+	39, // 5: chainfire.api.v1.SnapshotMeta.conf:type_name -> chainfire.api.v1.ConfState
+	40, // 6: chainfire.api.v1.SnapshotMeta.files:type_name -> chainfire.api.v1.SnapshotFile
+	47, // 7: chainfire.api.v1.AddMemberResponse.header:type_name -> chainfire.api.v1.Header
+	29, // 8: chainfire.api.v1.AddMemberResponse.member:type_name -> chainfire.api.v1.Member
+	29, // 9: chainfire.api.v1.AddMemberResponse.members:type_name -> chainfire.api.v1.Member
+	47, // 10: chainfire.api.v1.RemoveMemberResponse.header:type_name -> chainfire.api.v1.Header
+	29, // 11: chainfire.api.v1.RemoveMemberResponse.removed:type_name -> chainfire.api.v1.Member
+	29, // 12: chainfire.api.v1.RemoveMemberResponse.members:type_name -> chainfire.api.v1.Member
+	47, // 13: chainfire.api.v1.ReplaceMemberResponse.header:type_name -> chainfire.api.v1.Header
+	29, // 14: chainfire.api.v1.ReplaceMemberResponse.replaced:type_name -> chainfire.api.v1.Member
+	29, // 15: chainfire.api.v1.ReplaceMemberResponse.by:type_name -> chainfire.api.v1.Member
+	29, // 16: chainfire.api.v1.ReplaceMemberResponse.members:type_name -> chainfire.api.v1.Member
 	14, // 17: chainfire.api.v1.CreateTokenResponse.token:type_name -> chainfire.api.v1.Token
 	14, // 18: chainfire.api.v1.ListTokensResponse.tokens:type_name -> chainfire.api.v1.Token
-	26, // 19: chainfire.api.v1.TakeSeedRequest.source:type_name -> chainfire.api.v1.SnapshotSource
-	25, // 20: chainfire.api.v1.JoinResponse.members:type_name -> chainfire.api.v1.Member
-	26, // 21: chainfire.api.v1.JoinResponse.sources:type_name -> chainfire.api.v1.SnapshotSource
-	25, // 22: chainfire.api.v1.LearnResponse.members:type_name -> chainfire.api.v1.Member
-	25, // 23: chainfire.api.v1.JoinStatusResponse.members:type_name -> chainfire.api.v1.Member
-	35, // 24: chainfire.api.v1.OpenSnapshotResponse.conf:type_name -> chainfire.api.v1.ConfState
-	36, // 25: chainfire.api.v1.OpenSnapshotResponse.files:type_name -> chainfire.api.v1.SnapshotFile
-	43, // 26: chainfire.api.v1.ClusterStatusResponse.header:type_name -> chainfire.api.v1.Header
-	46, // 27: chainfire.api.v1.ClusterStatusResponse.members:type_name -> chainfire.api.v1.MemberStatus
-	25, // 28: chainfire.api.v1.MemberStatus.member:type_name -> chainfire.api.v1.Member
+	30, // 19: chainfire.api.v1.TakeSeedRequest.source:type_name -> chainfire.api.v1.SnapshotSource
+	29, // 20: chainfire.api.v1.JoinResponse.members:type_name -> chainfire.api.v1.Member
+	30, // 21: chainfire.api.v1.JoinResponse.sources:type_name -> chainfire.api.v1.SnapshotSource
+	29, // 22: chainfire.api.v1.LearnResponse.members:type_name -> chainfire.api.v1.Member
+	29, // 23: chainfire.api.v1.JoinStatusResponse.members:type_name -> chainfire.api.v1.Member
+	39, // 24: chainfire.api.v1.OpenSnapshotResponse.conf:type_name -> chainfire.api.v1.ConfState
+	40, // 25: chainfire.api.v1.OpenSnapshotResponse.files:type_name -> chainfire.api.v1.SnapshotFile
+	47, // 26: chainfire.api.v1.ClusterStatusResponse.header:type_name -> chainfire.api.v1.Header
+	50, // 27: chainfire.api.v1.ClusterStatusResponse.members:type_name -> chainfire.api.v1.MemberStatus
+	29, // 28: chainfire.api.v1.MemberStatus.member:type_name -> chainfire.api.v1.Member
 	20, // 29: chainfire.api.v1.Peer.Identify:input_type -> chainfire.api.v1.IdentifyRequest
-	27, // 30: chainfire.api.v1.Peer.Join:input_type -> chainfire.api.v1.JoinRequest
-	29, // 31: chainfire.api.v1.Peer.Learn:input_type -> chainfire.api.v1.LearnRequest
-	31, // 32: chainfire.api.v1.Peer.JoinStatus:input_type -> chainfire.api.v1.JoinStatusRequest
-	33, // 33: chainfire.api.v1.Peer.Abandon:input_type -> chainfire.api.v1.AbandonRequest
-	37, // 34: chainfire.api.v1.Peer.OpenSnapshot:input_type -> chainfire.api.v1.OpenSnapshotRequest
-	39, // 35: chainfire.api.v1.Peer.ReadSnapshot:input_type -> chainfire.api.v1.ReadSnapshotRequest
-	41, // 36: chainfire.api.v1.Peer.CloseSnapshot:input_type -> chainfire.api.v1.CloseSnapshotRequest
+	31, // 30: chainfire.api.v1.Peer.Join:input_type -> chainfire.api.v1.JoinRequest
+	33, // 31: chainfire.api.v1.Peer.Learn:input_type -> chainfire.api.v1.LearnRequest
+	35, // 32: chainfire.api.v1.Peer.JoinStatus:input_type -> chainfire.api.v1.JoinStatusRequest
+	37, // 33: chainfire.api.v1.Peer.Abandon:input_type -> chainfire.api.v1.AbandonRequest
+	41, // 34: chainfire.api.v1.Peer.OpenSnapshot:input_type -> chainfire.api.v1.OpenSnapshotRequest
+	43, // 35: chainfire.api.v1.Peer.ReadSnapshot:input_type -> chainfire.api.v1.ReadSnapshotRequest
+	45, // 36: chainfire.api.v1.Peer.CloseSnapshot:input_type -> chainfire.api.v1.CloseSnapshotRequest
 	22, // 37: chainfire.api.v1.Peer.Vouch:input_type -> chainfire.api.v1.VouchRequest
 	24, // 38: chainfire.api.v1.Peer.TakeSeed:input_type -> chainfire.api.v1.TakeSeedRequest
-	44, // 39: chainfire.api.v1.Cluster.ClusterStatus:input_type -> chainfire.api.v1.ClusterStatusRequest
-	7,  // 40: chainfire.api.v1.Cluster.AddMember:input_type -> chainfire.api.v1.AddMemberRequest
-	9,  // 41: chainfire.api.v1.Cluster.RemoveMember:input_type -> chainfire.api.v1.RemoveMemberRequest
-	11, // 42: chainfire.api.v1.Cluster.ReplaceMember:input_type -> chainfire.api.v1.ReplaceMemberRequest
-	13, // 43: chainfire.api.v1.Cluster.CreateToken:input_type -> chainfire.api.v1.CreateTokenRequest
-	16, // 44: chainfire.api.v1.Cluster.ListTokens:input_type -> chainfire.api.v1.ListTokensRequest
-	18, // 45: chainfire.api.v1.Cluster.RevokeToken:input_type -> chainfire.api.v1.RevokeTokenRequest
-	37, // 46: chainfire.api.v1.Cluster.OpenSnapshot:input_type -> chainfire.api.v1.OpenSnapshotRequest
-	39, // 47: chainfire.api.v1.Cluster.ReadSnapshot:input_type -> chainfire.api.v1.ReadSnapshotRequest
-	41, // 48: chainfire.api.v1.Cluster.CloseSnapshot:input_type -> chainfire.api.v1.CloseSnapshotRequest
-	3,  // 49: chainfire.api.v1.Cluster.GetSnapshot:input_type -> chainfire.api.v1.GetSnapshotRequest
-	0,  // 50: chainfire.api.v1.Cluster.TransferSnapshot:input_type -> chainfire.api.v1.TransferSnapshotRequest
-	21, // 51: chainfire.api.v1.Peer.Identify:output_type -> chainfire.api.v1.IdentifyResponse
-	28, // 52: chainfire.api.v1.Peer.Join:output_type -> chainfire.api.v1.JoinResponse
-	30, // 53: chainfire.api.v1.Peer.Learn:output_type -> chainfire.api.v1.LearnResponse
-	32, // 54: chainfire.api.v1.Peer.JoinStatus:output_type -> chainfire.api.v1.JoinStatusResponse
-	34, // 55: chainfire.api.v1.Peer.Abandon:output_type -> chainfire.api.v1.AbandonResponse
-	38, // 56: chainfire.api.v1.Peer.OpenSnapshot:output_type -> chainfire.api.v1.OpenSnapshotResponse
-	40, // 57: chainfire.api.v1.Peer.ReadSnapshot:output_type -> chainfire.api.v1.SnapshotChunk
-	42, // 58: chainfire.api.v1.Peer.CloseSnapshot:output_type -> chainfire.api.v1.CloseSnapshotResponse
-	23, // 59: chainfire.api.v1.Peer.Vouch:output_type -> chainfire.api.v1.VouchResponse
-	1,  // 60: chainfire.api.v1.Peer.TakeSeed:output_type -> chainfire.api.v1.TransferSnapshotResponse
-	45, // 61: chainfire.api.v1.Cluster.ClusterStatus:output_type -> chainfire.api.v1.ClusterStatusResponse
-	8,  // 62: chainfire.api.v1.Cluster.AddMember:output_type -> chainfire.api.v1.AddMemberResponse
-	10, // 63: chainfire.api.v1.Cluster.RemoveMember:output_type -> chainfire.api.v1.RemoveMemberResponse
-	12, // 64: chainfire.api.v1.Cluster.ReplaceMember:output_type -> chainfire.api.v1.ReplaceMemberResponse
-	15, // 65: chainfire.api.v1.Cluster.CreateToken:output_type -> chainfire.api.v1.CreateTokenResponse
-	17, // 66: chainfire.api.v1.Cluster.ListTokens:output_type -> chainfire.api.v1.ListTokensResponse
-	19, // 67: chainfire.api.v1.Cluster.RevokeToken:output_type -> chainfire.api.v1.RevokeTokenResponse
-	38, // 68: chainfire.api.v1.Cluster.OpenSnapshot:output_type -> chainfire.api.v1.OpenSnapshotResponse
-	40, // 69: chainfire.api.v1.Cluster.ReadSnapshot:output_type -> chainfire.api.v1.SnapshotChunk
-	42, // 70: chainfire.api.v1.Cluster.CloseSnapshot:output_type -> chainfire.api.v1.CloseSnapshotResponse
-	4,  // 71: chainfire.api.v1.Cluster.GetSnapshot:output_type -> chainfire.api.v1.GetSnapshotResponse
-	1,  // 72: chainfire.api.v1.Cluster.TransferSnapshot:output_type -> chainfire.api.v1.TransferSnapshotResponse
-	51, // [51:73] is the sub-list for method output_type
-	29, // [29:51] is the sub-list for method input_type
+	25, // 39: chainfire.api.v1.Peer.RenewLease:input_type -> chainfire.api.v1.RenewLeaseRequest
+	27, // 40: chainfire.api.v1.Peer.LeaseTimeToLive:input_type -> chainfire.api.v1.LeaseTimeToLiveRequest
+	48, // 41: chainfire.api.v1.Cluster.ClusterStatus:input_type -> chainfire.api.v1.ClusterStatusRequest
+	7,  // 42: chainfire.api.v1.Cluster.AddMember:input_type -> chainfire.api.v1.AddMemberRequest
+	9,  // 43: chainfire.api.v1.Cluster.RemoveMember:input_type -> chainfire.api.v1.RemoveMemberRequest
+	11, // 44: chainfire.api.v1.Cluster.ReplaceMember:input_type -> chainfire.api.v1.ReplaceMemberRequest
+	13, // 45: chainfire.api.v1.Cluster.CreateToken:input_type -> chainfire.api.v1.CreateTokenRequest
+	16, // 46: chainfire.api.v1.Cluster.ListTokens:input_type -> chainfire.api.v1.ListTokensRequest
+	18, // 47: chainfire.api.v1.Cluster.RevokeToken:input_type -> chainfire.api.v1.RevokeTokenRequest
+	41, // 48: chainfire.api.v1.Cluster.OpenSnapshot:input_type -> chainfire.api.v1.OpenSnapshotRequest
+	43, // 49: chainfire.api.v1.Cluster.ReadSnapshot:input_type -> chainfire.api.v1.ReadSnapshotRequest
+	45, // 50: chainfire.api.v1.Cluster.CloseSnapshot:input_type -> chainfire.api.v1.CloseSnapshotRequest
+	3,  // 51: chainfire.api.v1.Cluster.GetSnapshot:input_type -> chainfire.api.v1.GetSnapshotRequest
+	0,  // 52: chainfire.api.v1.Cluster.TransferSnapshot:input_type -> chainfire.api.v1.TransferSnapshotRequest
+	21, // 53: chainfire.api.v1.Peer.Identify:output_type -> chainfire.api.v1.IdentifyResponse
+	32, // 54: chainfire.api.v1.Peer.Join:output_type -> chainfire.api.v1.JoinResponse
+	34, // 55: chainfire.api.v1.Peer.Learn:output_type -> chainfire.api.v1.LearnResponse
+	36, // 56: chainfire.api.v1.Peer.JoinStatus:output_type -> chainfire.api.v1.JoinStatusResponse
+	38, // 57: chainfire.api.v1.Peer.Abandon:output_type -> chainfire.api.v1.AbandonResponse
+	42, // 58: chainfire.api.v1.Peer.OpenSnapshot:output_type -> chainfire.api.v1.OpenSnapshotResponse
+	44, // 59: chainfire.api.v1.Peer.ReadSnapshot:output_type -> chainfire.api.v1.SnapshotChunk
+	46, // 60: chainfire.api.v1.Peer.CloseSnapshot:output_type -> chainfire.api.v1.CloseSnapshotResponse
+	23, // 61: chainfire.api.v1.Peer.Vouch:output_type -> chainfire.api.v1.VouchResponse
+	1,  // 62: chainfire.api.v1.Peer.TakeSeed:output_type -> chainfire.api.v1.TransferSnapshotResponse
+	26, // 63: chainfire.api.v1.Peer.RenewLease:output_type -> chainfire.api.v1.RenewLeaseResponse
+	28, // 64: chainfire.api.v1.Peer.LeaseTimeToLive:output_type -> chainfire.api.v1.LeaseTimeToLiveResponse
+	49, // 65: chainfire.api.v1.Cluster.ClusterStatus:output_type -> chainfire.api.v1.ClusterStatusResponse
+	8,  // 66: chainfire.api.v1.Cluster.AddMember:output_type -> chainfire.api.v1.AddMemberResponse
+	10, // 67: chainfire.api.v1.Cluster.RemoveMember:output_type -> chainfire.api.v1.RemoveMemberResponse
+	12, // 68: chainfire.api.v1.Cluster.ReplaceMember:output_type -> chainfire.api.v1.ReplaceMemberResponse
+	15, // 69: chainfire.api.v1.Cluster.CreateToken:output_type -> chainfire.api.v1.CreateTokenResponse
+	17, // 70: chainfire.api.v1.Cluster.ListTokens:output_type -> chainfire.api.v1.ListTokensResponse
+	19, // 71: chainfire.api.v1.Cluster.RevokeToken:output_type -> chainfire.api.v1.RevokeTokenResponse
+	42, // 72: chainfire.api.v1.Cluster.OpenSnapshot:output_type -> chainfire.api.v1.OpenSnapshotResponse
+	44, // 73: chainfire.api.v1.Cluster.ReadSnapshot:output_type -> chainfire.api.v1.SnapshotChunk
+	46, // 74: chainfire.api.v1.Cluster.CloseSnapshot:output_type -> chainfire.api.v1.CloseSnapshotResponse
+	4,  // 75: chainfire.api.v1.Cluster.GetSnapshot:output_type -> chainfire.api.v1.GetSnapshotResponse
+	1,  // 76: chainfire.api.v1.Cluster.TransferSnapshot:output_type -> chainfire.api.v1.TransferSnapshotResponse
+	53, // [53:77] is the sub-list for method output_type
+	29, // [29:53] is the sub-list for method input_type
 	29, // [29:29] is the sub-list for extension type_name
 	29, // [29:29] is the sub-list for extension extendee
 	0,  // [0:29] is the sub-list for field type_name
@@ -3900,7 +4128,7 @@ func file_api_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_cluster_proto_rawDesc), len(file_api_cluster_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   47,
+			NumMessages:   51,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -27,16 +27,18 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Peer_Identify_FullMethodName      = "/chainfire.api.v1.Peer/Identify"
-	Peer_Join_FullMethodName          = "/chainfire.api.v1.Peer/Join"
-	Peer_Learn_FullMethodName         = "/chainfire.api.v1.Peer/Learn"
-	Peer_JoinStatus_FullMethodName    = "/chainfire.api.v1.Peer/JoinStatus"
-	Peer_Abandon_FullMethodName       = "/chainfire.api.v1.Peer/Abandon"
-	Peer_OpenSnapshot_FullMethodName  = "/chainfire.api.v1.Peer/OpenSnapshot"
-	Peer_ReadSnapshot_FullMethodName  = "/chainfire.api.v1.Peer/ReadSnapshot"
-	Peer_CloseSnapshot_FullMethodName = "/chainfire.api.v1.Peer/CloseSnapshot"
-	Peer_Vouch_FullMethodName         = "/chainfire.api.v1.Peer/Vouch"
-	Peer_TakeSeed_FullMethodName      = "/chainfire.api.v1.Peer/TakeSeed"
+	Peer_Identify_FullMethodName        = "/chainfire.api.v1.Peer/Identify"
+	Peer_Join_FullMethodName            = "/chainfire.api.v1.Peer/Join"
+	Peer_Learn_FullMethodName           = "/chainfire.api.v1.Peer/Learn"
+	Peer_JoinStatus_FullMethodName      = "/chainfire.api.v1.Peer/JoinStatus"
+	Peer_Abandon_FullMethodName         = "/chainfire.api.v1.Peer/Abandon"
+	Peer_OpenSnapshot_FullMethodName    = "/chainfire.api.v1.Peer/OpenSnapshot"
+	Peer_ReadSnapshot_FullMethodName    = "/chainfire.api.v1.Peer/ReadSnapshot"
+	Peer_CloseSnapshot_FullMethodName   = "/chainfire.api.v1.Peer/CloseSnapshot"
+	Peer_Vouch_FullMethodName           = "/chainfire.api.v1.Peer/Vouch"
+	Peer_TakeSeed_FullMethodName        = "/chainfire.api.v1.Peer/TakeSeed"
+	Peer_RenewLease_FullMethodName      = "/chainfire.api.v1.Peer/RenewLease"
+	Peer_LeaseTimeToLive_FullMethodName = "/chainfire.api.v1.Peer/LeaseTimeToLive"
 )
 
 // PeerClient is the client API for Peer service.
@@ -110,6 +112,16 @@ type PeerClient interface {
 	// is not being seeded, or was started to be seeded by another member alone.
 	// UNAVAILABLE: that source failed. ABORTED: yet another source was asked for.
 	TakeSeed(ctx context.Context, in *TakeSeedRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TransferSnapshotResponse], error)
+	// RenewLease gives a lease its whole time to live again, for a client of another
+	// member. Only the leader answers: it alone counts the time of leases.
+	//
+	// NOT_FOUND: there is no such lease, or it has expired. UNAVAILABLE: not the leader
+	// (any more); ask again who is.
+	RenewLease(ctx context.Context, in *RenewLeaseRequest, opts ...grpc.CallOption) (*RenewLeaseResponse, error)
+	// LeaseTimeToLive says how much is left of a lease, for a client of another member.
+	//
+	// Errors are those of RenewLease.
+	LeaseTimeToLive(ctx context.Context, in *LeaseTimeToLiveRequest, opts ...grpc.CallOption) (*LeaseTimeToLiveResponse, error)
 }
 
 type peerClient struct {
@@ -238,6 +250,26 @@ func (c *peerClient) TakeSeed(ctx context.Context, in *TakeSeedRequest, opts ...
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Peer_TakeSeedClient = grpc.ServerStreamingClient[TransferSnapshotResponse]
 
+func (c *peerClient) RenewLease(ctx context.Context, in *RenewLeaseRequest, opts ...grpc.CallOption) (*RenewLeaseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RenewLeaseResponse)
+	err := c.cc.Invoke(ctx, Peer_RenewLease_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *peerClient) LeaseTimeToLive(ctx context.Context, in *LeaseTimeToLiveRequest, opts ...grpc.CallOption) (*LeaseTimeToLiveResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LeaseTimeToLiveResponse)
+	err := c.cc.Invoke(ctx, Peer_LeaseTimeToLive_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PeerServer is the server API for Peer service.
 // All implementations must embed UnimplementedPeerServer
 // for forward compatibility.
@@ -309,6 +341,16 @@ type PeerServer interface {
 	// is not being seeded, or was started to be seeded by another member alone.
 	// UNAVAILABLE: that source failed. ABORTED: yet another source was asked for.
 	TakeSeed(*TakeSeedRequest, grpc.ServerStreamingServer[TransferSnapshotResponse]) error
+	// RenewLease gives a lease its whole time to live again, for a client of another
+	// member. Only the leader answers: it alone counts the time of leases.
+	//
+	// NOT_FOUND: there is no such lease, or it has expired. UNAVAILABLE: not the leader
+	// (any more); ask again who is.
+	RenewLease(context.Context, *RenewLeaseRequest) (*RenewLeaseResponse, error)
+	// LeaseTimeToLive says how much is left of a lease, for a client of another member.
+	//
+	// Errors are those of RenewLease.
+	LeaseTimeToLive(context.Context, *LeaseTimeToLiveRequest) (*LeaseTimeToLiveResponse, error)
 	mustEmbedUnimplementedPeerServer()
 }
 
@@ -348,6 +390,12 @@ func (UnimplementedPeerServer) Vouch(context.Context, *VouchRequest) (*VouchResp
 }
 func (UnimplementedPeerServer) TakeSeed(*TakeSeedRequest, grpc.ServerStreamingServer[TransferSnapshotResponse]) error {
 	return status.Error(codes.Unimplemented, "method TakeSeed not implemented")
+}
+func (UnimplementedPeerServer) RenewLease(context.Context, *RenewLeaseRequest) (*RenewLeaseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RenewLease not implemented")
+}
+func (UnimplementedPeerServer) LeaseTimeToLive(context.Context, *LeaseTimeToLiveRequest) (*LeaseTimeToLiveResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method LeaseTimeToLive not implemented")
 }
 func (UnimplementedPeerServer) mustEmbedUnimplementedPeerServer() {}
 func (UnimplementedPeerServer) testEmbeddedByValue()              {}
@@ -536,6 +584,42 @@ func _Peer_TakeSeed_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Peer_TakeSeedServer = grpc.ServerStreamingServer[TransferSnapshotResponse]
 
+func _Peer_RenewLease_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RenewLeaseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServer).RenewLease(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Peer_RenewLease_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServer).RenewLease(ctx, req.(*RenewLeaseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Peer_LeaseTimeToLive_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(LeaseTimeToLiveRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServer).LeaseTimeToLive(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Peer_LeaseTimeToLive_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServer).LeaseTimeToLive(ctx, req.(*LeaseTimeToLiveRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Peer_ServiceDesc is the grpc.ServiceDesc for Peer service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -574,6 +658,14 @@ var Peer_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Vouch",
 			Handler:    _Peer_Vouch_Handler,
+		},
+		{
+			MethodName: "RenewLease",
+			Handler:    _Peer_RenewLease_Handler,
+		},
+		{
+			MethodName: "LeaseTimeToLive",
+			Handler:    _Peer_LeaseTimeToLive_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

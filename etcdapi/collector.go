@@ -6,26 +6,31 @@ import (
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"chainfire"
 )
 
 // collector shows the member's status as metrics, under etcd's names where there
 // is one. It asks the member at each scrape.
 type collector struct {
 	monitor *monitor
+	leases  chainfire.Lease
 	log     *slog.Logger
 
 	hasLeader, isLeader, isLearner, leaderChanges *prometheus.Desc
 	committed, applied, revision                  *prometheus.Desc
 	storeBytes, liveBytes                         *prometheus.Desc
 	id, version, clusterVersion, build            *prometheus.Desc
+
+	granted, revoked, renewed, expired *prometheus.Desc
 }
 
-func newCollector(m *monitor, log *slog.Logger) *collector {
+func newCollector(m *monitor, leases chainfire.Lease, log *slog.Logger) *collector {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(name, help, labels, nil)
 	}
 	return &collector{
-		monitor: m, log: log,
+		monitor: m, leases: leases, log: log,
 		hasLeader:      desc("etcd_server_has_leader", "Whether this member knows a leader."),
 		isLeader:       desc("etcd_server_is_leader", "Whether this member is the leader."),
 		isLearner:      desc("etcd_server_is_learner", "Whether this member is a learner."),
@@ -39,6 +44,10 @@ func newCollector(m *monitor, log *slog.Logger) *collector {
 		version:        desc("etcd_server_version", "The etcd version whose API is offered, as a label.", "server_version"),
 		clusterVersion: desc("etcd_cluster_version", "The etcd version that the cluster offers, as a label.", "cluster_version"),
 		build:          desc("chainfire_build_info", "This product's own version, as a label.", "version"),
+		granted:        desc("etcd_debugging_lease_granted_total", "Leases that this member saw granted."),
+		revoked:        desc("etcd_debugging_lease_revoked_total", "Leases that this member saw revoked, expired ones among them."),
+		renewed:        desc("etcd_debugging_lease_renewed_total", "Renewals that this member granted while it led."),
+		expired:        desc("etcd_debugging_server_lease_expired_total", "Leases that expired while this member led."),
 	}
 }
 
@@ -47,6 +56,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		c.hasLeader, c.isLeader, c.isLearner, c.leaderChanges, c.committed, c.applied, c.revision,
 		c.storeBytes, c.liveBytes, c.id, c.version, c.clusterVersion, c.build,
+		c.granted, c.revoked, c.renewed, c.expired,
 	} {
 		ch <- d
 	}
@@ -60,6 +70,10 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	st, err := c.monitor.status(context.Background())
 	ch <- prometheus.MustNewConstMetric(c.leaderChanges, prometheus.CounterValue, float64(c.monitor.leaderChanges()))
+	n := c.leases.LeaseCounts()
+	for d, v := range map[*prometheus.Desc]uint64{c.granted: n.Granted, c.revoked: n.Revoked, c.renewed: n.Renewed, c.expired: n.Expired} {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v))
+	}
 	gauge(c.version, 1, etcdVersion)
 	gauge(c.clusterVersion, 1, etcdClusterVersion)
 	if err != nil {

@@ -31,6 +31,8 @@ var errorTable = []errorPair{
 	{chainfire.ErrLeaseNotFound, rpctypes.ErrGRPCLeaseNotFound},
 	{chainfire.ErrLeaseExists, rpctypes.ErrGRPCLeaseExist},
 	{chainfire.ErrLeaseTTLTooLarge, rpctypes.ErrGRPCLeaseTTLTooLarge},
+	// etcd has no such members.
+	{chainfire.ErrLeaseLevel, status.Error(codes.FailedPrecondition, "etcdserver: "+chainfire.ErrLeaseLevel.Error())},
 	{chainfire.ErrRequestTooLarge, rpctypes.ErrGRPCRequestTooLarge},
 	{chainfire.ErrNoSpace, rpctypes.ErrGRPCNoSpace},
 	{chainfire.ErrNoRoom, status.Error(codes.ResourceExhausted, "etcdserver: "+chainfire.ErrNoRoom.Error())},

@@ -37,6 +37,7 @@ var wantErrors = []struct {
 	{"ErrLeaseNotFound", chainfire.ErrLeaseNotFound, codes.NotFound, "etcdserver: requested lease not found"},
 	{"ErrLeaseExists", chainfire.ErrLeaseExists, codes.FailedPrecondition, "etcdserver: lease already exists"},
 	{"ErrLeaseTTLTooLarge", chainfire.ErrLeaseTTLTooLarge, codes.OutOfRange, "etcdserver: too large lease TTL"},
+	{"ErrLeaseLevel", chainfire.ErrLeaseLevel, codes.FailedPrecondition, "etcdserver: a member's version knows no leases: install the newest on every member"},
 	{"ErrRequestTooLarge", chainfire.ErrRequestTooLarge, codes.InvalidArgument, "etcdserver: request is too large"},
 	{"ErrNoSpace", chainfire.ErrNoSpace, codes.ResourceExhausted, "etcdserver: mvcc: database space exceeded"},
 	{"ErrNoRoom", chainfire.ErrNoRoom, codes.ResourceExhausted, "etcdserver: too little room on the disk"},

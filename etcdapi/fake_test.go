@@ -27,6 +27,7 @@ type fakeMember struct {
 	learner   bool
 	members   []chainfire.MemberInfo
 	asked     []string // the reads, "linearizable" or "serializable"
+	leases    map[int64]int64
 }
 
 const (
@@ -37,7 +38,7 @@ const (
 
 func newFake() *fakeMember {
 	return &fakeMember{
-		rev: 1, compacted: -1, keys: map[string][]chainfire.KeyValue{}, changed: make(chan struct{}), leader: fakeID,
+		rev: 1, compacted: -1, keys: map[string][]chainfire.KeyValue{}, leases: map[int64]int64{}, changed: make(chan struct{}), leader: fakeID,
 		members: []chainfire.MemberInfo{{ID: fakeID, Name: "one", PeerURLs: []string{"http://127.0.0.1:1"}, ClientURLs: []string{"http://127.0.0.1:2"}}},
 	}
 }

@@ -168,6 +168,10 @@ func TestMetricsCountCallsAndShowTheStatus(t *testing.T) {
 		`etcd_server_version{server_version="3.7.3"} 1`,
 		`etcd_cluster_version{cluster_version="3.7.0"} 1`,
 		`chainfire_build_info{version="0.9.1"} 1`,
+		`etcd_debugging_lease_granted_total 4`,
+		`etcd_debugging_lease_revoked_total 3`,
+		`etcd_debugging_lease_renewed_total 2`,
+		`etcd_debugging_server_lease_expired_total 1`,
 	} {
 		if !strings.Contains(body, "\n"+line+"\n") {
 			t.Errorf("/metrics lacks %s", line)

@@ -67,7 +67,9 @@ func TestJSONIsEtcds(t *testing.T) {
 		{"an error has its code and text", "kv/put", `{}`, 400, `{"code":3,"message":"etcdserver: key is not provided"}`},
 		{"what is no JSON", "kv/put", `{`, 400, `{"code":3,"message":"unexpected EOF"}`},
 		{"a path that there is not", "kv/nothing", `{}`, 404, `{"code":5,"message":"Not Found"}`},
-		{"a service that the server lacks", "lease/grant", `{"TTL":"5"}`, 501, `{"code":12,"message":"unknown service etcdserverpb.Lease"}`},
+		{"a lease", "lease/grant", `{"TTL":"5","ID":"9"}`, 200, `"ID":"9","TTL":"5"}`},
+		{"a lease by its older path", "kv/lease/timetolive", `{"ID":"9","keys":true}`, 200, `"ID":"9","TTL":"4","grantedTTL":"5","keys":["aw=="]}`},
+		{"a service that the server lacks", "auth/status", `{}`, 501, `{"code":12,"message":"unknown service etcdserverpb.Auth"}`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			path := strings.Replace("/v3/"+tc.path, "/v3/../", "/", 1)

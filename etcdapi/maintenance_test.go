@@ -82,10 +82,6 @@ func TestCallsWithoutAnAnswerSayWhatToDoInstead(t *testing.T) {
 	}
 	for _, unknown := range []func(grpc.ClientConnInterface) error{
 		func(c grpc.ClientConnInterface) error {
-			_, err := pb.NewLeaseClient(c).LeaseGrant(ctx, &pb.LeaseGrantRequest{TTL: 1})
-			return err
-		},
-		func(c grpc.ClientConnInterface) error {
 			_, err := pb.NewAuthClient(c).AuthStatus(ctx, &pb.AuthStatusRequest{})
 			return err
 		},

@@ -73,7 +73,7 @@ func New(opts Options) (*Server, error) {
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.monitor = newMonitor(&o, s.streams)
-	if err := o.Registry.Register(newCollector(s.monitor, o.Logger)); err != nil {
+	if err := o.Registry.Register(newCollector(s.monitor, o.Member, o.Logger)); err != nil {
 		return nil, fmt.Errorf("register member metrics: %w", err)
 	}
 	if s.http, err = newHTTPServer(&o, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.json.ServeHTTP(w, r) })); err != nil {
@@ -102,6 +102,7 @@ func registerServices(gs *grpc.Server, o *Options, hs *health.Server) {
 	pb.RegisterWatchServer(gs, &watchServer{
 		member: o.Member, log: o.Logger, maxMessage: o.MaxRequestBytes + messageOverhead,
 	})
+	pb.RegisterLeaseServer(gs, &leaseServer{member: o.Member, header: o.Member.Header})
 	pb.RegisterClusterServer(gs, &clusterServer{member: o.Member})
 	pb.RegisterMaintenanceServer(gs, &maintenanceServer{member: o.Member, log: o.Logger})
 	healthpb.RegisterHealthServer(gs, hs)

@@ -23,6 +23,8 @@ type Result struct {
 	RevokeLease *chainfire.LeaseRevokeResponse
 	// MemberID answers a reservation, TokenID the making of a token.
 	MemberID, TokenID uint64
+	// Lease is the lease that was granted or revoked, or that could not be.
+	Lease int64
 	// Conf is the configuration in force after a membership change, be it
 	// refused or not.
 	Conf *raft.ConfState
@@ -129,8 +131,10 @@ func (r *round) command(c *Command, res *Result) (err error) {
 	case c.RaiseLevel != nil:
 		err = r.raiseLevel(c.RaiseLevel)
 	case c.GrantLease != nil:
+		res.Lease = c.GrantLease.ID
 		res.GrantLease, err = r.grantLease(c.GrantLease)
 	case c.RevokeLease != nil:
+		res.Lease = c.RevokeLease.ID
 		res.RevokeLease, err = r.revokeLease(res.Term, c.RevokeLease)
 	case c.CheckpointLeases != nil:
 		err = r.checkpointLeases(res.Term, c.CheckpointLeases)

@@ -118,6 +118,7 @@ func (t *modelTxn) lease(c *Command, res *Result) {
 	switch {
 	case c.GrantLease != nil:
 		q := c.GrantLease
+		res.Lease = q.ID
 		if _, ok := leases[q.ID]; ok {
 			res.Err = chainfire.ErrLeaseExists
 			return
@@ -126,6 +127,7 @@ func (t *modelTxn) lease(c *Command, res *Result) {
 		res.GrantLease = &chainfire.LeaseGrantResponse{Header: t.header(), ID: q.ID, TTL: q.TTL}
 	case c.RevokeLease != nil:
 		id := c.RevokeLease.ID
+		res.Lease = id
 		if c.RevokeLease.Term > 1 {
 			res.Err = ErrLeaseProposer
 			return

@@ -79,7 +79,7 @@ func holdAll(r reader, l []chainfire.Compare) (bool, error) {
 // none it looks at a key that never was, whose value compares to nothing.
 func holds(r reader, c *chainfire.Compare) (bool, error) {
 	resp, err := r.Range(&chainfire.RangeRequest{
-		Key: c.Key, RangeEnd: c.RangeEnd, KeysOnly: c.Target != chainfire.CompareValue,
+		Key: c.Key, RangeEnd: c.RangeEnd, KeysOnly: c.Target != chainfire.CompareValue && c.Target != chainfire.CompareLease,
 	})
 	if err != nil {
 		return false, err

@@ -128,6 +128,9 @@ func (m *model) rangeKV(r *chainfire.RangeRequest) (*chainfire.RangeResponse, er
 		if r.KeysOnly {
 			kvs[i].Value = nil
 		}
+		if r.KeysOnly && r.SortTarget != chainfire.SortByValue {
+			kvs[i].Lease = 0
+		}
 	}
 	resp.KVs = kvs
 	return resp, nil

@@ -213,11 +213,12 @@ func inFilter(r *chainfire.RangeRequest, v *version) bool {
 		(r.MaxCreateRevision == 0 || create <= r.MaxCreateRevision)
 }
 
-// copyOut copies what a walk is at, without the value if no one will see it.
+// copyOut copies what a walk is at, without the value if no one will see it. As etcd
+// does since 3.7, it leaves out the lease with it.
 func copyOut(key []byte, v *version, r *chainfire.RangeRequest) chainfire.KeyValue {
 	kv := v.keyValue(key)
 	if r.KeysOnly && r.SortTarget != chainfire.SortByValue {
-		kv.Value = nil
+		kv.Value, kv.Lease = nil, 0
 	}
 	return cloneKeyValue(kv)
 }

@@ -98,11 +98,12 @@ func (n *Node) applyRound(es []raft.Entry) error {
 		return fmt.Errorf("apply entries [%d, %d]: %w", es[0].Index, last.Index, err)
 	}
 	n.appliedIndex.Store(last.Index)
+	n.lessors.applied(results)
 	changed := false
 	var ids, refused []uint64
 	for i := range results {
 		r := &results[i]
-		changed = changed || r.Put == nil && r.Delete == nil && r.Txn == nil && r.Compact == nil
+		changed = changed || r.Put == nil && r.Delete == nil && r.Txn == nil && r.Compact == nil && r.Lease == 0
 		if r.Conf != nil && r.Err != nil {
 			refused = append(refused, r.Index)
 		}

@@ -116,6 +116,8 @@ type Bounds struct {
 	Raft raft.Config
 	// LearnTTL is that of join.KeeperOptions.
 	LearnTTL time.Duration
+	// LeaseCheckpoints is lessor.Options.CheckpointEvery.
+	LeaseCheckpoints time.Duration
 	// FeatureLevel is what the program knows. Default machine.FeatureLevel.
 	FeatureLevel uint64
 	// Opened, if set, is shown the store before it is used. The store stays the
@@ -191,6 +193,7 @@ type Node struct {
 	conns   *conns
 	seeder  *seeder
 	watch   *keeping
+	lessors *lessors
 
 	// What the loop publishes.
 	lead, term, commit atomic.Uint64
@@ -325,6 +328,7 @@ func (n *Node) serve(cfg replica.Config) error {
 	n.tasks.Go(func() { n.write(n.wal) })
 	n.tasks.Go(n.apply)
 	n.tasks.Go(n.keep)
+	n.tasks.Go(n.expire)
 	n.service.open()
 	return nil
 }

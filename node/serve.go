@@ -59,6 +59,7 @@ func (n *Node) openPeers() error {
 	n.snapshotCalls = snapshot.NewService(n.snapshots, n.cluster)
 	n.seeder = newSeeder(n)
 	n.watch = newKeeping(n.sched)
+	n.lessors = newLessors(n.sched, n.opts.election())
 	n.gate = join.NewGate(n.gateOptions())
 	n.tasks.Go(func() { n.run("raft streams", t.Serve) })
 	return nil

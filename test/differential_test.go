@@ -2,6 +2,7 @@ package test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -74,12 +75,13 @@ type side struct {
 	name  string
 	kv    pb.KVClient
 	watch pb.WatchClient
+	lease pb.LeaseClient
 	care  pb.MaintenanceClient
 }
 
 func newSide(t *testing.T, name, endpoint string) side {
 	conn := dial(t, endpoint)
-	return side{name, pb.NewKVClient(conn), pb.NewWatchClient(conn), pb.NewMaintenanceClient(conn)}
+	return side{name, pb.NewKVClient(conn), pb.NewWatchClient(conn), pb.NewLeaseClient(conn), pb.NewMaintenanceClient(conn)}
 }
 
 type differential struct {
@@ -92,7 +94,7 @@ type differential struct {
 // step draws one request and puts it to both.
 func (d *differential) step() {
 	d.t.Helper()
-	switch n := d.random.IntN(200); {
+	switch n := d.random.IntN(220); {
 	case n < 60:
 		r := d.rangeOf()
 		both(d, r, func(ctx context.Context, s side) (proto.Message, error) { return s.kv.Range(ctx, r) })
@@ -117,6 +119,8 @@ func (d *differential) step() {
 	case n < 198:
 		r := &pb.HashKVRequest{Revision: d.compacted + 1 + d.random.Int64N(d.revision-d.compacted+1)}
 		both(d, r, func(ctx context.Context, s side) (proto.Message, error) { return s.care.HashKV(ctx, r) })
+	case n >= 200:
+		d.stepOfLeases()
 	default:
 		if !d.oneIn(4) {
 			return
@@ -126,6 +130,45 @@ func (d *differential) step() {
 			d.compacted = r.Revision
 		}
 	}
+}
+
+func (d *differential) stepOfLeases() {
+	d.t.Helper()
+	switch d.random.IntN(6) {
+	case 0, 1:
+		r := d.grant()
+		both(d, r, func(ctx context.Context, s side) (proto.Message, error) { return s.lease.LeaseGrant(ctx, r) })
+	case 2:
+		r := &pb.LeaseRevokeRequest{ID: pick(&d.requests, d.lease(), 0)}
+		both(d, r, func(ctx context.Context, s side) (proto.Message, error) { return s.lease.LeaseRevoke(ctx, r) })
+	case 3:
+		r := &pb.LeaseTimeToLiveRequest{ID: pick(&d.requests, d.lease(), d.lease(), 0), Keys: d.oneIn(2)}
+		both(d, r, func(ctx context.Context, s side) (proto.Message, error) { return s.lease.LeaseTimeToLive(ctx, r) })
+	case 4:
+		r := &pb.LeaseLeasesRequest{}
+		both(d, r, func(ctx context.Context, s side) (proto.Message, error) { return s.lease.LeaseLeases(ctx, r) })
+	default:
+		r := &pb.LeaseKeepAliveRequest{ID: pick(&d.requests, d.lease(), d.lease(), 0)}
+		both(d, r, func(ctx context.Context, s side) (proto.Message, error) { return keepAlive(ctx, s.lease, r) })
+	}
+}
+
+func keepAlive(ctx context.Context, c pb.LeaseClient, r *pb.LeaseKeepAliveRequest) (proto.Message, error) {
+	s, err := c.LeaseKeepAlive(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(s.Send(r), s.CloseSend()); err != nil {
+		return nil, err
+	}
+	m, err := s.Recv()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.Recv(); !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("after the client's end: %w", err)
+	}
+	return m, nil
 }
 
 // both puts a request to both sides and compares what comes. It reports whether etcd
@@ -176,9 +219,18 @@ func comparable(r, m proto.Message) string {
 	return strings.Join(strings.Fields(prototext.MarshalOptions{Multiline: true}.Format(m)), " ")
 }
 
-// settleTies puts the keys in order that are equal in what the request sorts by: etcd
-// leaves theirs open.
+// settleTies puts what etcd leaves open in order: keys that are equal in what the
+// request sorts by, those of a lease, and leases.
 func settleTies(r, m proto.Message) {
+	switch a := m.(type) {
+	case *pb.LeaseTimeToLiveResponse:
+		slices.SortFunc(a.Keys, bytes.Compare)
+		if a.TTL > 0 && a.TTL <= a.GrantedTTL && a.TTL+60 > a.GrantedTTL {
+			a.TTL = a.GrantedTTL // the clocks are two
+		}
+	case *pb.LeaseLeasesResponse:
+		slices.SortFunc(a.Leases, func(a, b *pb.LeaseStatus) int { return cmp.Compare(a.ID, b.ID) })
+	}
 	switch r := r.(type) {
 	case *pb.RangeRequest:
 		kvs, same := m.(*pb.RangeResponse).GetKvs(), sameIn(r.SortTarget)

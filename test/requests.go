@@ -112,8 +112,20 @@ func (q *requests) put() *pb.PutRequest {
 	if q.oneIn(8) {
 		r.IgnoreLease = true
 	}
-	if q.oneIn(40) {
-		r.Lease = 1 + q.random.Int64N(3) // of which there is none
+	if q.oneIn(5) {
+		r.Lease = q.lease()
+	}
+	return r
+}
+
+// lease is the id of one that there may be.
+func (q *requests) lease() int64 { return pick[int64](q, 1, 2, 3, 1<<62, -4) }
+
+// grant asks for a lease that does not expire while anybody looks.
+func (q *requests) grant() *pb.LeaseGrantRequest {
+	r := &pb.LeaseGrantRequest{ID: q.lease(), TTL: 100_000 + q.random.Int64N(100_000)}
+	if q.oneIn(10) {
+		r.TTL = pick[int64](q, 9_000_000_000, 9_000_000_001, 1<<62)
 	}
 	return r
 }
@@ -158,7 +170,11 @@ func (q *requests) op(depth int) *pb.RequestOp {
 	case n < 14:
 		return &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: q.put()}}
 	case n < 17:
-		return &pb.RequestOp{Request: &pb.RequestOp_RequestDeleteRange{RequestDeleteRange: q.remove()}}
+		r := q.remove()
+		if string(r.RangeEnd) == "\x00" {
+			r.RangeEnd = nil // etcd does not survive what it lets follow such a deletion
+		}
+		return &pb.RequestOp{Request: &pb.RequestOp_RequestDeleteRange{RequestDeleteRange: r}}
 	case n < 19 && depth > 0:
 		return &pb.RequestOp{Request: &pb.RequestOp_RequestTxn{RequestTxn: q.txn(depth - 1)}}
 	case n == 19 && q.oneIn(20):

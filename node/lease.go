@@ -1,0 +1,324 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"chainfire"
+	"chainfire/api"
+	"chainfire/internal/sched"
+	"chainfire/lessor"
+	"chainfire/machine"
+	"chainfire/raft"
+)
+
+// minTTL is the least time to live, in seconds, that is granted: as in etcd one and a
+// half election timeouts, so that a lease outlives a change of the leader.
+func (n *Node) minTTL() int64 {
+	return int64((n.opts.election()*3/2 + time.Second - 1) / time.Second)
+}
+
+// LeaseGrant implements chainfire.Lease.
+func (n *Node) LeaseGrant(ctx context.Context, r *chainfire.LeaseGrantRequest) (*chainfire.LeaseGrantResponse, error) {
+	if n.learner() {
+		return nil, chainfire.ErrLearner
+	}
+	ctx, cancel := n.withTimeout(ctx)
+	defer cancel()
+	if err := n.untilLeases(ctx); err != nil {
+		return nil, err
+	}
+	q := &machine.GrantLease{ID: r.ID, TTL: max(r.TTL, n.minTTL())}
+	for {
+		if r.ID == 0 {
+			q.ID = int64(n.sched.Uint64()>>2) + 1
+		}
+		res, err := n.do(ctx, &machine.Command{GrantLease: q})
+		switch {
+		case r.ID == 0 && errors.Is(err, chainfire.ErrLeaseExists):
+			continue
+		case err != nil:
+			return nil, err
+		}
+		n.header(&res.GrantLease.Header)
+		return res.GrantLease, nil
+	}
+}
+
+// untilLeases waits until leases may be in the log, where that is a matter of time: the
+// cluster has just begun, or its members were just started with this version.
+func (n *Node) untilLeases(ctx context.Context) error {
+	for n.machine.Level() < machine.LeaseLevel {
+		if n.pause(ctx, n.opts.TickInterval) == nil {
+			continue
+		}
+		if n.machine.RaisableTo() < machine.LeaseLevel {
+			return chainfire.ErrLeaseLevel
+		}
+		return n.timeoutError(ctx)
+	}
+	return nil
+}
+
+// LeaseRevoke implements chainfire.Lease.
+func (n *Node) LeaseRevoke(ctx context.Context, id int64) (*chainfire.LeaseRevokeResponse, error) {
+	if n.learner() {
+		return nil, chainfire.ErrLearner
+	}
+	if n.machine.Level() < machine.LeaseLevel {
+		return nil, chainfire.ErrLeaseNotFound
+	}
+	res, err := n.do(ctx, &machine.Command{RevokeLease: &machine.RevokeLease{ID: id}})
+	if err != nil {
+		return nil, err
+	}
+	n.header(&res.RevokeLease.Header)
+	return res.RevokeLease, nil
+}
+
+// LeaseRenew implements chainfire.Lease.
+func (n *Node) LeaseRenew(ctx context.Context, id int64) (ttl int64, err error) {
+	err = n.atLeader(ctx,
+		func(ctx context.Context) (err error) {
+			ttl, err = n.renewHere(ctx, id)
+			return err
+		},
+		func(ctx context.Context, leader api.PeerClient) error {
+			r, err := leader.RenewLease(ctx, &api.RenewLeaseRequest{Id: id})
+			ttl = r.GetTtl()
+			return err
+		})
+	return ttl, err
+}
+
+// LeaseTimeToLive implements chainfire.Lease.
+func (n *Node) LeaseTimeToLive(ctx context.Context, id int64, keys bool) (*chainfire.LeaseTimeToLive, error) {
+	var r *api.LeaseTimeToLiveResponse
+	q := &api.LeaseTimeToLiveRequest{Id: id, Keys: keys}
+	err := n.atLeader(ctx,
+		func(ctx context.Context) (err error) {
+			r, err = n.timeToLiveHere(ctx, q)
+			return err
+		},
+		func(ctx context.Context, leader api.PeerClient) (err error) {
+			r, err = leader.LeaseTimeToLive(ctx, q)
+			return err
+		})
+	if err != nil {
+		return nil, err
+	}
+	return &chainfire.LeaseTimeToLive{Header: n.Header(), TTL: r.GetTtl(), GrantedTTL: r.GetGrantedTtl(), Keys: r.GetKeys()}, nil
+}
+
+// LeaseList implements chainfire.Lease.
+func (n *Node) LeaseList(context.Context) (*chainfire.LeaseList, error) {
+	out := &chainfire.LeaseList{Header: n.Header()}
+	leases, err := n.machine.Leases()
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range leases {
+		out.IDs = append(out.IDs, l.ID)
+	}
+	n.lessors.order(out.IDs)
+	return out, nil
+}
+
+// LeaseCounts implements chainfire.Lease.
+func (n *Node) LeaseCounts() chainfire.LeaseCounts {
+	n.lessors.mu.Lock()
+	defer n.lessors.mu.Unlock()
+	return n.lessors.counts
+}
+
+// atLeader has the leader do what only it can: here, or there where another leads. It
+// goes after the leader while that changes, as long as there is time.
+func (n *Node) atLeader(ctx context.Context, here func(context.Context) error, there func(context.Context, api.PeerClient) error) error {
+	if n.learner() {
+		return chainfire.ErrLearner
+	}
+	ctx, cancel := n.withTimeout(ctx)
+	defer cancel()
+	for {
+		if err := n.untilLeader(ctx, func(lead uint64) bool { return lead != raft.None }); err != nil {
+			if ctx.Err() != nil {
+				return n.timeoutError(ctx)
+			}
+			return err
+		}
+		var err error
+		if lead := n.lead.Load(); lead == n.id {
+			err = here(ctx)
+		} else {
+			err = n.atMember(ctx, lead, there)
+		}
+		if !errors.Is(err, errLeadsNoMore) {
+			return err
+		}
+		if err := n.pause(ctx, n.opts.TickInterval); errors.Is(err, chainfire.ErrStopped) {
+			return err
+		} else if err != nil {
+			return n.timeoutError(ctx)
+		}
+	}
+}
+
+// atMember asks another member, which leads as far as is known here.
+func (n *Node) atMember(ctx context.Context, lead uint64, there func(context.Context, api.PeerClient) error) error {
+	members := n.machine.Members()
+	i := slices.IndexFunc(members, func(m machine.MemberRecord) bool { return m.ID == lead })
+	if i < 0 {
+		return errLeadsNoMore
+	}
+	conn, err := n.peerConn(members[i].PeerURLs)
+	if err == nil {
+		// A leader that does not answer may have been replaced: ask for the next one soon.
+		ctx, cancel := sched.WithTimeout(ctx, n.sched, 2*n.opts.election(), nil)
+		defer cancel()
+		err = there(ctx, api.NewPeerClient(conn))
+	}
+	switch {
+	case err == nil:
+		return nil
+	case status.Code(err) == codes.NotFound:
+		return chainfire.ErrLeaseNotFound
+	}
+	n.log.Debug("the leader did not answer about a lease", "leader", lead, "err", err)
+	return errLeadsNoMore
+}
+
+// leads makes sure that this member leads in a term even now, and that all that was
+// acknowledged is applied here.
+func (n *Node) leads(ctx context.Context, term uint64) error {
+	if err := n.linearize(ctx); err != nil {
+		return err
+	}
+	// What confirms a read in this term is this member's leadership.
+	if n.leadingTerm() != term {
+		return errLeadsNoMore
+	}
+	return nil
+}
+
+// renewHere renews a lease on the leader. What is left is counted from before the
+// leadership was confirmed: who leads after that gives it as much at least.
+func (n *Node) renewHere(ctx context.Context, id int64) (int64, error) {
+	l := n.lessors
+	term, asked := n.leadingTerm(), l.time()
+	if err := n.leads(ctx, term); err != nil {
+		return 0, err
+	}
+	for {
+		state, ttl, changed, err := l.renew(term, id, asked)
+		switch {
+		case err != nil:
+			return 0, err
+		case changed != nil:
+			if err := n.await(ctx, changed); err != nil {
+				return 0, err
+			}
+		case state == lessor.Missing:
+			return 0, chainfire.ErrLeaseNotFound
+		case state == lessor.Renewed:
+			return ttl, nil
+		case state == lessor.Noted:
+			if err := n.restoreLease(ctx, term, id, ttl); err != nil {
+				return 0, err
+			}
+		}
+	}
+}
+
+// restoreLease has the log say that all of the time of a lease is left.
+func (n *Node) restoreLease(ctx context.Context, term uint64, id, ttl int64) error {
+	_, err := n.do(ctx, &machine.Command{CheckpointLeases: &machine.CheckpointLeases{
+		Term: term, Leases: []machine.LeaseCheckpoint{{ID: id, Remaining: ttl}},
+	}})
+	if errors.Is(err, machine.ErrLeaseProposer) {
+		return errLeadsNoMore
+	}
+	if err == nil {
+		n.lessors.restored(term, id)
+	}
+	return err
+}
+
+// await waits until a channel is closed, within the context and the node's life.
+func (n *Node) await(ctx context.Context, c <-chan struct{}) error {
+	switch n.sched.Wait(c, n.stop, ctx.Done()) {
+	case 1:
+		return chainfire.ErrStopped
+	case 2:
+		return n.timeoutError(ctx)
+	}
+	return nil
+}
+
+func (n *Node) timeToLiveHere(ctx context.Context, q *api.LeaseTimeToLiveRequest) (*api.LeaseTimeToLiveResponse, error) {
+	term := n.leadingTerm()
+	if err := n.leads(ctx, term); err != nil {
+		return nil, err
+	}
+	out, err := n.timeLeft(ctx, term, q.GetId())
+	if err != nil || !q.GetKeys() {
+		return out, err
+	}
+	out.Keys, err = n.machine.LeaseKeys(q.GetId())
+	return out, err
+}
+
+func (n *Node) timeLeft(ctx context.Context, term uint64, id int64) (*api.LeaseTimeToLiveResponse, error) {
+	for {
+		left, ttl, changed, err := n.lessors.timeLeft(term, id)
+		switch {
+		case err != nil:
+			return nil, err
+		case changed == nil:
+			return &api.LeaseTimeToLiveResponse{Ttl: int64(left / time.Second), GrantedTtl: int64(ttl / time.Second)}, nil
+		}
+		if err := n.await(ctx, changed); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// RenewLease implements api.PeerServer.
+func (p *peerService) RenewLease(ctx context.Context, q *api.RenewLeaseRequest) (*api.RenewLeaseResponse, error) {
+	if _, err := p.gate(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := p.n.withTimeout(ctx)
+	defer cancel()
+	ttl, err := p.n.renewHere(ctx, q.GetId())
+	if err != nil {
+		return nil, leaseStatus(err)
+	}
+	return &api.RenewLeaseResponse{Ttl: ttl}, nil
+}
+
+// LeaseTimeToLive implements api.PeerServer.
+func (p *peerService) LeaseTimeToLive(ctx context.Context, q *api.LeaseTimeToLiveRequest) (*api.LeaseTimeToLiveResponse, error) {
+	if _, err := p.gate(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := p.n.withTimeout(ctx)
+	defer cancel()
+	out, err := p.n.timeToLiveHere(ctx, q)
+	if err != nil {
+		return nil, leaseStatus(err)
+	}
+	return out, nil
+}
+
+// leaseStatus is what another member is told.
+func leaseStatus(err error) error {
+	if errors.Is(err, chainfire.ErrLeaseNotFound) {
+		return status.Error(codes.NotFound, err.Error())
+	}
+	return status.Error(codes.Unavailable, err.Error())
+}

@@ -1,0 +1,190 @@
+package test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// attached grants a lease and writes keys that hang on it.
+func attached(t *testing.T, m *member, ttl int64, keys ...string) clientv3.LeaseID {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), soon)
+	defer cancel()
+	g, err := m.kv().Grant(ctx, ttl)
+	if err != nil {
+		t.Fatalf("grant a lease at %s: %v", m.name, err)
+	}
+	for _, k := range keys {
+		if _, err := m.kv().Put(ctx, k, "v", clientv3.WithLease(g.ID)); err != nil {
+			t.Fatalf("put %s at %s: %v", k, m.name, err)
+		}
+	}
+	return g.ID
+}
+
+func isThere(ctx context.Context, m *member, key string) error {
+	r, err := m.kv().Get(ctx, key)
+	if err == nil && r.Count == 0 {
+		err = fmt.Errorf("%s is gone", key)
+	}
+	return err
+}
+
+func TestExpiredLeaseTakesItsKeysInOneRevisionWhoeverIsAsked(t *testing.T) {
+	t.Parallel()
+	c := here.newCluster(t)
+	follower := c.followers()[0]
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	began := time.Now()
+	id := attached(t, follower, 2, "a", "b", "c")
+	for _, m := range c.members {
+		l, err := m.kv().TimeToLive(ctx, id, clientv3.WithAttachedKeys())
+		if err != nil || l.TTL > 2 || l.GrantedTTL != 2 || len(l.Keys) != 3 {
+			t.Errorf("at %s: %+v, %v", m.name, l, err)
+		}
+		list, err := m.kv().Leases(ctx)
+		if err != nil || !slices.ContainsFunc(list.Leases, func(s clientv3.LeaseStatus) bool { return s.ID == id }) {
+			t.Errorf("at %s: %+v, %v", m.name, list, err)
+		}
+	}
+	var gone []string
+	var in int64
+	r := <-follower.kv().Watch(ctx, "", clientv3.WithPrefix(), clientv3.WithFilterPut())
+	for _, e := range r.Events {
+		gone = append(gone, string(e.Kv.Key))
+		if in = max(in, e.Kv.ModRevision); e.Kv.ModRevision != in {
+			t.Errorf("%s went in %d, another in %d", e.Kv.Key, e.Kv.ModRevision, in)
+		}
+	}
+	if took := time.Since(began); took < 2*time.Second {
+		t.Errorf("the lease of 2 s ended after %v", took)
+	}
+	if !slices.Equal(gone, []string{"a", "b", "c"}) {
+		t.Errorf("gone are %v", gone)
+	}
+	for _, m := range c.members {
+		if l, err := m.kv().TimeToLive(ctx, id); err != nil || l.TTL != -1 {
+			t.Errorf("at %s: %+v, %v", m.name, l, err)
+		}
+		if _, err := m.kv().KeepAliveOnce(ctx, id); !errors.Is(err, rpctypes.ErrLeaseNotFound) {
+			t.Errorf("at %s: renewed: %v", m.name, err)
+		}
+		if _, err := m.kv().Revoke(ctx, id); !errors.Is(err, rpctypes.ErrLeaseNotFound) {
+			t.Errorf("at %s: revoked: %v", m.name, err)
+		}
+	}
+}
+
+// TestLeaseThatIsKeptAliveOutlivesItsLeaders kills one leader and stops another, while a
+// client renews through all members.
+func TestLeaseThatIsKeptAliveOutlivesItsLeaders(t *testing.T) {
+	t.Parallel()
+	c := here.newCluster(t)
+	cl, err := newClient(c.endpoints()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cl.Close() })
+	id := attached(t, c.awaitLeader(), 3, "kept")
+	kept, err := cl.KeepAlive(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for r := range kept {
+			if r == nil {
+				return
+			}
+		}
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for _, end := range []func(*member){(*member).kill, (*member).stop} {
+		old := c.awaitLeader()
+		end(old)
+		leader := c.awaitLeader()
+		// Longer than the lease has, with what a new leader gives it.
+		began := time.Now()
+		await(t, "5 seconds with another leader", patience, func(ctx context.Context) error {
+			if err := isThere(ctx, leader, "kept"); err != nil {
+				t.Fatalf("%v after the leader changed: %v", time.Since(began), err)
+			}
+			if d := time.Since(began); d < 5*time.Second {
+				return fmt.Errorf("%v", d)
+			}
+			return nil
+		})
+		old.start()
+		old.awaitServing()
+	}
+	if err := cl.Close(); err != nil && !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	leader := c.awaitLeader()
+	await(t, "the end of a lease that nobody renews", soon, func(ctx context.Context) error {
+		if err := isThere(ctx, leader, "kept"); err == nil {
+			return errors.New("its key is there")
+		}
+		return nil
+	})
+	if l, err := leader.kv().TimeToLive(ctx, id); err != nil || l.TTL != -1 {
+		t.Errorf("%+v, %v", l, err)
+	}
+}
+
+// TestFrozenLeaderRevokesNothingWhenItGoesOn stops the leader for longer than a lease
+// has, which its successor keeps alive meanwhile (etcd's issue 15247).
+func TestFrozenLeaderRevokesNothingWhenItGoesOn(t *testing.T) {
+	t.Parallel()
+	c := here.newCluster(t)
+	old := c.awaitLeader()
+	id := attached(t, old, 2, "kept")
+	if err := old.proc.signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	frozen := time.Now()
+	rest := &cluster{t: t, members: slices.DeleteFunc(slices.Clone(c.members), func(m *member) bool { return m == old })}
+	leader := rest.awaitLeader()
+	renew := func(ctx context.Context) error {
+		_, err := leader.kv().KeepAliveOnce(ctx, id)
+		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+			t.Fatalf("after %v: %v", time.Since(frozen), err)
+		}
+		return err
+	}
+	await(t, "4 seconds of a frozen leader", patience, func(ctx context.Context) error {
+		if err := renew(ctx); err != nil {
+			return err
+		}
+		if d := time.Since(frozen); d < 4*time.Second {
+			return fmt.Errorf("%v", d)
+		}
+		return nil
+	})
+	if err := old.proc.signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	awake := time.Now()
+	old.awaitServing()
+	await(t, "3 seconds with the old leader", patience, func(ctx context.Context) error {
+		if err := renew(ctx); err != nil {
+			return err
+		}
+		if err := isThere(ctx, old, "kept"); err != nil {
+			t.Fatalf("%v after the old leader went on: %v", time.Since(awake), err)
+		}
+		if d := time.Since(awake); d < 3*time.Second {
+			return fmt.Errorf("%v", d)
+		}
+		return nil
+	})
+}
