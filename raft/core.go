@@ -21,7 +21,7 @@ type Config struct {
 	// Storage is the durable log.
 	Storage Storage
 	// ElectionTicks is the base election timeout; the timeout in force is drawn
-	// from [ElectionTicks, 2·ElectionTicks). Default 10.
+	// from [ElectionTicks, ElectionTicks+Spread()). Default 10.
 	ElectionTicks int
 	// HeartbeatTicks is the heartbeat interval. Default 1.
 	HeartbeatTicks int
@@ -48,6 +48,11 @@ type Config struct {
 	// Checked makes the core verify its invariants after every input.
 	Checked bool
 }
+
+// Spread is how many ticks chance adds to the election timeout, less one: three quarters
+// of it (paper §9.3). The whole of it makes a cluster wait longer for the first of its
+// followers; much less lets two of them ask for the same votes too often.
+func (c *Config) Spread() int { return c.ElectionTicks - c.ElectionTicks/4 }
 
 func (c *Config) fillLimits() error {
 	if c.ID == None || c.Storage == nil || c.Jitter == nil {

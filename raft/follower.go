@@ -22,7 +22,7 @@ func (c *Core) becomeFollower(term, lead uint64) {
 
 func (c *Core) resetElection() {
 	c.elapsed = 0
-	c.timeout = c.cfg.ElectionTicks + c.cfg.Jitter(c.cfg.ElectionTicks)
+	c.timeout = c.cfg.ElectionTicks + c.cfg.Jitter(c.cfg.Spread())
 }
 
 func (c *Core) tickFollower() {

@@ -12,7 +12,7 @@ import (
 
 func (e *engine) resetElection() {
 	e.elapsed = 0
-	e.timeout = e.cfg.ElectionTicks + e.cfg.Jitter(e.cfg.ElectionTicks)
+	e.timeout = e.cfg.ElectionTicks + e.cfg.Jitter(e.cfg.Spread())
 }
 
 // Tick moves the member's time on by one tick.
