@@ -13,6 +13,7 @@ import (
 
 	"go.etcd.io/bbolt"
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"chainfire"
@@ -28,13 +29,14 @@ var (
 	tableMeta    = []byte("meta")
 	tableCluster = []byte("cluster")
 	tableMembers = []byte("members")
+	tableLease   = []byte("lease")
 	// empty are the tables that are there with nothing in them.
-	emptyTables = [...]string{"lease", "alarm", "members_removed", "auth", "authUsers", "authRoles"}
+	emptyTables = [...]string{"alarm", "members_removed", "auth", "authUsers", "authRoles"}
 )
 
 // State is what a file is made of.
 type State struct {
-	// View is the key space. The file holds everything that can be read of it.
+	// View is the key space and the leases, exact (mvcc.Store.ExactView). The file holds everything that can be read of it.
 	View *mvcc.View
 	// Applied and Term name the last log entry that is in it.
 	Applied, Term uint64
@@ -102,7 +104,7 @@ func (w *writer) write(ctx context.Context, s State) error {
 // describe writes what is not keys.
 func describe(tx *bbolt.Tx, s State) error {
 	tables := map[string]*bbolt.Bucket{}
-	for _, name := range append([]string{string(tableKey), string(tableMeta), string(tableCluster), string(tableMembers)}, emptyTables[:]...) {
+	for _, name := range append([]string{string(tableKey), string(tableMeta), string(tableCluster), string(tableMembers), string(tableLease)}, emptyTables[:]...) {
 		b, err := tx.CreateBucket([]byte(name))
 		if err != nil {
 			return fmt.Errorf("table %s: %w", name, err)
@@ -122,6 +124,7 @@ func describe(tx *bbolt.Tx, s State) error {
 			conf.Voters = append(conf.Voters, m.ID)
 		}
 	}
+	errs = append(errs, putLeases(tables[string(tableLease)], s.View))
 	confRow, err := json.Marshal(conf)
 	errs = append(errs, err,
 		meta.Put([]byte("consistent_index"), binary.BigEndian.AppendUint64(nil, s.Applied)),
@@ -135,6 +138,28 @@ func describe(tx *bbolt.Tx, s State) error {
 		errs = append(errs, meta.Put([]byte("scheduledCompactRev"), row), meta.Put([]byte("finishedCompactRev"), row))
 	}
 	return errors.Join(errs...)
+}
+
+// putLeases writes leases as etcd's leasepb.Lease: id, time to live, and what the last
+// checkpoint left of it.
+func putLeases(table *bbolt.Bucket, v *mvcc.View) error {
+	leases, err := v.Leases()
+	if err != nil {
+		return fmt.Errorf("read the leases: %w", err)
+	}
+	for _, l := range leases {
+		var row []byte
+		for i, n := range []int64{l.ID, l.TTL, l.Remaining} {
+			if n != 0 {
+				row = protowire.AppendTag(row, protowire.Number(i+1), protowire.VarintType)
+				row = protowire.AppendVarint(row, uint64(n))
+			}
+		}
+		if err := table.Put(binary.BigEndian.AppendUint64(nil, uint64(l.ID)), row); err != nil {
+			return fmt.Errorf("write lease %s: %w", chainfire.LeaseID(l.ID), err)
+		}
+	}
+	return nil
 }
 
 // etcdMember is a member as etcd writes it.

@@ -247,8 +247,8 @@ func (m *Machine) EtcdHash(ctx context.Context, rev int64) (mvcc.EtcdHash, error
 	return m.store.EtcdHash(ctx, rev)
 }
 
-// View pins the key space; see mvcc.Store.View.
-func (m *Machine) View() (*mvcc.View, error) { return m.store.View() }
+// ExactView pins the key space and its leases; see mvcc.Store.ExactView.
+func (m *Machine) ExactView() (*mvcc.View, mvcc.State, error) { return m.store.ExactView() }
 
 // DiskUsage is what the store takes of the disk.
 func (m *Machine) DiskUsage() (mvcc.Usage, error) { return m.store.DiskUsage() }

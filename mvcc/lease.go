@@ -122,13 +122,21 @@ func (s *Store) Lease(id int64) (l Lease, found bool, err error) {
 }
 
 // Leases reads all leases, in the order of their rows. Any goroutine.
-func (s *Store) Leases() (leases []Lease, err error) {
+func (s *Store) Leases() ([]Lease, error) {
 	e, _, err := s.acquire()
 	if err != nil {
 		return nil, err
 	}
 	defer s.release(e)
-	return leases, eachRow(e.db, []byte{tagLease}, []byte{tagLease + 1}, func(row, content []byte) error {
+	return allLeases(e.db)
+}
+
+// Leases reads all leases, in the order of their rows. They are of the revision of the
+// view if it is exact.
+func (v *View) Leases() ([]Lease, error) { return allLeases(v.snap) }
+
+func allLeases(r pebble.Reader) (leases []Lease, err error) {
+	return leases, eachRow(r, []byte{tagLease}, []byte{tagLease + 1}, func(row, content []byte) error {
 		l, err := parseLease(row, content)
 		leases = append(leases, l)
 		return err

@@ -43,6 +43,30 @@ func (s *Store) View() (*View, error) {
 	}
 }
 
+// ExactView pins what the last round left, with its state: leases too, which View may
+// have of a later round than the keys. It may show what no reader was shown yet. Any
+// goroutine.
+func (s *Store) ExactView() (*View, State, error) {
+	e, _, err := s.acquire()
+	if err != nil {
+		return nil, State{}, err
+	}
+	v := &View{s: s, eng: e, snap: e.db.NewSnapshot()}
+	row, ok, err := getRow(v.snap, metaRow(stateName))
+	if err == nil && !ok {
+		err = errNoState
+	}
+	st := State{}
+	if err == nil {
+		st, err = parseState(row)
+	}
+	if err != nil {
+		return nil, State{}, errors.Join(err, v.Close())
+	}
+	v.rev, v.compacted = st.Revision, st.Compacted
+	return v, st, nil
+}
+
 // Close lets go of what the view pinned.
 func (v *View) Close() error {
 	err := v.snap.Close()

@@ -57,8 +57,7 @@ func (n *Node) writeEtcdFile(ctx context.Context, path string) (_ *etcdFile, err
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	index, term := n.machine.Applied()
-	view, err := n.machine.View()
+	view, st, err := n.machine.ExactView()
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +68,7 @@ func (n *Node) writeEtcdFile(ctx context.Context, path string) (_ *etcdFile, err
 			members = append(members, info(m, conf))
 		}
 	}
-	err = etcdfile.Write(ctx, path, etcdfile.State{View: view, Applied: index, Term: term, Members: members, Room: n.roomForEtcdFile})
+	err = etcdfile.Write(ctx, path, etcdfile.State{View: view, Applied: st.Applied, Term: st.Term, Members: members, Room: n.roomForEtcdFile})
 	if err = errors.Join(err, view.Close()); err != nil {
 		return nil, n.rotten(err)
 	}
@@ -78,12 +77,12 @@ func (n *Node) writeEtcdFile(ctx context.Context, path string) (_ *etcdFile, err
 	if err != nil {
 		return nil, fmt.Errorf("open what was made: %w", err)
 	}
-	st, err := f.Stat()
+	made, err := f.Stat()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("read the size of what was made: %w", err), f.Close())
 	}
-	n.log.Info("file in etcd's format made", "index", index, "revision", view.Revision(), "bytes", st.Size())
-	return &etcdFile{File: f, size: st.Size()}, nil
+	n.log.Info("file in etcd's format made", "index", st.Applied, "revision", st.Revision, "bytes", made.Size())
+	return &etcdFile{File: f, size: made.Size()}, nil
 }
 
 // catchUpForFile waits for what was acknowledged before the call. Where nobody can say,

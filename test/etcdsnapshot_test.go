@@ -33,6 +33,12 @@ func TestSnapshotIsRestoredByEtcdutlWithAllOfItsHistory(t *testing.T) {
 	if _, err := h.clients[0].Compact(ctx, h.compact); err != nil {
 		t.Fatal(err)
 	}
+	lease := attached(t, m, 100_000, "with/lease", "with/lease/too")
+	h.revision += 2
+	negative, err := pb.NewLeaseClient(dial(t, m.client)).LeaseGrant(ctx, &pb.LeaseGrantRequest{ID: -5, TTL: 100_000})
+	if err != nil {
+		t.Fatal(err)
+	}
 	file := filepath.Join(t.TempDir(), "snapshot.db")
 	if out, errOut, code := newEtcdctl(t, m.client).run("", "snapshot", "save", file); code != 0 {
 		t.Fatalf("save: exit code %d: %s%s", code, out, errOut)
@@ -56,6 +62,10 @@ func TestSnapshotIsRestoredByEtcdutlWithAllOfItsHistory(t *testing.T) {
 			r := &pb.HashKVRequest{Revision: rev}
 			both(d, r, func(ctx context.Context, s side) (proto.Message, error) { return s.care.HashKV(ctx, r) })
 		}
+	}
+	for _, id := range []int64{int64(lease), negative.ID} {
+		r := &pb.LeaseTimeToLiveRequest{ID: id, Keys: true}
+		both(d, r, func(ctx context.Context, s side) (proto.Message, error) { return s.lease.LeaseTimeToLive(ctx, r) })
 	}
 	w := &pb.WatchCreateRequest{Key: []byte{0}, RangeEnd: []byte{0}, StartRevision: h.compact, PrevKv: true}
 	both(d, w, func(ctx context.Context, s side) (proto.Message, error) { return d.watched(ctx, s.watch, w) })
