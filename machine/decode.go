@@ -133,9 +133,9 @@ func (w *describer) command(c *Command) {
 func (w *describer) lease(c *Command) {
 	switch {
 	case c.GrantLease != nil:
-		w.add("grant lease %d for %d s", c.GrantLease.ID, c.GrantLease.TTL)
+		w.add("grant lease %s for %d s", chainfire.LeaseID(c.GrantLease.ID), c.GrantLease.TTL)
 	case c.RevokeLease != nil:
-		w.add("revoke lease %d", c.RevokeLease.ID)
+		w.add("revoke lease %s", chainfire.LeaseID(c.RevokeLease.ID))
 		if c.RevokeLease.Term != 0 {
 			w.add(", which the leader of term %d found expired", c.RevokeLease.Term)
 		}
@@ -192,7 +192,7 @@ func (w *describer) put(q *chainfire.PutRequest) {
 		w.add(", value of %d B", len(q.Value))
 	}
 	if q.Lease != 0 {
-		w.add(", lease %d", q.Lease)
+		w.add(", lease %s", chainfire.LeaseID(q.Lease))
 	}
 }
 

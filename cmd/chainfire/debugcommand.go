@@ -72,10 +72,10 @@ type jsonLogToken struct {
 type jsonLogPut struct {
 	jsonKey
 	jsonValue
-	Lease       int64 `json:"lease,omitempty"`
-	PrevKV      bool  `json:"prev_kv,omitempty"`
-	IgnoreValue bool  `json:"ignore_value,omitempty"`
-	IgnoreLease bool  `json:"ignore_lease,omitempty"`
+	Lease       string `json:"lease,omitempty"`
+	PrevKV      bool   `json:"prev_kv,omitempty"`
+	IgnoreValue bool   `json:"ignore_value,omitempty"`
+	IgnoreLease bool   `json:"ignore_lease,omitempty"`
 }
 
 type jsonLogDelete struct {
@@ -209,7 +209,7 @@ func newJSONMember(m *machine.MemberRecord) *jsonLogMember {
 
 func newJSONLogPut(q *chainfire.PutRequest) *jsonLogPut {
 	return &jsonLogPut{
-		jsonKey: newJSONKey(q.Key), jsonValue: newJSONValue(q.Value), Lease: q.Lease,
+		jsonKey: newJSONKey(q.Key), jsonValue: newJSONValue(q.Value), Lease: leaseOrNone(q.Lease),
 		PrevKV: q.PrevKV, IgnoreValue: q.IgnoreValue, IgnoreLease: q.IgnoreLease,
 	}
 }

@@ -1,6 +1,9 @@
 package main
 
-import "chainfire/machine"
+import (
+	"chainfire"
+	"chainfire/machine"
+)
 
 // jsonLogLeases are the commands of leases. One field is set.
 type jsonLogLeases struct {
@@ -10,7 +13,7 @@ type jsonLogLeases struct {
 }
 
 type jsonLogLease struct {
-	ID        int64  `json:"lease"`
+	ID        string `json:"lease"`
 	TTL       int64  `json:"ttl,omitempty"`
 	Remaining int64  `json:"remaining_ttl,omitempty"`
 	Term      uint64 `json:"term,omitempty"`
@@ -25,13 +28,13 @@ type jsonLogCheckpoint struct {
 func newJSONLogLeases(c *machine.Command) *jsonLogLeases {
 	switch {
 	case c.GrantLease != nil:
-		return &jsonLogLeases{Grant: &jsonLogLease{ID: c.GrantLease.ID, TTL: c.GrantLease.TTL}}
+		return &jsonLogLeases{Grant: &jsonLogLease{ID: chainfire.LeaseID(c.GrantLease.ID), TTL: c.GrantLease.TTL}}
 	case c.RevokeLease != nil:
-		return &jsonLogLeases{Revoke: &jsonLogLease{ID: c.RevokeLease.ID, Term: c.RevokeLease.Term}}
+		return &jsonLogLeases{Revoke: &jsonLogLease{ID: chainfire.LeaseID(c.RevokeLease.ID), Term: c.RevokeLease.Term}}
 	case c.CheckpointLeases != nil:
 		out := &jsonLogCheckpoint{Term: c.CheckpointLeases.Term, Leases: []jsonLogLease{}}
 		for _, l := range c.CheckpointLeases.Leases {
-			out.Leases = append(out.Leases, jsonLogLease{ID: l.ID, Remaining: l.Remaining})
+			out.Leases = append(out.Leases, jsonLogLease{ID: chainfire.LeaseID(l.ID), Remaining: l.Remaining})
 		}
 		return &jsonLogLeases{Checkpoint: out}
 	}

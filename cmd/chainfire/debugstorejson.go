@@ -17,7 +17,7 @@ type jsonRow struct {
 	Deleted        bool   `json:"deleted,omitempty"`
 	CreateRevision int64  `json:"create_revision,omitempty"`
 	Version        int64  `json:"version,omitempty"`
-	Lease          int64  `json:"lease,omitempty"`
+	Lease          string `json:"lease,omitempty"`
 	TTL            int64  `json:"ttl,omitempty"`
 	Remaining      int64  `json:"remaining_ttl,omitempty"`
 	*jsonValue
@@ -37,13 +37,13 @@ func newJSONRow(r *mvcc.InspectedRow) *jsonRow {
 		return out
 	}
 	if r.Kind == mvcc.RowLease {
-		out.Lease, out.TTL, out.Remaining = r.Lease, r.TTL, r.Remaining
+		out.Lease, out.TTL, out.Remaining = leaseOrNone(r.Lease), r.TTL, r.Remaining
 		return out
 	}
 	key := newJSONKey(r.Key)
 	out.jsonKey = &key
 	if r.Kind == mvcc.RowAttach {
-		out.Lease = r.Lease
+		out.Lease = leaseOrNone(r.Lease)
 		return out
 	}
 	out.Revision, out.Sub, out.Deleted = r.Revision.Main, r.Revision.Sub, r.Deleted
@@ -54,7 +54,7 @@ func newJSONRow(r *mvcc.InspectedRow) *jsonRow {
 	if !r.Deleted {
 		value := newJSONValue(r.Value)
 		out.jsonValue = &value
-		out.CreateRevision, out.Version, out.Lease = r.Create, r.Version, r.Lease
+		out.CreateRevision, out.Version, out.Lease = r.Create, r.Version, leaseOrNone(r.Lease)
 	}
 	return out
 }

@@ -117,6 +117,7 @@ func startFake(t *testing.T, status *chainfire.ClusterStatus) (*fakeMember, stri
 	s := grpc.NewServer()
 	etcdserverpb.RegisterKVServer(s, f)
 	etcdserverpb.RegisterClusterServer(s, f)
+	etcdserverpb.RegisterLeaseServer(s, fakeLeases{f: f})
 	api.RegisterClusterServer(s, fakeCluster{f: f})
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(l) }()

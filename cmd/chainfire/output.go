@@ -12,6 +12,8 @@ import (
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"chainfire"
 )
 
 // printJSON prints one object in one line, as scripts read it.
@@ -111,7 +113,7 @@ type jsonKV struct {
 	CreateRevision int64   `json:"create_revision"`
 	ModRevision    int64   `json:"mod_revision"`
 	Version        int64   `json:"version"`
-	Lease          int64   `json:"lease,omitempty"`
+	Lease          string  `json:"lease,omitempty"`
 }
 
 func newJSONKV(kv *mvccpb.KeyValue, keysOnly bool) *jsonKV {
@@ -120,13 +122,22 @@ func newJSONKV(kv *mvccpb.KeyValue, keysOnly bool) *jsonKV {
 	}
 	out := &jsonKV{
 		CreateRevision: kv.GetCreateRevision(), ModRevision: kv.GetModRevision(),
-		Version: kv.GetVersion(), Lease: kv.GetLease(),
+		Version: kv.GetVersion(),
 	}
+	out.Lease = leaseOrNone(kv.GetLease())
 	out.Key, out.KeyBase64 = jsonBytes(kv.GetKey())
 	if !keysOnly {
 		out.Value, out.ValueBase64 = jsonBytes(kv.GetValue())
 	}
 	return out
+}
+
+// leaseOrNone is the id of a key's lease, empty for none.
+func leaseOrNone(id int64) string {
+	if id == 0 {
+		return ""
+	}
+	return chainfire.LeaseID(id)
 }
 
 func jsonBytes(b []byte) (s *string, base64 []byte) {

@@ -114,7 +114,7 @@ func testStatus() *chainfire.ClusterStatus {
 func TestOutputIsStable(t *testing.T) {
 	const header = `"header":{"cluster_id":"abcdef","member_id":"12","revision":34,"raft_term":5}`
 	const name = `{"key":"name","value":"été <1>","create_revision":3,"mod_revision":5,"version":2}`
-	const other = `{"key_base64":"/2E=","value":"two\nlines","create_revision":6,"mod_revision":6,"version":1,"lease":9}`
+	const other = `{"key_base64":"/2E=","value":"two\nlines","create_revision":6,"mod_revision":6,"version":1,"lease":"9"}`
 	rangeAnswer := &etcdserverpb.RangeResponse{Header: testHeader(), Kvs: testKVs(), Count: 2}
 	for _, c := range []struct {
 		name        string
@@ -130,7 +130,7 @@ func TestOutputIsStable(t *testing.T) {
 			"get --keys-only", func(a *app) error { return a.printGet(rangeAnswer, &getOptions{keysOnly: true}, false) },
 			"KEY      REVISION  VERSION\nname     5         2\n" + `"\xffa"  6         1` + "\n",
 			`{` + header + `,"kvs":[{"key":"name","create_revision":3,"mod_revision":5,"version":2},` +
-				`{"key_base64":"/2E=","create_revision":6,"mod_revision":6,"version":1,"lease":9}],"more":false,"count":2}`,
+				`{"key_base64":"/2E=","create_revision":6,"mod_revision":6,"version":1,"lease":"9"}],"more":false,"count":2}`,
 		},
 		{
 			"get --count-only", func(a *app) error {

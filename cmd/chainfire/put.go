@@ -14,11 +14,14 @@ import (
 
 // putOptions are the flags of put, and of a put inside a transaction.
 type putOptions struct {
-	prevKV, ignoreValue bool
+	prevKV, ignoreValue, ignoreLease bool
+	lease                            leaseID
 }
 
 func (o *putOptions) flags(f *pflag.FlagSet) {
 	f.BoolVar(&o.prevKV, "prev-kv", false, "show what the key held before")
+	f.Var(&o.lease, "lease", "the lease that the key ends with, as 'chainfire lease grant' printed it; without it the key has none any more")
+	f.BoolVar(&o.ignoreLease, "ignore-lease", false, "keep the lease that the key has")
 	f.BoolVar(&o.ignoreValue, "ignore-value", false, "write the value again that the key has; give no VALUE")
 }
 
@@ -31,6 +34,8 @@ func (o *putOptions) op(args []string, in io.Reader) (clientv3.Op, error) {
 		return clientv3.Op{}, errors.New("the key is empty; give KEY and VALUE")
 	case o.ignoreValue && len(args) == 2:
 		return clientv3.Op{}, errors.New("--ignore-value keeps the value that the key has; leave VALUE out")
+	case o.ignoreLease && o.lease != 0:
+		return clientv3.Op{}, errors.New("--ignore-lease keeps the lease that the key has; leave --lease out")
 	case o.ignoreValue:
 	case len(args) == 2:
 		value = args[1]
@@ -49,6 +54,12 @@ func (o *putOptions) op(args []string, in io.Reader) (clientv3.Op, error) {
 	}
 	if o.ignoreValue {
 		opts = append(opts, clientv3.WithIgnoreValue())
+	}
+	if o.lease != 0 {
+		opts = append(opts, clientv3.WithLease(clientv3.LeaseID(o.lease)))
+	}
+	if o.ignoreLease {
+		opts = append(opts, clientv3.WithIgnoreLease())
 	}
 	return clientv3.OpPut(args[0], value, opts...), nil
 }

@@ -67,6 +67,8 @@ type jsonPutOp struct {
 	ValueBase64 []byte  `json:"value_base64"`
 	PrevKV      bool    `json:"prev_kv"`
 	IgnoreValue bool    `json:"ignore_value"`
+	Lease       string  `json:"lease"`
+	IgnoreLease bool    `json:"ignore_lease"`
 }
 
 type jsonDelOp struct {
@@ -175,7 +177,12 @@ func (p *jsonPutOp) op() (clientv3.Op, error) {
 	if err != nil {
 		return clientv3.Op{}, err
 	}
-	o := putOptions{prevKV: p.PrevKV, ignoreValue: p.IgnoreValue}
+	o := putOptions{prevKV: p.PrevKV, ignoreValue: p.IgnoreValue, ignoreLease: p.IgnoreLease}
+	if p.Lease != "" {
+		if err := o.lease.Set(p.Lease); err != nil {
+			return clientv3.Op{}, err
+		}
+	}
 	if p.IgnoreValue && p.Value == nil && p.ValueBase64 == nil {
 		return o.op([]string{key}, nil)
 	}
