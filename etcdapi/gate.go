@@ -13,8 +13,10 @@ import (
 	"chainfire"
 )
 
-// etcdServices begins the method names to which etcd's rules for learners apply.
-const etcdServices = "/etcdserverpb."
+// ofEtcd reports whether etcd's rules for learners apply to a method.
+func ofEtcd(method string) bool {
+	return strings.HasPrefix(method, "/etcdserverpb.") || strings.HasPrefix(method, "/v3lockpb.") || strings.HasPrefix(method, "/v3electionpb.")
+}
 
 // gate refuses calls that this member cannot serve now, before their handlers
 // see them, in etcd's order: first what a learner does not serve, then a client
@@ -26,7 +28,7 @@ type gate struct {
 }
 
 func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-	if !servedByLearner(req) && strings.HasPrefix(info.FullMethod, etcdServices) && g.monitor.isLearner(ctx) &&
+	if !servedByLearner(req) && ofEtcd(info.FullMethod) && g.monitor.isLearner(ctx) &&
 		(!servedByReplica(req) || !g.monitor.isReplica()) {
 		return nil, rpctypes.ErrGRPCNotSupportedForLearner
 	}
@@ -39,7 +41,7 @@ func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h
 func (g *gate) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	parent := ss.Context()
 	if info.FullMethod != pb.Maintenance_Snapshot_FullMethodName &&
-		strings.HasPrefix(info.FullMethod, etcdServices) && g.monitor.isLearner(parent) &&
+		ofEtcd(info.FullMethod) && g.monitor.isLearner(parent) &&
 		(!replicaStreams[info.FullMethod] || !g.monitor.isReplica()) {
 		return rpctypes.ErrGRPCNotSupportedForLearner
 	}

@@ -24,6 +24,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
+	"chainfire/etcdapi/locks"
 	"chainfire/internal/sniff"
 )
 
@@ -42,6 +43,7 @@ type Server struct {
 	monitor      *monitor
 	maxMessage   int
 	streams      *streamSet
+	locks        *locks.Services
 	// ctx ends with Shutdown; wg counts the monitor and the Serve calls.
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -72,6 +74,7 @@ func New(opts Options) (*Server, error) {
 		health:     health.NewServer(), streams: newStreamSet(), listeners: make(map[*sniff.Listener]struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.locks = locks.New(s.ctx)
 	s.monitor = newMonitor(&o, s.streams)
 	if err := o.Registry.Register(newCollector(s.monitor, o.Member, o.Logger)); err != nil {
 		return nil, fmt.Errorf("register member metrics: %w", err)
@@ -80,7 +83,7 @@ func New(opts Options) (*Server, error) {
 		return nil, err
 	}
 	s.grpc = newGRPCServer(&o, calls, &gate{member: o.Member, monitor: s.monitor, streams: s.streams})
-	registerServices(s.grpc, &o, s.health)
+	registerServices(s.grpc, &o, s.health, s.locks)
 	calls.prepare(s.grpc.GetServiceInfo())
 	return s, nil
 }
@@ -97,7 +100,7 @@ func newGRPCServer(o *Options, calls *callMetrics, g *gate) *grpc.Server {
 	)
 }
 
-func registerServices(gs *grpc.Server, o *Options, hs *health.Server) {
+func registerServices(gs *grpc.Server, o *Options, hs *health.Server, ls *locks.Services) {
 	pb.RegisterKVServer(gs, &kvServer{member: o.Member, maxRequestBytes: o.MaxRequestBytes, maxTxnOps: o.MaxTxnOps})
 	pb.RegisterWatchServer(gs, &watchServer{
 		member: o.Member, log: o.Logger, maxMessage: o.MaxRequestBytes + messageOverhead,
@@ -105,6 +108,7 @@ func registerServices(gs *grpc.Server, o *Options, hs *health.Server) {
 	pb.RegisterLeaseServer(gs, &leaseServer{member: o.Member, header: o.Member.Header})
 	pb.RegisterClusterServer(gs, &clusterServer{member: o.Member})
 	pb.RegisterMaintenanceServer(gs, &maintenanceServer{member: o.Member, log: o.Logger})
+	ls.Register(gs)
 	healthpb.RegisterHealthServer(gs, hs)
 	if o.Register != nil {
 		o.Register(gs)
@@ -163,6 +167,7 @@ func (s *Server) enter(mux *sniff.Listener) error {
 			return err
 		}
 		s.json = port
+		s.locks.Connect(port.conn)
 		s.wg.Go(func() { s.monitor.run(s.ctx, s.interval) })
 		s.wg.Go(func() {
 			// It ends with the server, by Shutdown.
@@ -216,7 +221,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		close(finished)
 	}()
 	if port != nil {
-		errs = append(errs, port.close())
+		errs = append(errs, s.locks.Close(), port.close())
 	}
 	select {
 	case <-finished:

@@ -40,7 +40,8 @@ join:                 root api/... raft raft/confchange raft/quorum snapshot int
 node:                 root api/... raft raft/confchange raft/quorum raft/progress wal mvcc etcdfile lessor machine snapshot replica transport join pki internal/disk internal/sniff internal/sched internal/invariant
 
 etcdapi/gateway:
-etcdapi:              root etcdapi/gateway internal/sniff
+etcdapi/locks:
+etcdapi:              root etcdapi/gateway etcdapi/locks internal/sniff
 client:               root api/...
 sim:                  root api/... raft wal mvcc machine snapshot replica transport join node internal/disk internal/sched internal/invariant
 cmd/chainfire:        all

@@ -1,0 +1,122 @@
+// Package locks serves etcd's Lock and Election services: mutexes and elections whose
+// holder is known by the lease of its key. As in etcd they are nothing but requests for
+// keys, leases and watches, made by the client's own package for them, so that holders
+// here and those that use that package by themselves take turns.
+package locks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/client/v3/concurrency"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3election/v3electionpb"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3lock/v3lockpb"
+	"google.golang.org/grpc"
+)
+
+// Services are both services. Their methods may be called from any goroutine.
+type Services struct {
+	client atomic.Pointer[clientv3.Client]
+	// ctx ends the calls that wait.
+	ctx context.Context
+}
+
+// New makes the services. They answer once they are connected, and end every call with
+// rpctypes.ErrGRPCStopped when ctx ends.
+func New(ctx context.Context) *Services { return &Services{ctx: ctx} }
+
+// Register adds both to a server.
+func (s *Services) Register(r grpc.ServiceRegistrar) {
+	v3lockpb.RegisterLockServer(r, &lockServer{services: s})
+	v3electionpb.RegisterElectionServer(r, &electionServer{services: s})
+}
+
+// keepAliveTimeout is how long a lease is kept before the first answer about it.
+const keepAliveTimeout = 10 * time.Second
+
+// Connect names the way to the member's own key, lease and watch services. It is called
+// once, before the first call comes.
+func (s *Services) Connect(conn grpc.ClientConnInterface) {
+	c := clientv3.NewCtxClient(s.ctx)
+	c.KV = clientv3.NewKVFromKVClient(etcdserverpb.NewKVClient(conn), c)
+	c.Lease = clientv3.NewLeaseFromLeaseClient(etcdserverpb.NewLeaseClient(conn), c, keepAliveTimeout)
+	c.Watcher = clientv3.NewWatchFromWatchClient(etcdserverpb.NewWatchClient(conn), c)
+	s.client.Store(c)
+}
+
+// Close gives back what Connect took. No call comes any more.
+func (s *Services) Close() error {
+	c := s.client.Load()
+	if c == nil {
+		return nil
+	}
+	if err := c.Close(); err != nil && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("close the client of locks: %w", err)
+	}
+	return nil
+}
+
+// call is one request: it ends with the services.
+func (s *Services) call(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(s.ctx, func() { cancel(rpctypes.ErrGRPCStopped) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+	}
+}
+
+// reason is what a client is told of an error.
+func reason(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); err != nil && errors.Is(cause, rpctypes.ErrGRPCStopped) {
+		return cause
+	}
+	return err
+}
+
+// session is that of the lease that a request names; 0 makes one. It is kept alive by
+// who asks, not from here on.
+func (s *Services) session(ctx context.Context, lease int64) (*concurrency.Session, error) {
+	out, err := concurrency.NewSession(s.client.Load(), concurrency.WithLease(clientv3.LeaseID(lease)), concurrency.WithContext(ctx))
+	if err == nil {
+		out.Orphan()
+	}
+	return out, err
+}
+
+type lockServer struct {
+	services *Services
+	v3lockpb.UnsafeLockServer
+}
+
+// Lock waits until the caller has the mutex of a name, and returns the key that says so.
+func (l *lockServer) Lock(ctx context.Context, r *v3lockpb.LockRequest) (*v3lockpb.LockResponse, error) {
+	ctx, cancel := l.services.call(ctx)
+	defer cancel()
+	s, err := l.services.session(ctx, r.Lease)
+	if err != nil {
+		return nil, reason(ctx, err)
+	}
+	m := concurrency.NewMutex(s, string(r.Name))
+	if err := m.Lock(ctx); err != nil {
+		return nil, reason(ctx, err)
+	}
+	return &v3lockpb.LockResponse{Header: m.Header(), Key: []byte(m.Key())}, nil
+}
+
+// Unlock gives a mutex back by its key.
+func (l *lockServer) Unlock(ctx context.Context, r *v3lockpb.UnlockRequest) (*v3lockpb.UnlockResponse, error) {
+	ctx, cancel := l.services.call(ctx)
+	defer cancel()
+	resp, err := l.services.client.Load().Delete(ctx, string(r.Key))
+	if err != nil {
+		return nil, reason(ctx, err)
+	}
+	return &v3lockpb.UnlockResponse{Header: resp.Header}, nil
+}
