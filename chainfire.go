@@ -89,6 +89,11 @@ type Maintenance interface {
 	// ask; else what this member has. The caller closes it, soon: it takes room on the
 	// disk. ErrNoRoom is returned where the disk is too full.
 	EtcdSnapshot(ctx context.Context) (EtcdFile, error)
+	// Alarm asks for alarms, after all that was acknowledged before the call, raises one
+	// or takes one back. It returns ErrUnknownAlarm, ErrTooManyAlarms or ErrFeatureLevel.
+	Alarm(ctx context.Context, r *AlarmRequest) (*AlarmResponse, error)
+	// Alarms are those that this member knows of, by type and member.
+	Alarms() []Alarm
 	// ClusterStatus describes the whole cluster as this member sees it; asked
 	// of a follower it is answered by the leader.
 	ClusterStatus(ctx context.Context) (*ClusterStatus, error)

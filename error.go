@@ -17,9 +17,10 @@ var (
 	ErrLeaseNotFound     = errors.New("requested lease not found")
 	ErrLeaseExists       = errors.New("lease already exists")
 	ErrLeaseTTLTooLarge  = errors.New("too large lease TTL")
-	// ErrLeaseLevel refuses leases in a cluster where a member of an older version could
-	// not apply them.
-	ErrLeaseLevel          = errors.New("a member's version knows no leases: install the newest on every member")
+	// ErrFeatureLevel refuses what a member of an older version could not apply.
+	ErrFeatureLevel        = errors.New("a member's version does not know this yet: install the newest on every member")
+	ErrUnknownAlarm        = errors.New("no such type of alarm")
+	ErrTooManyAlarms       = errors.New("too many alarms: take some back first")
 	ErrRequestTooLarge     = errors.New("request is too large")
 	ErrNoSpace             = errors.New("database space exceeded")
 	ErrNoRoom              = errors.New("too little room on the disk")

@@ -10,7 +10,7 @@ import (
 // member but a learner, which answers with ErrLearner.
 type Lease interface {
 	// LeaseGrant makes a lease. It returns ErrLeaseExists, ErrLeaseTTLTooLarge, or
-	// ErrLeaseLevel in a cluster with members that know no leases.
+	// ErrFeatureLevel in a cluster with members that know no leases.
 	LeaseGrant(ctx context.Context, r *LeaseGrantRequest) (*LeaseGrantResponse, error)
 	// LeaseRevoke ends a lease and deletes its keys, in one revision. It returns
 	// ErrLeaseNotFound.

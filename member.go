@@ -43,6 +43,8 @@ type Status struct {
 	// StoreBytes is the size of the store on disk, LiveBytes an estimate of
 	// what of it is in use.
 	StoreBytes, LiveBytes int64
+	// QuotaBytes is what StoreBytes may come to; 0 is no bound.
+	QuotaBytes int64
 	// Errors are conditions that an operator should look at.
 	Errors []string
 }

@@ -19,7 +19,7 @@ type collector struct {
 
 	hasLeader, isLeader, isLearner, leaderChanges *prometheus.Desc
 	committed, applied, revision                  *prometheus.Desc
-	storeBytes, liveBytes                         *prometheus.Desc
+	storeBytes, liveBytes, quotaBytes             *prometheus.Desc
 	id, version, clusterVersion, build            *prometheus.Desc
 
 	granted, revoked, renewed, expired *prometheus.Desc
@@ -40,6 +40,7 @@ func newCollector(m *monitor, leases chainfire.Lease, log *slog.Logger) *collect
 		revision:       desc("etcd_debugging_mvcc_current_revision", "Current revision of the key space."),
 		storeBytes:     desc("etcd_mvcc_db_total_size_in_bytes", "Size of the store on disk."),
 		liveBytes:      desc("etcd_mvcc_db_total_size_in_use_in_bytes", "Estimate of what of the store is in use."),
+		quotaBytes:     desc("etcd_server_quota_backend_bytes", "What the size of the store may come to; 0 is no bound."),
 		id:             desc("etcd_server_id", "This member's id in hexadecimal, as a label.", "server_id"),
 		version:        desc("etcd_server_version", "The etcd version whose API is offered, as a label.", "server_version"),
 		clusterVersion: desc("etcd_cluster_version", "The etcd version that the cluster offers, as a label.", "cluster_version"),
@@ -55,7 +56,7 @@ func newCollector(m *monitor, leases chainfire.Lease, log *slog.Logger) *collect
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		c.hasLeader, c.isLeader, c.isLearner, c.leaderChanges, c.committed, c.applied, c.revision,
-		c.storeBytes, c.liveBytes, c.id, c.version, c.clusterVersion, c.build,
+		c.storeBytes, c.liveBytes, c.quotaBytes, c.id, c.version, c.clusterVersion, c.build,
 		c.granted, c.revoked, c.renewed, c.expired,
 	} {
 		ch <- d
@@ -90,6 +91,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(c.revision, float64(st.Header.Revision))
 	gauge(c.storeBytes, float64(st.StoreBytes))
 	gauge(c.liveBytes, float64(st.LiveBytes))
+	gauge(c.quotaBytes, float64(st.QuotaBytes))
 	gauge(c.id, 1, strconv.FormatUint(st.Header.MemberID, 16))
 	gauge(c.build, 1, st.Version)
 }

@@ -32,7 +32,9 @@ var errorTable = []errorPair{
 	{chainfire.ErrLeaseExists, rpctypes.ErrGRPCLeaseExist},
 	{chainfire.ErrLeaseTTLTooLarge, rpctypes.ErrGRPCLeaseTTLTooLarge},
 	// etcd has no such members.
-	{chainfire.ErrLeaseLevel, status.Error(codes.FailedPrecondition, "etcdserver: "+chainfire.ErrLeaseLevel.Error())},
+	{chainfire.ErrFeatureLevel, status.Error(codes.FailedPrecondition, "etcdserver: "+chainfire.ErrFeatureLevel.Error())},
+	{chainfire.ErrUnknownAlarm, status.Error(codes.InvalidArgument, "etcdserver: "+chainfire.ErrUnknownAlarm.Error())},
+	{chainfire.ErrTooManyAlarms, status.Error(codes.ResourceExhausted, "etcdserver: "+chainfire.ErrTooManyAlarms.Error())},
 	{chainfire.ErrRequestTooLarge, rpctypes.ErrGRPCRequestTooLarge},
 	{chainfire.ErrNoSpace, rpctypes.ErrGRPCNoSpace},
 	{chainfire.ErrNoRoom, status.Error(codes.ResourceExhausted, "etcdserver: "+chainfire.ErrNoRoom.Error())},

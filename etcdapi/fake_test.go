@@ -28,6 +28,7 @@ type fakeMember struct {
 	members   []chainfire.MemberInfo
 	asked     []string // the reads, "linearizable" or "serializable"
 	leases    map[int64]int64
+	alarms    []chainfire.Alarm
 }
 
 const (

@@ -69,14 +69,18 @@ func (s *healthServer) isVoter(ctx context.Context) error {
 	return nil
 }
 
-// isSound fails where damage is known. A member stops when it finds some, and
-// etcd raises an alarm, of which there is none here: what is left to ask is whether
-// the member still answers for its state.
+// isSound fails while the alarm for it is raised, and where the member, which stops when
+// it finds damage, no longer answers for its state.
 func (s *healthServer) isSound(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	if _, err := s.member.Status(ctx); err != nil {
 		return errors.New(errorText(err))
+	}
+	for _, a := range s.member.Alarms() {
+		if a.Type == chainfire.AlarmCorrupt {
+			return fmt.Errorf("alarm activated: %s", a.Type)
+		}
 	}
 	return nil
 }
@@ -84,7 +88,8 @@ func (s *healthServer) isSound(ctx context.Context) error {
 // serveHealth tells whether the member serves requests; with serializable=true,
 // whether it serves those that need no other member.
 func (s *healthServer) serveHealth(w http.ResponseWriter, r *http.Request) {
-	h := s.examine(r.Context(), r.URL.Query().Get("serializable") == "true")
+	q := r.URL.Query()
+	h := s.examine(r.Context(), q.Get("serializable") == "true", q["exclude"])
 	body, err := json.Marshal(h)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -102,7 +107,12 @@ func (s *healthServer) serveHealth(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *healthServer) examine(ctx context.Context, serializable bool) report {
+func (s *healthServer) examine(ctx context.Context, serializable bool, excluded []string) report {
+	for _, a := range s.member.Alarms() {
+		if !slices.Contains(excluded, a.Type.String()) {
+			return report{Health: "false", Reason: "ALARM " + a.Type.String()}
+		}
+	}
 	if !serializable && s.member.Health(ctx, false) != nil {
 		return report{Health: "false", Reason: "RAFT NO LEADER"}
 	}

@@ -44,7 +44,7 @@ func (s *maintenanceServer) Status(ctx context.Context, _ *pb.StatusRequest) (*p
 		Leader: st.Leader, IsLearner: st.Learner, RaftTerm: st.Header.RaftTerm,
 		// What etcd calls its raft index is the index of the last commit.
 		RaftIndex: st.CommitIndex, RaftAppliedIndex: st.AppliedIndex,
-		DbSize: st.StoreBytes, DbSizeInUse: st.LiveBytes,
+		DbSize: st.StoreBytes, DbSizeInUse: st.LiveBytes, DbSizeQuota: st.QuotaBytes,
 		DowngradeInfo: &pb.DowngradeInfo{},
 	}
 	noLeader := chainfire.ErrNoLeader.Error()
@@ -55,6 +55,9 @@ func (s *maintenanceServer) Status(ctx context.Context, _ *pb.StatusRequest) (*p
 		if e != noLeader { // said above in etcd's words
 			out.Errors = append(out.Errors, e)
 		}
+	}
+	for _, a := range s.member.Alarms() {
+		out.Errors = append(out.Errors, newAlarm(a).String())
 	}
 	return out, nil
 }
@@ -67,15 +70,33 @@ func (s *maintenanceServer) MoveLeader(ctx context.Context, r *pb.MoveLeaderRequ
 	return &pb.MoveLeaderResponse{}, nil
 }
 
-// Alarm lists alarms. No part of this system raises one, so the list is empty;
-// etcdctl's health check needs it. Nothing can be raised by hand.
-func (s *maintenanceServer) Alarm(_ context.Context, r *pb.AlarmRequest) (*pb.AlarmResponse, error) {
-	switch r.Action {
-	case pb.AlarmRequest_GET, pb.AlarmRequest_DEACTIVATE:
+// Alarm lists alarms, raises one or takes one back.
+func (s *maintenanceServer) Alarm(ctx context.Context, r *pb.AlarmRequest) (*pb.AlarmResponse, error) {
+	req := &chainfire.AlarmRequest{Alarm: chainfire.Alarm{MemberID: r.MemberID, Type: chainfire.AlarmType(r.Alarm)}}
+	switch {
+	case pb.AlarmType_name[int32(r.Alarm)] == "":
+		return nil, toGRPC(chainfire.ErrUnknownAlarm)
+	case r.Action == pb.AlarmRequest_GET:
+	case r.Action == pb.AlarmRequest_ACTIVATE:
+		req.Action = chainfire.AlarmActivate
+	case r.Action == pb.AlarmRequest_DEACTIVATE:
+		req.Action = chainfire.AlarmDeactivate
+	default: // as in etcd an empty answer
 		return &pb.AlarmResponse{Header: newHeader(s.member.Header())}, nil
-	default:
-		return nil, unimplemented("Alarm", "alarms cannot be raised by hand")
 	}
+	a, err := s.member.Alarm(ctx, req)
+	if err != nil {
+		return nil, toGRPC(err)
+	}
+	out := &pb.AlarmResponse{Header: newHeader(a.Header)}
+	for _, a := range a.Alarms {
+		out.Alarms = append(out.Alarms, newAlarm(a))
+	}
+	return out, nil
+}
+
+func newAlarm(a chainfire.Alarm) *pb.AlarmMember {
+	return &pb.AlarmMember{MemberID: a.MemberID, Alarm: pb.AlarmType(a.Type)}
 }
 
 // Defragment has nothing to do: the store gives space back by itself.

@@ -56,15 +56,33 @@ func TestLeadershipMovesOrSaysWhyNot(t *testing.T) {
 	wantStatus(t, err, status.Error(codes.FailedPrecondition, "etcdserver: not leader"))
 }
 
-func TestAlarmListIsEmptyForEtcdctlsHealthCheck(t *testing.T) {
+func TestAlarmsAreRaisedListedShownAndTakenBack(t *testing.T) {
 	f := start(t)
-	c := f.client(t)
-	resp, err := c.AlarmList(bounded(t))
-	if err != nil || len(resp.Alarms) != 0 {
-		t.Errorf("got %v, %v", resp, err)
+	m, ctx := pb.NewMaintenanceClient(f.conn), bounded(t)
+	h := &pb.ResponseHeader{ClusterId: fakeCluster, MemberId: fakeID, Revision: 1, RaftTerm: fakeTerm}
+	r, err := m.Alarm(ctx, &pb.AlarmRequest{})
+	wantMessage(t, r, &pb.AlarmResponse{Header: h}, err)
+	want := &pb.AlarmResponse{Header: h, Alarms: []*pb.AlarmMember{{MemberID: 5, Alarm: pb.AlarmType_NOSPACE}}}
+	r, err = m.Alarm(ctx, &pb.AlarmRequest{Action: pb.AlarmRequest_ACTIVATE, MemberID: 5, Alarm: pb.AlarmType_NOSPACE})
+	wantMessage(t, r, want, err)
+	r, err = m.Alarm(ctx, &pb.AlarmRequest{})
+	wantMessage(t, r, want, err)
+	st, err := m.Status(ctx, &pb.StatusRequest{})
+	if err != nil || !strings.Contains(st.Errors[len(st.Errors)-1], "alarm:NOSPACE") {
+		t.Errorf("status: %v, %v", st, err)
 	}
-	_, err = pb.NewMaintenanceClient(f.conn).Alarm(bounded(t), &pb.AlarmRequest{Action: pb.AlarmRequest_ACTIVATE})
-	wantCode(t, err, codes.Unimplemented)
+	wantHTTP(t, f, "/health", 503, `{"health":"false","reason":"ALARM NOSPACE"}`)
+	wantHTTP(t, f, "/health?exclude=NOSPACE", 200, `{"health":"true","reason":""}`)
+	wantHTTP(t, f, "/readyz/data_corruption", 200, "ok")
+	f.set(func() { f.alarms = append(f.alarms, chainfire.Alarm{MemberID: 6, Type: chainfire.AlarmCorrupt}) })
+	wantHTTP(t, f, "/health?exclude=NOSPACE", 503, `{"health":"false","reason":"ALARM CORRUPT"}`)
+	wantHTTP(t, f, "/readyz/data_corruption", 503, "[-]data_corruption failed: alarm activated: CORRUPT")
+	r, err = m.Alarm(ctx, &pb.AlarmRequest{Action: pb.AlarmRequest_DEACTIVATE, MemberID: 5, Alarm: pb.AlarmType_NOSPACE})
+	wantMessage(t, r, want, err)
+	r, err = m.Alarm(ctx, &pb.AlarmRequest{Action: 7, MemberID: 5, Alarm: pb.AlarmType_NOSPACE})
+	wantMessage(t, r, &pb.AlarmResponse{Header: h}, err)
+	_, err = m.Alarm(ctx, &pb.AlarmRequest{Action: pb.AlarmRequest_ACTIVATE, MemberID: 5, Alarm: 258})
+	wantCode(t, err, codes.InvalidArgument)
 }
 
 func TestCallsWithoutAnAnswerSayWhatToDoInstead(t *testing.T) {

@@ -25,6 +25,8 @@ type Result struct {
 	MemberID, TokenID uint64
 	// Lease is the lease that was granted or revoked, or that could not be.
 	Lease int64
+	// Alarms answers a SetAlarm.
+	Alarms []chainfire.Alarm
 	// Conf is the configuration in force after a membership change, be it
 	// refused or not.
 	Conf *raft.ConfState
@@ -103,6 +105,9 @@ func (r *round) apply(e *raft.Entry, results []Result) ([]Result, error) {
 
 // command performs one command.
 func (r *round) command(c *Command, res *Result) (err error) {
+	if err := r.alarmed(c); err != nil {
+		return err
+	}
 	switch {
 	case c.Put != nil:
 		if err := r.checkPut(c.Put); err != nil {
@@ -138,6 +143,8 @@ func (r *round) command(c *Command, res *Result) (err error) {
 		res.RevokeLease, err = r.revokeLease(res.Term, c.RevokeLease)
 	case c.CheckpointLeases != nil:
 		err = r.checkpointLeases(res.Term, c.CheckpointLeases)
+	case c.SetAlarm != nil:
+		res.Alarms, err = r.setAlarm(c.SetAlarm)
 	}
 	r.w.EndTxn()
 	return err

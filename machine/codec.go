@@ -12,7 +12,7 @@ const commandVersion = 1
 
 // The messages of a command. The place in a list is a field's number.
 func messageCommand() message {
-	return message{"command", []form{absent, number, number, text, text, text, text, text, text, text, text, text, text, text, text, text}}
+	return message{"command", []form{absent, number, number, text, text, text, text, text, text, text, text, text, text, text, text, text, text}}
 }
 
 func messagePut() message {
@@ -78,6 +78,8 @@ func (c *Command) AppendTo(buf []byte) []byte {
 		b = appendMessage(b, 14, func(b []byte) []byte { return appendRevokeLease(b, c.RevokeLease) })
 	case c.CheckpointLeases != nil:
 		b = appendMessage(b, 15, func(b []byte) []byte { return appendCheckpointLeases(b, c.CheckpointLeases) })
+	case c.SetAlarm != nil:
+		b = appendMessage(b, 16, func(b []byte) []byte { return appendSetAlarm(b, c.SetAlarm) })
 	}
 	return b
 }
@@ -174,6 +176,8 @@ func (c *Command) decodeField(x field) (err error) {
 		c.RevokeLease, err = decodeRevokeLease(x.bytes)
 	case 15:
 		c.CheckpointLeases, err = decodeCheckpointLeases(x.bytes)
+	case 16:
+		c.SetAlarm, err = decodeSetAlarm(x.bytes)
 	}
 	return err
 }

@@ -20,7 +20,7 @@ func drawURLs(t *rapid.T) []string {
 func drawAnyCommand(t *rapid.T) Command {
 	c := drawCommand(t)
 	id := rapid.Uint64().Draw(t, "id")
-	switch rapid.IntRange(0, 8).Draw(t, "member command") {
+	switch rapid.IntRange(0, 9).Draw(t, "member command") {
 	case 0:
 		return Command{ID: c.ID, Reserve: &Reserve{Name: "n", PeerURLs: drawURLs(t), ClientURLs: drawURLs(t), Incarnation: id, Token: id / 2, Replaces: id / 3, ReadReplica: id%2 == 1, SeedIndex: id / 5, SecretHash: rapid.SliceOfN(rapid.Byte(), 1, 40).Draw(t, "hash")}}
 	case 1:
@@ -36,6 +36,8 @@ func drawAnyCommand(t *rapid.T) Command {
 		lease := Command{ID: c.ID}
 		drawLeaseCommand(t, &lease)
 		return lease
+	case 7:
+		return Command{ID: c.ID, SetAlarm: &SetAlarm{Member: id, Type: chainfire.AlarmType(1 + id%2), Off: id%3 == 1}}
 	case 5:
 		return Command{ID: c.ID, RaiseLevel: &RaiseLevel{Level: id}}
 	}

@@ -54,6 +54,7 @@ type Command struct {
 	GrantLease       *GrantLease
 	RevokeLease      *RevokeLease
 	CheckpointLeases *CheckpointLeases
+	SetAlarm         *SetAlarm
 }
 
 // Reserve asks for a member id that was never used before: the index of the
@@ -138,6 +139,8 @@ func (c *Command) Validate() error {
 		return c.GrantLease.check()
 	case c.CheckpointLeases != nil:
 		return c.CheckpointLeases.check()
+	case c.SetAlarm != nil:
+		return c.SetAlarm.check()
 	}
 	return nil
 }
@@ -149,6 +152,7 @@ func (c *Command) parts() int {
 		c.Put != nil, c.Delete != nil, c.Txn != nil, c.Compact != nil,
 		c.Reserve != nil, c.Release != nil, c.UpdateMember != nil, c.CreateToken != nil, c.RevokeToken != nil,
 		c.RaiseLevel != nil, c.GrantLease != nil, c.RevokeLease != nil, c.CheckpointLeases != nil,
+		c.SetAlarm != nil,
 	} {
 		if set {
 			n++

@@ -125,6 +125,12 @@ func (w *describer) command(c *Command) {
 		w.add("revoke join token %d", c.RevokeToken.ID)
 	case c.RaiseLevel != nil:
 		w.add("raise the feature level to %d", c.RaiseLevel.Level)
+	case c.SetAlarm != nil:
+		what := "raise"
+		if c.SetAlarm.Off {
+			what = "take back"
+		}
+		w.add("%s the alarm %s of member %d", what, c.SetAlarm.Type, c.SetAlarm.Member)
 	default:
 		w.lease(c)
 	}

@@ -43,6 +43,8 @@ func TestEveryKindOfEntryIsDescribed(t *testing.T) {
 		"revoke":           {command(Command{RevokeLease: &RevokeLease{ID: 9}}), `revoke lease 9`, ``},
 		"expiry":           {command(Command{RevokeLease: &RevokeLease{ID: 9, Term: 3}}), `revoke lease 9, which the leader of term 3 found expired`, ``},
 		"checkpoint":       {command(Command{CheckpointLeases: &CheckpointLeases{Term: 3, Leases: []LeaseCheckpoint{{ID: 9, Remaining: 5}}}}), `note what is left of 1 leases`, ``},
+		"alarm":            {command(Command{SetAlarm: &SetAlarm{Member: 3, Type: chainfire.AlarmNoSpace}}), `raise the alarm NOSPACE of member 3`, ``},
+		"alarm off":        {command(Command{SetAlarm: &SetAlarm{Member: 3, Type: chainfire.AlarmCorrupt, Off: true}}), `take back the alarm CORRUPT of member 3`, ``},
 		"nothing":          {raft.Entry{Index: 2, Term: 1}, `nothing: a leader's first entry`, ``},
 		"add":              {change(confchange.Change{Steps: []confchange.Step{{Kind: confchange.AddLearner, ID: 5}}}, five), `add-learner 5 ("five" at http://five)`, ``},
 		"several, jointly": {change(confchange.Change{Joint: true, Steps: []confchange.Step{{Kind: confchange.AddVoter, ID: 5}, {Kind: confchange.Remove, ID: 1}}}, nil), `add-voter 5, remove 1 jointly`, ``},

@@ -200,11 +200,12 @@ type cluster struct {
 	removed map[uint64]struct{}
 	tokens  []TokenRecord
 	// level is the feature level that was raised to, 0 if it never was.
-	level uint64
+	level  uint64
+	alarms []chainfire.Alarm // by type and member
 }
 
 func (c *cluster) clone() *cluster {
-	n := &cluster{id: c.id, conf: c.conf.Clone(), removed: maps.Clone(c.removed), tokens: slices.Clone(c.tokens), level: c.level}
+	n := &cluster{id: c.id, conf: c.conf.Clone(), removed: maps.Clone(c.removed), tokens: slices.Clone(c.tokens), level: c.level, alarms: slices.Clone(c.alarms)}
 	for _, r := range c.members {
 		n.members = append(n.members, r.clone())
 	}
@@ -272,6 +273,9 @@ func (c *cluster) rows() []mvcc.MetaRow {
 	for i := range c.tokens {
 		rows = append(rows, mvcc.MetaRow{Name: memberRow(rowToken, c.tokens[i].ID), Value: c.tokens[i].encode()})
 	}
+	for _, a := range c.alarms {
+		rows = append(rows, mvcc.MetaRow{Name: alarmRow(a), Value: []byte{alarmVersion}})
+	}
 	if c.level != 0 {
 		rows = append(rows, mvcc.MetaRow{Name: rowLevel, Value: encodeLevel(c.level)})
 	}
@@ -313,6 +317,8 @@ func (c *cluster) load(row mvcc.MetaRow) (err error) {
 		c.removed[binary.BigEndian.Uint64([]byte(row.Name[len(rowRemoved):]))] = struct{}{}
 	case len(row.Name) == len(rowToken)+8 && row.Name[:len(rowToken)] == rowToken:
 		err = c.loadToken(row)
+	case isAlarmRow(row.Name):
+		err = c.loadAlarm(row)
 	case row.Name == rowLevel:
 		err = c.loadLevel(row)
 	default:

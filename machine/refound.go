@@ -72,6 +72,12 @@ func (m *Machine) refound(w *mvcc.Writer, r *Refounding) error {
 			return err
 		}
 	}
+	// They are of members that are no more.
+	for _, a := range old.alarms {
+		if err := w.DeleteMeta(alarmRow(a)); err != nil {
+			return err
+		}
+	}
 	for i := range old.members {
 		id := old.members[i].ID
 		if err := w.DeleteMeta(memberRow(rowMember, id)); err != nil {

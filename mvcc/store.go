@@ -363,6 +363,8 @@ type Usage struct {
 	// DiskBytes is all of it, LiveBytes what remains once files that are being
 	// deleted are gone.
 	DiskBytes, LiveBytes int64
+	// MemBytes is what memory holds of it that is not on disk yet.
+	MemBytes int64
 }
 
 // DiskUsage is the size of the store. Any goroutine.
@@ -373,7 +375,7 @@ func (s *Store) DiskUsage() (Usage, error) {
 	}
 	defer s.release(e)
 	m := e.db.Metrics()
-	return Usage{DiskBytes: int64(m.DiskSpaceUsage()), LiveBytes: int64(m.Table.Local.LiveSize)}, nil
+	return Usage{DiskBytes: int64(m.DiskSpaceUsage()), LiveBytes: int64(m.Table.Local.LiveSize), MemBytes: int64(m.MemTable.Size)}, nil
 }
 
 // FS is the file system that the store lives on.

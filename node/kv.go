@@ -151,6 +151,9 @@ func (n *Node) Put(ctx context.Context, r *chainfire.PutRequest) (*chainfire.Put
 	if n.learner() {
 		return nil, chainfire.ErrLearner
 	}
+	if err := n.roomFor(ctx, putCost(r)); err != nil {
+		return nil, err
+	}
 	res, err := n.do(ctx, &machine.Command{Put: r})
 	if err != nil {
 		return nil, err
@@ -177,6 +180,11 @@ func (n *Node) Txn(ctx context.Context, r *chainfire.TxnRequest) (*chainfire.Txn
 	if !r.IsReadOnly() {
 		if n.learner() {
 			return nil, chainfire.ErrLearner
+		}
+		if n.opts.QuotaBytes > 0 {
+			if err := n.roomFor(ctx, txnCost(r)); err != nil {
+				return nil, err
+			}
 		}
 		res, err := n.do(ctx, &machine.Command{Txn: r})
 		if err != nil {

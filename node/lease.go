@@ -30,7 +30,10 @@ func (n *Node) LeaseGrant(ctx context.Context, r *chainfire.LeaseGrantRequest) (
 	}
 	ctx, cancel := n.withTimeout(ctx)
 	defer cancel()
-	if err := n.untilLeases(ctx); err != nil {
+	if err := n.untilLevel(ctx, machine.LeaseLevel); err != nil {
+		return nil, err
+	}
+	if err := n.roomFor(ctx, leaseCost); err != nil {
 		return nil, err
 	}
 	q := &machine.GrantLease{ID: r.ID, TTL: max(r.TTL, n.minTTL())}
@@ -50,15 +53,15 @@ func (n *Node) LeaseGrant(ctx context.Context, r *chainfire.LeaseGrantRequest) (
 	}
 }
 
-// untilLeases waits until leases may be in the log, where that is a matter of time: the
-// cluster has just begun, or its members were just started with this version.
-func (n *Node) untilLeases(ctx context.Context) error {
-	for n.machine.Level() < machine.LeaseLevel {
+// untilLevel waits until the cluster has come to a feature level, where that is a matter
+// of time: it has just begun, or its members were just started with this version.
+func (n *Node) untilLevel(ctx context.Context, level uint64) error {
+	for n.machine.Level() < level {
 		if n.pause(ctx, n.opts.TickInterval) == nil {
 			continue
 		}
-		if n.machine.RaisableTo() < machine.LeaseLevel {
-			return chainfire.ErrLeaseLevel
+		if n.machine.RaisableTo() < level {
+			return chainfire.ErrFeatureLevel
 		}
 		return n.timeoutError(ctx)
 	}

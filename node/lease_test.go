@@ -68,7 +68,7 @@ func TestLeasesHaveToWaitForTheLastMemberOfAnOlderVersion(t *testing.T) {
 	o := options(t, "a")
 	o.RequestTimeout = time.Second
 	n := start(t, program(o, "1.0.0", 1))
-	if _, err := n.LeaseGrant(t.Context(), &chainfire.LeaseGrantRequest{TTL: 5}); !errors.Is(err, chainfire.ErrLeaseLevel) {
+	if _, err := n.LeaseGrant(t.Context(), &chainfire.LeaseGrantRequest{TTL: 5}); !errors.Is(err, chainfire.ErrFeatureLevel) {
 		t.Errorf("granted: %v", err)
 	}
 	if _, err := n.LeaseRevoke(t.Context(), 5); !errors.Is(err, chainfire.ErrLeaseNotFound) {

@@ -75,6 +75,9 @@ type Options struct {
 	// SeedRate bounds what this member sends of snapshots, in bytes a second.
 	// Default is no bound.
 	SeedRate int64
+	// QuotaBytes is the size of the store on disk from which on it takes no more keys.
+	// Default is no bound.
+	QuotaBytes int64
 	// ReserveTTL is how long the place of a newcomer that is not heard of is
 	// kept. Default 30 s.
 	ReserveTTL time.Duration
@@ -194,6 +197,7 @@ type Node struct {
 	seeder  *seeder
 	watch   *keeping
 	lessors *lessors
+	quota   quota
 
 	// What the loop publishes.
 	lead, term, commit atomic.Uint64

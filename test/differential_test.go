@@ -132,6 +132,32 @@ func (d *differential) step() {
 	}
 }
 
+func (d *differential) alarm(r *pb.AlarmRequest) {
+	d.t.Helper()
+	both(d, r, func(ctx context.Context, s side) (proto.Message, error) { return s.care.Alarm(ctx, r) })
+}
+
+// underAlarm puts one request of each kind to both.
+func (d *differential) underAlarm() {
+	d.t.Helper()
+	key := []byte("k")
+	put := &pb.PutRequest{Key: key}
+	inside := &pb.TxnRequest{Failure: []*pb.RequestOp{{Request: &pb.RequestOp_RequestPut{RequestPut: put}}}}
+	txn := &pb.TxnRequest{Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestTxn{RequestTxn: inside}}}}
+	both(d, put, func(ctx context.Context, s side) (proto.Message, error) { return s.kv.Put(ctx, put) })
+	both(d, txn, func(ctx context.Context, s side) (proto.Message, error) { return s.kv.Txn(ctx, txn) })
+	remove := &pb.DeleteRangeRequest{Key: key}
+	both(d, remove, func(ctx context.Context, s side) (proto.Message, error) { return s.kv.DeleteRange(ctx, remove) })
+	grant := &pb.LeaseGrantRequest{ID: 7, TTL: 1000}
+	both(d, grant, func(ctx context.Context, s side) (proto.Message, error) { return s.lease.LeaseGrant(ctx, grant) })
+	revoke := &pb.LeaseRevokeRequest{ID: 7}
+	both(d, revoke, func(ctx context.Context, s side) (proto.Message, error) { return s.lease.LeaseRevoke(ctx, revoke) })
+	compact := &pb.CompactionRequest{Revision: d.revision - 1}
+	both(d, compact, func(ctx context.Context, s side) (proto.Message, error) { return s.kv.Compact(ctx, compact) })
+	read := &pb.RangeRequest{Key: key}
+	both(d, read, func(ctx context.Context, s side) (proto.Message, error) { return s.kv.Range(ctx, read) })
+}
+
 func (d *differential) stepOfLeases() {
 	d.t.Helper()
 	switch d.random.IntN(6) {

@@ -21,25 +21,25 @@ import (
 
 // serveOptions are the flags of serve.
 type serveOptions struct {
-	dataDir, name             string
-	listenClient, listenPeer  string
-	advertiseClient           []string
-	advertisePeer             string
-	join                      []string
-	replace, bootstrapFrom    string
-	token, tokenFile          string
-	peerFiles                 pki.Files
-	readReplica               bool
-	voters                    int
-	replaceAfter              time.Duration
-	manageVoters              bool
-	heartbeat, election       time.Duration
-	reserveTTL                time.Duration
-	maxRequestBytes, seedRate size
-	insecureListenRemote      bool
-	clients                   clientOptions
-	progress                  string
-	raftEngine                string
+	dataDir, name                         string
+	listenClient, listenPeer              string
+	advertiseClient                       []string
+	advertisePeer                         string
+	join                                  []string
+	replace, bootstrapFrom                string
+	token, tokenFile                      string
+	peerFiles                             pki.Files
+	readReplica                           bool
+	voters                                int
+	replaceAfter                          time.Duration
+	manageVoters                          bool
+	heartbeat, election                   time.Duration
+	reserveTTL                            time.Duration
+	maxRequestBytes, seedRate, quotaBytes size
+	insecureListenRemote                  bool
+	clients                               clientOptions
+	progress                              string
+	raftEngine                            string
 }
 
 func (o *serveOptions) flags(f *pflag.FlagSet) {
@@ -65,6 +65,7 @@ func (o *serveOptions) flags(f *pflag.FlagSet) {
 	f.DurationVar(&o.heartbeat, "heartbeat-interval", defaultHeartbeat, "how often the leader is heard of")
 	f.DurationVar(&o.election, "election-timeout", defaultElection, "how long a leader may be silent, at least")
 	f.Var(&o.maxRequestBytes, "max-request-bytes", "the largest write that is taken")
+	f.Var(&o.quotaBytes, "quota-backend-bytes", "the size of the store on disk from which on the cluster takes no more keys; 0 is no bound")
 	f.Var(&o.seedRate, "seed-rate", "bytes a second that this member sends at most to seed others; 0 is no bound, but 16MiB while clients write")
 	f.DurationVar(&o.reserveTTL, "reserve-ttl", defaultReserveTTL, "how long the place of a newcomer that fell silent is kept")
 	f.StringVar(&o.raftEngine, "raft-engine", engineOwn, "the consensus engine: chainfire, or etcd for etcd's; members may differ, and change at a restart")
@@ -347,7 +348,7 @@ func (o *serveOptions) nodeOptions(clientAddr string, getenv func(string) string
 		Dir: o.dataDir, Name: o.name, ListenPeer: peer, Plain: plain, Join: o.join, Replace: o.replace, Token: token,
 		PeerFiles: o.peerFiles, ReadReplica: o.readReplica, BootstrapFrom: o.bootstrapFrom, Version: productVersion(),
 		Voters: o.voters, ReplaceAfter: o.replaceAfter, NoPromote: !o.manageVoters,
-		TickInterval: tick, HeartbeatTicks: heartbeat, ElectionTicks: election, SeedRate: int64(o.seedRate),
+		TickInterval: tick, HeartbeatTicks: heartbeat, ElectionTicks: election, SeedRate: int64(o.seedRate), QuotaBytes: int64(o.quotaBytes),
 		ReserveTTL: o.reserveTTL, Engine: engine,
 	}
 	if len(o.advertiseClient) == 0 {

@@ -1,0 +1,40 @@
+package node
+
+import (
+	"context"
+	"slices"
+
+	"chainfire"
+	"chainfire/machine"
+)
+
+// Alarms implements chainfire.Maintenance.
+func (n *Node) Alarms() []chainfire.Alarm { return n.machine.Alarms() }
+
+// Alarm implements chainfire.Maintenance.
+func (n *Node) Alarm(ctx context.Context, r *chainfire.AlarmRequest) (*chainfire.AlarmResponse, error) {
+	ctx, cancel := n.withTimeout(ctx)
+	defer cancel()
+	out := &chainfire.AlarmResponse{}
+	if r.Action == chainfire.AlarmGet {
+		if err := n.linearize(ctx); err != nil {
+			return nil, err
+		}
+		out.Alarms = slices.DeleteFunc(slices.Clone(n.machine.Alarms()), func(a chainfire.Alarm) bool {
+			return r.Type != chainfire.AlarmNone && a.Type != r.Type
+		})
+	} else if r.Type != chainfire.AlarmNone {
+		if err := n.untilLevel(ctx, machine.AlarmLevel); err != nil {
+			return nil, err
+		}
+		q := &machine.SetAlarm{Member: r.MemberID, Type: r.Type, Off: r.Action == chainfire.AlarmDeactivate}
+		res, err := n.do(ctx, &machine.Command{SetAlarm: q})
+		if err != nil {
+			return nil, err
+		}
+		out.Alarms = res.Alarms
+		n.log.Warn("alarm set", "alarm", r.Type.String(), "member", r.MemberID, "raised", !q.Off)
+	}
+	out.Header = n.Header()
+	return out, nil
+}
