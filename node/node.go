@@ -78,6 +78,10 @@ type Options struct {
 	// QuotaBytes is the size of the store on disk from which on it takes no more keys.
 	// Default is no bound.
 	QuotaBytes int64
+	// CompactPeriod is for how long history is kept, and CompactRevisions how much of it:
+	// what is older is compacted by itself. One of them is set, or none: nothing is.
+	CompactPeriod    time.Duration
+	CompactRevisions int64
 	// ReserveTTL is how long the place of a newcomer that is not heard of is
 	// kept. Default 30 s.
 	ReserveTTL time.Duration
@@ -119,6 +123,8 @@ type Bounds struct {
 	Raft raft.Config
 	// LearnTTL is that of join.KeeperOptions.
 	LearnTTL time.Duration
+	// CompactEvery is how often history is compacted. Default by what is to be kept.
+	CompactEvery time.Duration
 	// LeaseCheckpoints is lessor.Options.CheckpointEvery.
 	LeaseCheckpoints time.Duration
 	// FeatureLevel is what the program knows. Default machine.FeatureLevel.
@@ -333,6 +339,9 @@ func (n *Node) serve(cfg replica.Config) error {
 	n.tasks.Go(n.apply)
 	n.tasks.Go(n.keep)
 	n.tasks.Go(n.expire)
+	if n.opts.CompactPeriod > 0 || n.opts.CompactRevisions > 0 {
+		n.tasks.Go(n.autoCompact)
+	}
 	n.service.open()
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"chainfire"
+	"chainfire/machine"
 )
 
 // What a write takes beside its key and value, about, as etcd counts it.
@@ -38,7 +39,7 @@ func (n *Node) roomFor(ctx context.Context, cost int64) error {
 		return err
 	}
 	alarm := chainfire.Alarm{MemberID: n.id, Type: chainfire.AlarmNoSpace}
-	if !slices.Contains(n.machine.Alarms(), alarm) {
+	if n.machine.Level() >= machine.AlarmLevel && !slices.Contains(n.machine.Alarms(), alarm) {
 		n.log.Warn("the store has come to its quota; the cluster takes no more keys until there is room and the alarm is taken back",
 			"quota_bytes", n.opts.QuotaBytes)
 		if _, err := n.Alarm(ctx, &chainfire.AlarmRequest{Action: chainfire.AlarmActivate, Alarm: alarm}); err != nil {

@@ -74,8 +74,10 @@ var ownValues = map[string]bool{
 
 // common is the part of a body that two servers have to agree on: of JSON all but
 // ownValues, with its numbers relative to the first revision, of text the lines in
-// order, since etcd gives its checks in any.
+// order, since etcd gives its checks in any. Which blank follows "proto:" in an error is
+// up to the build of the protobuf library, on purpose.
 func common(body string) string {
+	body = strings.ReplaceAll(body, "\u00a0", " ")
 	var v any
 	if err := json.Unmarshal([]byte(body), &v); err != nil {
 		lines := strings.Split(body, "\n")

@@ -38,6 +38,7 @@ type serveOptions struct {
 	maxRequestBytes, seedRate, quotaBytes size
 	insecureListenRemote                  bool
 	clients                               clientOptions
+	history                               historyOptions
 	progress                              string
 	raftEngine                            string
 }
@@ -71,6 +72,7 @@ func (o *serveOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.raftEngine, "raft-engine", engineOwn, "the consensus engine: chainfire, or etcd for etcd's; members may differ, and change at a restart")
 	f.BoolVar(&o.insecureListenRemote, "insecure-listen-remote", false, "allow addresses without TLS that other machines can reach: that for clients, and http:// in --listen-peer")
 	o.clients.flags(f)
+	o.history.flags(f)
 	f.StringVar(&o.progress, "progress", progressAuto, "how to show a join: auto, bar, plain or json")
 }
 
@@ -243,8 +245,10 @@ func (o *serveOptions) check() error {
 	if o.reserveTTL < minReserveTTL {
 		return fmt.Errorf("--reserve-ttl %v: give at least %v; a newcomer is heard of about once a second", o.reserveTTL, minReserveTTL)
 	}
-	if err := o.clients.check(); err != nil {
-		return err
+	for _, check := range []func() error{o.clients.check, o.history.parse} {
+		if err := check(); err != nil {
+			return err
+		}
 	}
 	if o.maxRequestBytes < minRequestLimit || o.maxRequestBytes > maxRequestLimit {
 		return fmt.Errorf("--max-request-bytes %s: give between %d and %d bytes", o.maxRequestBytes.String(), minRequestLimit, maxRequestLimit)
@@ -351,6 +355,7 @@ func (o *serveOptions) nodeOptions(clientAddr string, getenv func(string) string
 		TickInterval: tick, HeartbeatTicks: heartbeat, ElectionTicks: election, SeedRate: int64(o.seedRate), QuotaBytes: int64(o.quotaBytes),
 		ReserveTTL: o.reserveTTL, Engine: engine,
 	}
+	o.history.apply(&out)
 	if len(o.advertiseClient) == 0 {
 		o.advertiseClient = []string{""}
 	}
