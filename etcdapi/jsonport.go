@@ -26,6 +26,9 @@ const pipeBytes = 256 << 10
 type jsonPort struct {
 	pipe *bufconn.Listener
 	conn *grpc.ClientConn
+	// own is for calls that the server makes by itself: those of clients on conn must
+	// not use up its streams.
+	own *grpc.ClientConn
 	http.Handler
 }
 
@@ -33,28 +36,42 @@ type jsonPort struct {
 // to serve on pipe.
 func newJSONPort(ctx context.Context, maxMessage int) (*jsonPort, error) {
 	pipe := bufconn.Listen(pipeBytes)
+	conn, err := dialPipe(pipe)
+	if err != nil {
+		return nil, errors.Join(err, pipe.Close())
+	}
+	own, err := dialPipe(pipe)
+	if err != nil {
+		return nil, errors.Join(err, conn.Close(), pipe.Close())
+	}
+	handler, err := gateway.New(ctx, conn, maxMessage)
+	if err != nil {
+		return nil, errors.Join(err, conn.Close(), own.Close(), pipe.Close())
+	}
+	return &jsonPort{pipe: pipe, conn: conn, own: own, Handler: handler}, nil
+}
+
+func dialPipe(pipe *bufconn.Listener) (*grpc.ClientConn, error) {
 	conn, err := grpc.NewClient("passthrough:///gateway",
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return pipe.DialContext(ctx) }),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32)),
 	)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("make the client of the JSON gateway: %w", err), pipe.Close())
+		return nil, fmt.Errorf("make a client in memory: %w", err)
 	}
-	handler, err := gateway.New(ctx, conn, maxMessage)
-	if err != nil {
-		return nil, errors.Join(err, conn.Close(), pipe.Close())
-	}
-	return &jsonPort{pipe: pipe, conn: conn, Handler: handler}, nil
+	return conn, nil
 }
 
 // close ends the calls that are left. It may be called again.
 func (p *jsonPort) close() error {
-	err := p.conn.Close()
-	if status.Code(err) == codes.Canceled { // it was closed before
-		err = nil
+	var errs []error
+	for _, c := range []*grpc.ClientConn{p.conn, p.own} {
+		if err := c.Close(); status.Code(err) != codes.Canceled { // it was closed before
+			errs = append(errs, err)
+		}
 	}
-	if err = errors.Join(err, p.pipe.Close()); err != nil {
+	if err := errors.Join(append(errs, p.pipe.Close())...); err != nil {
 		return fmt.Errorf("close the JSON gateway: %w", err)
 	}
 	return nil

@@ -39,8 +39,21 @@ func (s *leaseServer) LeaseRevoke(ctx context.Context, r *pb.LeaseRevokeRequest)
 }
 
 // LeaseKeepAlive renews leases, one after the other. One that does not exist has a TTL
-// of 0; any other failure ends the stream.
+// of 0; any other failure ends the stream, as do the server and the loss of a leader that
+// the client asked for.
 func (s *leaseServer) LeaseKeepAlive(stream pb.Lease_LeaseKeepAliveServer) error {
+	ended := make(chan error, 1)
+	// It outlives this call until gRPC ends the stream, as it does when this call returns.
+	go func() { ended <- s.keepAlive(stream) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-stream.Context().Done():
+		return stream.Context().Err()
+	}
+}
+
+func (s *leaseServer) keepAlive(stream pb.Lease_LeaseKeepAliveServer) error {
 	for {
 		r, err := stream.Recv()
 		if errors.Is(err, io.EOF) {

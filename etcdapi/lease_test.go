@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -83,6 +84,28 @@ func TestKeepAliveEndsWithTheReasonWhyALeaseCouldNotBeRenewed(t *testing.T) {
 	}
 	_, err = s.Recv()
 	wantStatus(t, err, rpctypes.ErrGRPCTimeout)
+}
+
+func TestIdleKeepAliveDoesNotHoldTheServerUp(t *testing.T) {
+	f := start(t)
+	s, err := pb.NewLeaseClient(f.conn).LeaseKeepAlive(bounded(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Send(&pb.LeaseKeepAliveRequest{ID: 5}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	began := time.Now()
+	if err := f.server.Shutdown(ctx); err != nil || time.Since(began) > 10*time.Second {
+		t.Errorf("shutdown after %v: %v", time.Since(began), err)
+	}
+	_, err = s.Recv()
+	wantStatus(t, err, rpctypes.ErrGRPCStopped)
 }
 
 func TestLeasesAreNotForLearners(t *testing.T) {

@@ -167,7 +167,7 @@ func (s *Server) enter(mux *sniff.Listener) error {
 			return err
 		}
 		s.json = port
-		s.locks.Connect(port.conn)
+		s.locks.Connect(port.own)
 		s.wg.Go(func() { s.monitor.run(s.ctx, s.interval) })
 		s.wg.Go(func() {
 			// It ends with the server, by Shutdown.
@@ -215,13 +215,14 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.log.Warn("http requests that did not end were cut off", "err", err)
 		errs = append(errs, s.http.Close())
 	}
+	errs = append(errs, s.locks.Close())
 	finished := make(chan struct{})
 	go func() {
 		s.grpc.GracefulStop()
 		close(finished)
 	}()
 	if port != nil {
-		errs = append(errs, s.locks.Close(), port.close())
+		errs = append(errs, port.close())
 	}
 	select {
 	case <-finished:

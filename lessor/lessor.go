@@ -46,28 +46,48 @@ const (
 	Noted
 )
 
+// Answer is what renewing a lease came to.
+type Answer struct {
+	State State
+	// TTL is the whole time to live, in seconds, of a lease that is Renewed or Noted.
+	TTL int64
+	// Note names the checkpoint that is to be undone, for Restored.
+	Note uint64
+}
+
 // Lessor is the leases of one leadership. It belongs to one goroutine at a time.
 type Lessor struct {
 	opts Options
 	m    map[int64]*lease
-	// due has the leases that are not being revoked, revoking the others in the order
-	// in which they were last asked for.
-	due      queue
-	revoking queue
+	// deadlines and checks have the leases that are not being revoked, by when they
+	// expire and by when the next checkpoint is due; retries has the others, by when
+	// they are asked for again.
+	deadlines, checks, retries queue
+	// notes counts checkpoints.
+	notes uint64
 }
 
 type lease struct {
-	id  int64
-	ttl time.Duration
-	// deadline is when it expires, check when the next checkpoint is due.
-	deadline, check time.Duration
-	// noted says that the log may have a checkpoint that is less than all.
-	noted    bool
+	id       int64
+	ttl      time.Duration
 	revoking bool
-	// at orders the queue that it is in, place is where it is there.
-	at    time.Duration
-	place int
+	// note is the last checkpoint that the log may have and that is less than all; 0
+	// is none.
+	note uint64
+	// at is what orders a queue, place where the lease is in it; by queue.
+	at    [queues]time.Duration
+	place [queues]int
 }
+
+// The queues.
+const (
+	byDeadline = iota
+	byCheck
+	byRetry
+	queues
+)
+
+func (e *lease) deadline() time.Duration { return e.at[byDeadline] }
 
 // New begins a leadership without leases.
 func New(opts Options) *Lessor {
@@ -77,7 +97,10 @@ func New(opts Options) *Lessor {
 	if opts.RetryAfter == 0 {
 		opts.RetryAfter = 5 * time.Second
 	}
-	return &Lessor{opts: opts, m: map[int64]*lease{}}
+	return &Lessor{
+		opts: opts, m: map[int64]*lease{},
+		deadlines: queue{kind: byDeadline}, checks: queue{kind: byCheck}, retries: queue{kind: byRetry},
+	}
 }
 
 // Len is how many leases there are.
@@ -109,7 +132,11 @@ func (l *Lessor) Inherit(id, ttl, remaining int64, now time.Duration) {
 	if remaining > 0 {
 		left = seconds(remaining)
 	}
-	l.add(&lease{id: id, ttl: seconds(ttl), noted: remaining > 0}, later(now, later(left, l.opts.Extend)), now)
+	e := &lease{id: id, ttl: seconds(ttl)}
+	l.add(e, later(now, later(left, l.opts.Extend)), now)
+	if remaining > 0 {
+		l.noted(e)
+	}
 }
 
 // Granted takes a new lease in.
@@ -119,11 +146,16 @@ func (l *Lessor) Granted(id, ttl int64, now time.Duration) {
 }
 
 func (l *Lessor) add(e *lease, deadline, now time.Duration) {
-	e.deadline = deadline
-	e.check = later(now, l.opts.CheckpointEvery)
-	e.at = min(e.deadline, e.check)
+	e.at[byDeadline], e.at[byCheck] = deadline, later(now, l.opts.CheckpointEvery)
 	l.m[e.id] = e
-	heap.Push(&l.due, e)
+	heap.Push(&l.deadlines, e)
+	heap.Push(&l.checks, e)
+}
+
+// noted takes down that the log may have a checkpoint of a lease.
+func (l *Lessor) noted(e *lease) {
+	l.notes++
+	e.note = l.notes
 }
 
 // Revoked forgets a lease, if there is one, and reports whether it had expired.
@@ -133,42 +165,50 @@ func (l *Lessor) Revoked(id int64) (expired bool) {
 		return false
 	}
 	delete(l.m, id)
-	heap.Remove(l.queueOf(e), e.place)
-	return e.revoking
-}
-
-func (l *Lessor) queueOf(e *lease) *queue {
 	if e.revoking {
-		return &l.revoking
+		heap.Remove(&l.retries, e.place[byRetry])
+		return true
 	}
-	return &l.due
+	heap.Remove(&l.deadlines, e.place[byDeadline])
+	heap.Remove(&l.checks, e.place[byCheck])
+	return false
 }
 
-// Renew gives a lease its whole time to live again, counted from when it was asked for,
-// and returns that in seconds. A lease that has expired is not renewed, whether or not
-// Expired has named it.
-func (l *Lessor) Renew(id int64, asked, now time.Duration) (State, int64) {
+// Checkpointed takes in that the state has it that so many seconds are left of a lease.
+func (l *Lessor) Checkpointed(id, remaining int64) {
+	// What Due named is known: this is for a lease that was granted anew since.
+	if e := l.m[id]; e != nil && e.note == 0 && seconds(remaining) < e.ttl {
+		l.noted(e)
+	}
+}
+
+// Renew gives a lease its whole time to live again, counted from when it was asked for.
+// A lease that has expired is not renewed, whether or not Due has named it.
+func (l *Lessor) Renew(id int64, asked, now time.Duration) Answer {
 	e := l.m[id]
 	switch {
 	case e == nil:
-		return Missing, 0
-	case e.revoking || e.deadline <= now:
-		return Expired, 0
-	case e.noted:
-		return Noted, int64(e.ttl / time.Second)
+		return Answer{State: Missing}
+	case e.revoking || e.deadline() <= now:
+		return Answer{State: Expired}
+	}
+	ttl := int64(e.ttl / time.Second)
+	if e.note != 0 {
+		return Answer{State: Noted, TTL: ttl, Note: e.note}
 	}
 	// Another may have asked later, and been answered before.
-	e.deadline = max(e.deadline, later(asked, e.ttl))
-	e.check = later(now, l.opts.CheckpointEvery)
-	e.at = min(e.deadline, e.check)
-	heap.Fix(&l.due, e.place)
-	return Renewed, int64(e.ttl / time.Second)
+	e.at[byDeadline] = max(e.deadline(), later(asked, e.ttl))
+	e.at[byCheck] = later(now, l.opts.CheckpointEvery)
+	heap.Fix(&l.deadlines, e.place[byDeadline])
+	heap.Fix(&l.checks, e.place[byCheck])
+	return Answer{State: Renewed, TTL: ttl}
 }
 
-// Restored says that the log has all of the time of a lease left.
-func (l *Lessor) Restored(id int64) {
-	if e := l.m[id]; e != nil {
-		e.noted = false
+// Restored says that a checkpoint is undone: the log has all of the time of the lease
+// left, behind that checkpoint. Of one that was made since, it says nothing.
+func (l *Lessor) Restored(id int64, note uint64) {
+	if e := l.m[id]; e != nil && e.note == note {
+		e.note = 0
 	}
 }
 
@@ -179,67 +219,84 @@ func (l *Lessor) Remaining(id int64, now time.Duration) (left, ttl time.Duration
 	if e == nil {
 		return 0, 0, false
 	}
-	return e.deadline - now, e.ttl, true
+	return e.deadline() - now, e.ttl, true
 }
 
 // Due names the leases that have expired, n at most, with those whose revocation was
-// asked for and has not happened, and the checkpoints that are to be made, n at most.
+// asked for and has not happened, and the checkpoints that are to be made, notes at most.
 // What it names it does not name again until RetryAfter or CheckpointEvery.
-func (l *Lessor) Due(now time.Duration, n int) (expired []int64, checkpoints []Checkpoint) {
-	for len(l.revoking) > 0 && l.revoking[0].at <= now && len(expired) < n {
-		e := l.revoking[0]
-		e.at = later(now, l.opts.RetryAfter)
-		heap.Fix(&l.revoking, 0)
+func (l *Lessor) Due(now time.Duration, n, notes int) (expired []int64, checkpoints []Checkpoint) {
+	retry := func(e *lease) {
+		e.at[byRetry] = later(now, l.opts.RetryAfter)
 		expired = append(expired, e.id)
 	}
-	for len(l.due) > 0 && l.due[0].at <= now && len(expired) < n && len(checkpoints) < n {
-		e := l.due[0]
-		if e.deadline <= now {
-			heap.Pop(&l.due)
-			e.revoking, e.at = true, later(now, l.opts.RetryAfter)
-			heap.Push(&l.revoking, e)
-			expired = append(expired, e.id)
-			continue
+	for len(expired) < n && l.retries.due(now) {
+		e := l.retries.leases[0]
+		retry(e)
+		heap.Fix(&l.retries, 0)
+	}
+	for len(expired) < n && l.deadlines.due(now) {
+		e := l.deadlines.leases[0]
+		heap.Pop(&l.deadlines)
+		heap.Remove(&l.checks, e.place[byCheck])
+		e.revoking = true
+		retry(e)
+		heap.Push(&l.retries, e)
+	}
+	for len(checkpoints) < notes && l.checks.due(now) {
+		e := l.checks.leases[0]
+		e.at[byCheck] = later(now, l.opts.CheckpointEvery)
+		heap.Fix(&l.checks, 0)
+		if e.deadline() <= now {
+			continue // it is to be revoked, in its turn
 		}
-		e.noted = true
-		e.check = later(now, l.opts.CheckpointEvery)
-		e.at = min(e.deadline, e.check)
-		heap.Fix(&l.due, 0)
-		checkpoints = append(checkpoints, Checkpoint{ID: e.id, Remaining: int64((e.deadline - now + time.Second - 1) / time.Second)})
+		l.noted(e)
+		checkpoints = append(checkpoints, Checkpoint{ID: e.id, Remaining: int64((e.deadline() - now + time.Second - 1) / time.Second)})
 	}
 	return expired, checkpoints
 }
 
-// queue is a heap of leases by what is next of them; by their ids where that is the
-// same, so that the order is always the same.
-type queue []*lease
-
-func (q queue) Len() int { return len(q) }
-
-func (q queue) Less(i, j int) bool {
-	if q[i].at != q[j].at {
-		return q[i].at < q[j].at
-	}
-	return q[i].id < q[j].id
+// queue is a heap of leases by when something is due of them; by their ids where that is
+// the same, so that the order is always the same.
+type queue struct {
+	kind   int
+	leases []*lease
 }
 
-func (q queue) Swap(i, j int) {
-	q[i], q[j] = q[j], q[i]
-	q[i].place, q[j].place = i, j
+func (q *queue) due(now time.Duration) bool {
+	return len(q.leases) > 0 && q.leases[0].at[q.kind] <= now
+}
+
+// Len implements heap.Interface.
+func (q *queue) Len() int { return len(q.leases) }
+
+// Less implements heap.Interface.
+func (q *queue) Less(i, j int) bool {
+	a, b := q.leases[i], q.leases[j]
+	if a.at[q.kind] != b.at[q.kind] {
+		return a.at[q.kind] < b.at[q.kind]
+	}
+	return a.id < b.id
+}
+
+// Swap implements heap.Interface.
+func (q *queue) Swap(i, j int) {
+	q.leases[i], q.leases[j] = q.leases[j], q.leases[i]
+	q.leases[i].place[q.kind], q.leases[j].place[q.kind] = i, j
 }
 
 // Push implements heap.Interface.
 func (q *queue) Push(x any) {
 	e, _ := x.(*lease)
-	e.place = len(*q)
-	*q = append(*q, e)
+	e.place[q.kind] = len(q.leases)
+	q.leases = append(q.leases, e)
 }
 
 // Pop implements heap.Interface.
 func (q *queue) Pop() any {
-	old := *q
-	e := old[len(old)-1]
-	old[len(old)-1] = nil
-	*q = old[:len(old)-1]
+	last := len(q.leases) - 1
+	e := q.leases[last]
+	q.leases[last] = nil
+	q.leases = q.leases[:last]
 	return e
 }

@@ -14,7 +14,7 @@ const second = time.Second
 
 func wantDue(t *testing.T, l *Lessor, now time.Duration, expired []int64, checkpoints ...Checkpoint) {
 	t.Helper()
-	e, c := l.Due(now, 100)
+	e, c := l.Due(now, 100, 100)
 	if !slices.Equal(e, expired) || !slices.Equal(c, checkpoints) {
 		t.Errorf("due at %v: %v and %v, want %v and %v", now, e, c, expired, checkpoints)
 	}
@@ -22,8 +22,8 @@ func wantDue(t *testing.T, l *Lessor, now time.Duration, expired []int64, checkp
 
 func wantRenewal(t *testing.T, l *Lessor, id int64, asked, now time.Duration, state State) {
 	t.Helper()
-	if got, _ := l.Renew(id, asked, now); got != state {
-		t.Errorf("renewal of %d at %v comes to %d, want %d", id, now, got, state)
+	if got := l.Renew(id, asked, now); got.State != state {
+		t.Errorf("renewal of %d at %v comes to %+v, want %d", id, now, got, state)
 	}
 }
 
@@ -89,10 +89,11 @@ func TestCheckpointIsMadeOfWhatIsNotRenewedAndOutlivesTheNextRenewalOnlyIfRestor
 	wantDue(t, l, 60*second, nil, Checkpoint{ID: 1, Remaining: 90})
 	wantDue(t, l, 89*second, nil)
 	wantDue(t, l, 90*second, nil, Checkpoint{ID: 2, Remaining: 90})
-	if state, ttl := l.Renew(1, 100*second, 100*second); state != Noted || ttl != 150 {
-		t.Errorf("renewal comes to %d, %d", state, ttl)
+	a := l.Renew(1, 100*second, 100*second)
+	if a.State != Noted || a.TTL != 150 {
+		t.Errorf("renewal comes to %+v", a)
 	}
-	l.Restored(1)
+	l.Restored(1, a.Note)
 	wantRenewal(t, l, 1, 100*second, 100*second, Renewed)
 	wantDue(t, l, 150*second, nil, Checkpoint{ID: 2, Remaining: 30})
 	wantDue(t, l, 160*second, nil, Checkpoint{ID: 1, Remaining: 90})
@@ -108,18 +109,47 @@ func TestCheckpointLeavesAPartOfASecondWhole(t *testing.T) {
 	wantDue(t, l, 1500*time.Millisecond, nil, Checkpoint{ID: 1, Remaining: 1})
 }
 
-func TestDueIsBounded(t *testing.T) {
+func TestDueIsBoundedAndCheckpointsHoldNoExpiryUp(t *testing.T) {
 	l := New(Options{CheckpointEvery: 60 * second})
 	for id := range int64(10) {
-		l.Granted(id+1, 30, 0)
+		l.Granted(id+1, 61, 0)
 		l.Granted(id+101, 1000, 0)
 	}
-	for _, want := range []string{"[1 2 3 4] []", "[5 6 7 8] []", "[9 10] [{101 940} {102 940} {103 940} {104 940}]"} {
-		e, c := l.Due(60*second, 4)
+	for _, want := range []string{"[1 2 3 4] [{101 939} {102 939}]", "[5 6 7 8] [{103 939} {104 939}]", "[9 10] [{105 939} {106 939}]"} {
+		e, c := l.Due(61*second, 4, 2)
 		if got := fmt.Sprint(e, " ", c); got != want {
 			t.Errorf("due %s, want %s", got, want)
 		}
 	}
+}
+
+// TestCheckpointThatIsMadeWhileAnEarlierOneIsUndoneIsUndoneToo: the log has the first, the
+// restoring, and the second, in this order.
+func TestCheckpointThatIsMadeWhileAnEarlierOneIsUndoneIsUndoneToo(t *testing.T) {
+	l := New(Options{CheckpointEvery: 60 * second})
+	l.Granted(1, 150, 0)
+	wantDue(t, l, 60*second, nil, Checkpoint{ID: 1, Remaining: 90})
+	first := l.Renew(1, 119*second, 119*second)
+	wantDue(t, l, 120*second, nil, Checkpoint{ID: 1, Remaining: 30})
+	l.Restored(1, first.Note)
+	second := l.Renew(1, 119*time.Second, 120*time.Second)
+	if second.State != Noted || second.Note == first.Note {
+		t.Errorf("renewal comes to %+v, and before to %+v", second, first)
+	}
+	l.Restored(1, second.Note)
+	wantRenewal(t, l, 1, 119*time.Second, 120*time.Second, Renewed)
+}
+
+// TestCheckpointOfALeaseThatWasGrantedAnewIsUndone: it was made of the lease of the same
+// id that was revoked before.
+func TestCheckpointOfALeaseThatWasGrantedAnewIsUndone(t *testing.T) {
+	l := New(Options{})
+	l.Granted(1, 150, 0)
+	l.Checkpointed(1, 150) // all of it
+	wantRenewal(t, l, 1, 0, 0, Renewed)
+	l.Checkpointed(1, 9)
+	wantRenewal(t, l, 1, 0, 0, Noted)
+	l.Checkpointed(2, 9)
 }
 
 func TestLongestLeaseOverflowsNothing(t *testing.T) {
@@ -137,71 +167,121 @@ func TestLongestLeaseOverflowsNothing(t *testing.T) {
 	}
 }
 
-// TestNoLeaseEndsEarlyNorIsForgotten compares with leases in a plain map.
+// TestNoLeaseEndsEarlyNorIsForgotten compares with leases in a plain map, and a log in
+// which checkpoints and what undoes them are applied later, in their order. Whoever leads
+// next begins with what that log has.
 func TestNoLeaseEndsEarlyNorIsForgotten(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		l := New(Options{Extend: 3 * second, CheckpointEvery: 20 * second, RetryAfter: 5 * second})
-		type lease struct{ deadline, asked time.Duration }
+		opts := Options{Extend: 3 * second, CheckpointEvery: 20 * second, RetryAfter: 5 * second}
+		l := New(opts)
+		type lease struct {
+			deadline, asked time.Duration
+			ttl, remaining  int64
+		}
+		type entry struct {
+			id, remaining int64
+			restores      uint64
+			at            time.Duration
+		}
 		model := map[int64]*lease{}
+		var log []entry
 		now := time.Duration(0)
-		id := func() int64 { return rapid.Int64Range(1, 5).Draw(t, "id") }
-		ttl := func() int64 { return rapid.Int64Range(1, 60).Draw(t, "ttl") }
+		id := func() int64 { return rapid.Int64Range(1, 3).Draw(t, "id") }
+		apply := func() {
+			e := log[0]
+			log = log[1:]
+			m := model[e.id]
+			if m == nil {
+				return
+			}
+			m.remaining = e.remaining
+			l.Checkpointed(e.id, e.remaining)
+			if e.restores == 0 {
+				return
+			}
+			// The renewal that had asked goes on.
+			l.Restored(e.id, e.restores)
+			a := l.Renew(e.id, e.at, now)
+			switch a.State {
+			case Noted:
+				log = append(log, entry{e.id, a.TTL, a.Note, e.at})
+			case Renewed:
+				m.deadline = max(m.deadline, e.at+seconds(a.TTL))
+			}
+		}
 		t.Repeat(map[string]func(*rapid.T){
 			"pass": func(t *rapid.T) { now += time.Duration(rapid.Int64Range(0, int64(10*second)).Draw(t, "time")) },
 			"grant": func(*rapid.T) {
-				i, n := id(), ttl()
-				l.Granted(i, n, now)
-				model[i] = &lease{deadline: now + seconds(n)}
-			},
-			"inherit": func(*rapid.T) {
-				i, n := id(), ttl()
-				l.Inherit(i, n, 0, now)
+				i, n := id(), rapid.Int64Range(1, 90).Draw(t, "ttl")
 				if model[i] == nil {
-					model[i] = &lease{deadline: now + seconds(n) + 3*second}
+					l.Granted(i, n, now)
+					model[i] = &lease{deadline: now + seconds(n), ttl: n}
 				}
 			},
 			"renew": func(t *rapid.T) {
 				i := id()
-				state, n := l.Renew(i, now, now)
-				e := model[i]
+				a := l.Renew(i, now, now)
+				m := model[i]
 				switch {
-				case (e == nil) != (state == Missing):
-					t.Fatalf("state %d of lease %d", state, i)
-				case e != nil && (e.deadline <= now) != (state == Expired):
-					t.Fatalf("state %d of a lease until %v, at %v", state, e.deadline, now)
-				case state == Noted:
-					l.Restored(i)
-				case state == Renewed:
-					e.deadline = max(e.deadline, now+seconds(n))
+				case (m == nil) != (a.State == Missing):
+					t.Fatalf("%+v of lease %d", a, i)
+				case m == nil:
+				case (m.deadline <= now) != (a.State == Expired):
+					t.Fatalf("%+v of a lease until %v, at %v", a, m.deadline, now)
+				case a.State == Noted:
+					log = append(log, entry{i, a.TTL, a.Note, now})
+				case a.State == Renewed:
+					m.deadline = max(m.deadline, now+seconds(m.ttl))
+				}
+			},
+			"apply": func(t *rapid.T) {
+				if len(log) > 0 {
+					apply()
 				}
 			},
 			"look": func(t *rapid.T) {
-				expired, checkpoints := l.Due(now, 100)
+				expired, checkpoints := l.Due(now, 100, 100)
 				for _, i := range expired {
-					e := model[i]
-					if e == nil || e.deadline > now || e.asked > 0 && now-e.asked < 5*second {
-						t.Fatalf("%d is due at %v: %+v", i, now, e)
+					m := model[i]
+					if m == nil || m.deadline > now || m.asked > 0 && now-m.asked < 5*second {
+						t.Fatalf("%d is due at %v: %+v", i, now, m)
 					}
-					e.asked = max(now, 1)
+					m.asked = max(now, 1)
 					if rapid.Bool().Draw(t, "happens") {
 						l.Revoked(i)
 						delete(model, i)
 					}
 				}
-				for i, e := range model {
-					if e.deadline <= now && e.asked == 0 {
-						t.Fatalf("%d was due at %v, and is not at %v", i, e.deadline, now)
+				for i, m := range model {
+					if m.deadline <= now && m.asked == 0 {
+						t.Fatalf("%d was due at %v, and is not at %v", i, m.deadline, now)
 					}
 				}
 				for _, c := range checkpoints {
-					if e := model[c.ID]; e == nil || now+seconds(c.Remaining) < e.deadline {
-						t.Fatalf("at %v %d s are noted of %+v", now, c.Remaining, e)
+					log = append(log, entry{id: c.ID, remaining: c.Remaining})
+				}
+			},
+			"lead": func(t *rapid.T) {
+				for len(log) > 0 {
+					e := log[0]
+					log = log[1:]
+					if m := model[e.id]; m != nil {
+						m.remaining = e.remaining
 					}
+				}
+				l = New(opts)
+				for i, m := range model {
+					l.Inherit(i, m.ttl, m.remaining, now)
+					left, _, _ := l.Remaining(i, now)
+					if now+left < m.deadline {
+						t.Fatalf("the next leader ends lease %d at %v, until %v it was promised: %+v", i, now+left, m.deadline, m)
+					}
+					m.deadline, m.asked = now+left, 0
 				}
 			},
 		})
-		if l.Len() != len(model) || len(l.due)+len(l.revoking) != len(model) {
-			t.Fatalf("%d leases, %d in line, want %d", l.Len(), len(l.due)+len(l.revoking), len(model))
+		if l.Len() != len(model) || len(l.deadlines.leases)+len(l.retries.leases) != len(model) || len(l.checks.leases) != len(l.deadlines.leases) {
+			t.Fatalf("%d leases, want %d", l.Len(), len(model))
 		}
 	})
 }

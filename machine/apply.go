@@ -25,6 +25,8 @@ type Result struct {
 	MemberID, TokenID uint64
 	// Lease is the lease that was granted or revoked, or that could not be.
 	Lease int64
+	// Checkpoints are what was noted of leases.
+	Checkpoints []LeaseCheckpoint
 	// Alarms answers a SetAlarm.
 	Alarms []chainfire.Alarm
 	// Conf is the configuration in force after a membership change, be it
@@ -142,7 +144,9 @@ func (r *round) command(c *Command, res *Result) (err error) {
 		res.Lease = c.RevokeLease.ID
 		res.RevokeLease, err = r.revokeLease(res.Term, c.RevokeLease)
 	case c.CheckpointLeases != nil:
-		err = r.checkpointLeases(res.Term, c.CheckpointLeases)
+		if err = r.checkpointLeases(res.Term, c.CheckpointLeases); err == nil {
+			res.Checkpoints = c.CheckpointLeases.Leases
+		}
 	case c.SetAlarm != nil:
 		res.Alarms, err = r.setAlarm(c.SetAlarm)
 	}

@@ -145,6 +145,9 @@ func (t *modelTxn) lease(c *Command, res *Result) {
 		}
 		res.RevokeLease = &chainfire.LeaseRevokeResponse{Header: t.header()}
 	case c.CheckpointLeases != nil:
+		if c.CheckpointLeases.Term == 1 {
+			res.Checkpoints = c.CheckpointLeases.Leases
+		}
 		if c.CheckpointLeases.Term != 1 {
 			res.Err = ErrLeaseProposer
 			return

@@ -57,13 +57,33 @@ func (n *Node) LeaseGrant(ctx context.Context, r *chainfire.LeaseGrantRequest) (
 // of time: it has just begun, or its members were just started with this version.
 func (n *Node) untilLevel(ctx context.Context, level uint64) error {
 	for n.machine.Level() < level {
-		if n.pause(ctx, n.opts.TickInterval) == nil {
-			continue
-		}
-		if n.machine.RaisableTo() < level {
+		err := n.pause(ctx, n.opts.TickInterval)
+		switch {
+		case err == nil:
+		case errors.Is(err, chainfire.ErrStopped):
+			return err
+		case n.machine.RaisableTo() < level:
 			return chainfire.ErrFeatureLevel
+		default:
+			return n.timeoutError(ctx)
 		}
-		return n.timeoutError(ctx)
+	}
+	return nil
+}
+
+// mayHaveLeases is chainfire.ErrLeaseNotFound in a cluster that has none, since it has
+// members that know none.
+func (n *Node) mayHaveLeases(ctx context.Context) error {
+	if n.machine.Level() >= machine.LeaseLevel {
+		return nil
+	}
+	ctx, cancel := n.withTimeout(ctx)
+	defer cancel()
+	if err := n.linearize(ctx); err != nil {
+		return err
+	}
+	if n.machine.Level() < machine.LeaseLevel {
+		return chainfire.ErrLeaseNotFound
 	}
 	return nil
 }
@@ -73,8 +93,8 @@ func (n *Node) LeaseRevoke(ctx context.Context, id int64) (*chainfire.LeaseRevok
 	if n.learner() {
 		return nil, chainfire.ErrLearner
 	}
-	if n.machine.Level() < machine.LeaseLevel {
-		return nil, chainfire.ErrLeaseNotFound
+	if err := n.mayHaveLeases(ctx); err != nil {
+		return nil, err
 	}
 	res, err := n.do(ctx, &machine.Command{RevokeLease: &machine.RevokeLease{ID: id}})
 	if err != nil {
@@ -144,6 +164,9 @@ func (n *Node) LeaseCounts() chainfire.LeaseCounts {
 func (n *Node) atLeader(ctx context.Context, here func(context.Context) error, there func(context.Context, api.PeerClient) error) error {
 	if n.learner() {
 		return chainfire.ErrLearner
+	}
+	if err := n.mayHaveLeases(ctx); err != nil {
+		return err
 	}
 	ctx, cancel := n.withTimeout(ctx)
 	defer cancel()
@@ -217,7 +240,7 @@ func (n *Node) renewHere(ctx context.Context, id int64) (int64, error) {
 		return 0, err
 	}
 	for {
-		state, ttl, changed, err := l.renew(term, id, asked)
+		a, changed, err := l.renew(term, id, asked)
 		switch {
 		case err != nil:
 			return 0, err
@@ -225,12 +248,12 @@ func (n *Node) renewHere(ctx context.Context, id int64) (int64, error) {
 			if err := n.await(ctx, changed); err != nil {
 				return 0, err
 			}
-		case state == lessor.Missing:
+		case a.State == lessor.Missing:
 			return 0, chainfire.ErrLeaseNotFound
-		case state == lessor.Renewed:
-			return ttl, nil
-		case state == lessor.Noted:
-			if err := n.restoreLease(ctx, term, id, ttl); err != nil {
+		case a.State == lessor.Renewed:
+			return a.TTL, nil
+		case a.State == lessor.Noted:
+			if err := n.restoreLease(ctx, term, id, a); err != nil {
 				return 0, err
 			}
 		}
@@ -238,15 +261,15 @@ func (n *Node) renewHere(ctx context.Context, id int64) (int64, error) {
 }
 
 // restoreLease has the log say that all of the time of a lease is left.
-func (n *Node) restoreLease(ctx context.Context, term uint64, id, ttl int64) error {
+func (n *Node) restoreLease(ctx context.Context, term uint64, id int64, a lessor.Answer) error {
 	_, err := n.do(ctx, &machine.Command{CheckpointLeases: &machine.CheckpointLeases{
-		Term: term, Leases: []machine.LeaseCheckpoint{{ID: id, Remaining: ttl}},
+		Term: term, Leases: []machine.LeaseCheckpoint{{ID: id, Remaining: a.TTL}},
 	}})
 	if errors.Is(err, machine.ErrLeaseProposer) {
 		return errLeadsNoMore
 	}
 	if err == nil {
-		n.lessors.restored(term, id)
+		n.lessors.restored(term, id, a.Note)
 	}
 	return err
 }

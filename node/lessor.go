@@ -14,11 +14,12 @@ import (
 	"chainfire/replica"
 )
 
-// lessorInterval is how often the leader looks which leases are due, and perLook how
-// many it has revoked, and how many noted, in one look.
+// lessorInterval is how often the leader looks which leases are due, perLook how many it
+// has revoked in one look, and notesPerLook how many noted.
 const (
 	lessorInterval = 100 * time.Millisecond
 	perLook        = 200
+	notesPerLook   = machine.MaxCheckpoints
 )
 
 // minLessorStep is the least time that passes for leases between two looks at the
@@ -95,6 +96,11 @@ func (l *lessors) applied(results []machine.Result) {
 	revoked := false
 	for i := range results {
 		r := &results[i]
+		for _, c := range r.Checkpoints {
+			if l.lessor != nil {
+				l.lessor.Checkpointed(c.ID, c.Remaining)
+			}
+		}
 		switch {
 		case r.Lease == 0:
 			continue
@@ -144,30 +150,29 @@ func (l *lessors) time() time.Duration {
 }
 
 // renew renews a lease in a term, from when that was asked for. A channel says that this
-// must wait until it is closed. Of a lease of which a checkpoint was made, the TTL is
-// what is to be restored.
-func (l *lessors) renew(term uint64, id int64, asked time.Duration) (state lessor.State, ttl int64, wait <-chan struct{}, err error) {
+// must wait until it is closed.
+func (l *lessors) renew(term uint64, id int64, asked time.Duration) (a lessor.Answer, wait <-chan struct{}, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	have, wait, err := l.readyLocked(term)
 	if have == nil {
-		return state, 0, wait, err
+		return a, wait, err
 	}
-	state, ttl = have.Renew(id, asked, l.now())
-	switch state {
+	a = have.Renew(id, asked, l.now())
+	switch a.State {
 	case lessor.Expired:
 		wait = l.changed
 	case lessor.Renewed:
 		l.counts.Renewed++
 	}
-	return state, ttl, wait, nil
+	return a, wait, nil
 }
 
-func (l *lessors) restored(term uint64, id int64) {
+func (l *lessors) restored(term uint64, id int64, note uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.lessor != nil && l.term == term {
-		l.lessor.Restored(id)
+		l.lessor.Restored(id, note)
 	}
 }
 
@@ -210,6 +215,9 @@ func (n *Node) expire() {
 	}
 	for n.sched.Wait(n.stop, ticks) == 1 {
 		term := n.leadingTerm()
+		if _, applied := n.machine.Applied(); applied < term {
+			term = 0 // the state does not have all of the leases' terms before
+		}
 		if n.lessors.lead(term, opts) {
 			leases, err := n.machine.Leases()
 			if err != nil {
@@ -244,7 +252,7 @@ func (n *Node) decideLeases(term uint64) {
 	if l.lessor == nil || l.decided != nil {
 		return
 	}
-	expired, checkpoints := l.lessor.Due(now, perLook)
+	expired, checkpoints := l.lessor.Due(now, perLook, notesPerLook)
 	var proposals []replica.Proposal
 	add := func(c machine.Command) {
 		c.ID = machine.RequestID{Member: n.id, Seq: n.nextID.Add(1)}

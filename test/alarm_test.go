@@ -15,8 +15,12 @@ import (
 // TestQuotaStopsWritesOfAllMembersUntilItsAlarmIsTakenBack fills one member's store.
 func TestQuotaStopsWritesOfAllMembersUntilItsAlarmIsTakenBack(t *testing.T) {
 	t.Parallel()
-	c := here.newCluster(t, append(calm(), "--quota-backend-bytes", "24MiB")...)
-	m, other := c.members[0], c.members[1]
+	c := here.newCluster(t, calm()...)
+	other, m := c.members[1], c.members[0]
+	m.stop()
+	m.args = append(m.args, "--quota-backend-bytes", "24MiB") // at one, which alone looks after it
+	m.start()
+	m.awaitServing()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	st, err := m.kv().Status(ctx, m.client)

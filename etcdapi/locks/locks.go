@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +26,10 @@ type Services struct {
 	client atomic.Pointer[clientv3.Client]
 	// ctx ends the calls that wait.
 	ctx context.Context
+
+	mu     sync.Mutex
+	closed bool
+	calls  sync.WaitGroup
 }
 
 // New makes the services. They answer once they are connected, and end every call with
@@ -43,15 +48,32 @@ const keepAliveTimeout = 10 * time.Second
 // Connect names the way to the member's own key, lease and watch services. It is called
 // once, before the first call comes.
 func (s *Services) Connect(conn grpc.ClientConnInterface) {
-	c := clientv3.NewCtxClient(s.ctx)
+	// Who is cut off while waiting leaves the line by it, when ctx has ended.
+	c := clientv3.NewCtxClient(context.Background())
 	c.KV = clientv3.NewKVFromKVClient(etcdserverpb.NewKVClient(conn), c)
 	c.Lease = clientv3.NewLeaseFromLeaseClient(etcdserverpb.NewLeaseClient(conn), c, keepAliveTimeout)
 	c.Watcher = clientv3.NewWatchFromWatchClient(etcdserverpb.NewWatchClient(conn), c)
 	s.client.Store(c)
 }
 
-// Close gives back what Connect took. No call comes any more.
+// leaveTimeout is how long Close waits for those that are leaving the line.
+const leaveTimeout = 2 * time.Second
+
+// Close refuses calls from now on, waits for those that ctx has ended, which leave the
+// line first, and gives back what Connect took.
 func (s *Services) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	left := make(chan struct{})
+	go func() {
+		s.calls.Wait()
+		close(left)
+	}()
+	select {
+	case <-left:
+	case <-time.After(leaveTimeout):
+	}
 	c := s.client.Load()
 	if c == nil {
 		return nil
@@ -65,10 +87,18 @@ func (s *Services) Close() error {
 // call is one request: it ends with the services.
 func (s *Services) call(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		cancel(rpctypes.ErrGRPCStopped)
+		return ctx, func() {}
+	}
+	s.calls.Add(1)
 	stop := context.AfterFunc(s.ctx, func() { cancel(rpctypes.ErrGRPCStopped) })
 	return ctx, func() {
 		stop()
 		cancel(nil)
+		s.calls.Done()
 	}
 }
 
