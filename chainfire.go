@@ -94,6 +94,8 @@ type Maintenance interface {
 	Alarm(ctx context.Context, r *AlarmRequest) (*AlarmResponse, error)
 	// Alarms are those that this member knows of, by type and member.
 	Alarms() []Alarm
+	// Counts are those of this member since it started.
+	Counts() Counts
 	// ClusterStatus describes the whole cluster as this member sees it; asked
 	// of a follower it is answered by the leader.
 	ClusterStatus(ctx context.Context) (*ClusterStatus, error)

@@ -25,8 +25,6 @@ type Lease interface {
 	// LeaseList lists the leases that this member knows, without asking the others: on
 	// the leader in the order in which they expire, elsewhere in that of their ids.
 	LeaseList(ctx context.Context) (*LeaseList, error)
-	// LeaseCounts counts what this member saw happen to leases since it started.
-	LeaseCounts() LeaseCounts
 }
 
 // LeaseCounts is what happened to leases: Granted and Revoked as this member applied

@@ -83,6 +83,10 @@ func (f *fakeMember) LeaseList(ctx context.Context) (*chainfire.LeaseList, error
 	return &chainfire.LeaseList{Header: f.header(f.rev), IDs: slices.Sorted(maps.Keys(f.leases))}, nil
 }
 
-func (f *fakeMember) LeaseCounts() chainfire.LeaseCounts {
-	return chainfire.LeaseCounts{Granted: 4, Revoked: 3, Renewed: 2, Expired: 1}
+func (f *fakeMember) Counts() chainfire.Counts {
+	return chainfire.Counts{
+		ProposalsPending: 5, ProposalsFailed: 6,
+		LogSyncs: chainfire.Histogram{Counts: map[float64]uint64{0.001: 7, 0.002: 8}, Count: 9, Sum: 0.5},
+		Leases:   chainfire.LeaseCounts{Granted: 4, Revoked: 3, Renewed: 2, Expired: 1},
+	}
 }

@@ -163,6 +163,12 @@ func (w *waiters) end(id uint64, r machine.Result, err error) {
 func (w *waiters) finish(id uint64, r machine.Result) { w.end(id, r, r.Err) }
 func (w *waiters) fail(id uint64, err error)          { w.end(id, machine.Result{}, err) }
 
+func (w *waiters) len() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return uint64(len(w.m))
+}
+
 func (w *waiters) forget(id uint64) {
 	w.mu.Lock()
 	delete(w.m, id)

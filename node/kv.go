@@ -49,6 +49,7 @@ func (n *Node) propose(ctx context.Context, id uint64, kind replica.Kind, data [
 		n.waiters.forget(id)
 		return machine.Result{}, chainfire.ErrStopped
 	default:
+		n.counts.proposalFailed()
 		n.waiters.forget(id)
 		n.inbox.put(func(in *inputs) { in.cancels = append(in.cancels, id) })
 		return machine.Result{}, n.timeoutError(ctx)

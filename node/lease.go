@@ -152,13 +152,6 @@ func (n *Node) LeaseList(context.Context) (*chainfire.LeaseList, error) {
 	return out, nil
 }
 
-// LeaseCounts implements chainfire.Lease.
-func (n *Node) LeaseCounts() chainfire.LeaseCounts {
-	n.lessors.mu.Lock()
-	defer n.lessors.mu.Unlock()
-	return n.lessors.counts
-}
-
 // atLeader has the leader do what only it can: here, or there where another leads. It
 // goes after the leader while that changes, as long as there is time.
 func (n *Node) atLeader(ctx context.Context, here func(context.Context) error, there func(context.Context, api.PeerClient) error) error {

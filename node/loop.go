@@ -171,6 +171,7 @@ func (n *Node) carryOut(r *replica.Replica, out replica.Output) {
 		n.applier.submit(out.Committed)
 	}
 	for _, d := range out.Done {
+		n.counts.proposalFailed()
 		n.waiters.fail(d.ID, d.Err)
 	}
 	for _, id := range out.Reads {

@@ -204,6 +204,7 @@ type Node struct {
 	watch   *keeping
 	lessors *lessors
 	quota   quota
+	counts  counts
 
 	// What the loop publishes.
 	lead, term, commit atomic.Uint64

@@ -152,8 +152,12 @@ func (n *Node) appendAll(log *wal.Log, b wal.Batch) error {
 		if piece.HardState == nil && len(piece.Entries) == 0 {
 			return nil
 		}
+		began, syncs := n.sched.Now(), log.Syncs()
 		if err := log.Append(piece); err != nil {
 			return err
+		}
+		if log.Syncs() != syncs {
+			n.counts.synced(n.sched.Now().Sub(began))
 		}
 		if piece.HardState != nil {
 			n.durableCommit = piece.HardState.Commit
