@@ -213,6 +213,14 @@ func advise(err error) error {
 		next = "that revision is gone; ask for a newer one with --rev, or leave it out"
 	case errors.Is(err, rpctypes.ErrFutureRev):
 		next = "the cluster has not come to that revision; leave --rev out for the newest"
+	case errors.Is(err, rpctypes.ErrNoSpace):
+		next = "delete keys or compact the history, or give the members a larger --quota-backend-bytes, then 'etcdctl alarm disarm'"
+	case errors.Is(err, rpctypes.ErrLeaseNotFound):
+		next = "it has ended, or never was; 'chainfire lease list' shows those that there are"
+	case errors.Is(err, rpctypes.ErrLeaseExist):
+		next = "leave --id out, or revoke that one"
+	case errors.Is(err, rpctypes.ErrLeaseTTLTooLarge):
+		next = "give at most 9000000000 seconds"
 	case errors.Is(err, rpctypes.ErrRequestTooLarge), status.Code(err) == codes.ResourceExhausted:
 		next = "split it, or start the members with a larger --max-request-bytes"
 	case errors.Is(err, rpctypes.ErrNoLeader), errors.Is(err, rpctypes.ErrLeaderChanged):

@@ -64,13 +64,7 @@ func (a *app) withLease(ctx context.Context, arg string, do func(context.Context
 	if err := id.Set(arg); err != nil {
 		return err
 	}
-	return a.withClient(ctx, func(ctx context.Context, c *clientv3.Client) error {
-		err := do(ctx, c, clientv3.LeaseID(id))
-		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
-			err = fmt.Errorf("%w: it has ended, or never was; 'chainfire lease list' shows those that there are", err)
-		}
-		return err
-	})
+	return a.withClient(ctx, func(ctx context.Context, c *clientv3.Client) error { return do(ctx, c, clientv3.LeaseID(id)) })
 }
 
 // jsonLease is a lease as -w json prints it. Times are in seconds.

@@ -1,9 +1,26 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 )
+
+func TestWhatAMemberRefusesComesWithWhatToDo(t *testing.T) {
+	for want, err := range map[string]error{
+		"alarm disarm":         rpctypes.ErrNoSpace,
+		"chainfire lease list": rpctypes.ErrLeaseNotFound,
+		"leave --id out":       rpctypes.ErrLeaseExist,
+		"at most 9000000000":   rpctypes.ErrLeaseTTLTooLarge,
+		"--max-request-bytes":  rpctypes.ErrRequestTooLarge,
+	} {
+		if got := advise(fmt.Errorf("put: %w", err)).Error(); !strings.Contains(got, want) || !strings.Contains(got, err.Error()) {
+			t.Errorf("%v comes with %q, want %q", err, got, want)
+		}
+	}
+}
 
 func TestLeasesArePrintedAsTheyAreGivenToOtherCommands(t *testing.T) {
 	_, addr := startFake(t, nil)
