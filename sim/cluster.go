@@ -228,5 +228,6 @@ func (c *cluster) begin(images []*disk.FaultFS) {
 	for id := range pick(c.w, 2, 4, 6) {
 		c.startClient(id)
 	}
+	c.startLeaseholder()
 	c.startOperator()
 }

@@ -99,7 +99,8 @@ func (h *host) options(p *proc) node.Options {
 		},
 		Bounds: node.Bounds{
 			SegmentBytes: s.segment, LogCacheBytes: s.logCache, KeepLogBytes: s.keepLog, MaxLogBytes: s.maxLog,
-			StoreCacheBytes: 64 << 10, Still: true, Raft: s.raft, LearnTTL: s.learnTTL,
+			LeaseCheckpoints: 700 * time.Millisecond,
+			StoreCacheBytes:  64 << 10, Still: true, Raft: s.raft, LearnTTL: s.learnTTL,
 			Opened: func(m *machine.Machine) {
 				h.opened = append(h.opened, m)
 				h.store = m
