@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"chainfire/internal/disk"
+	"chainfire/internal/sched"
 	"chainfire/raft"
 	"chainfire/wal"
 )
@@ -78,7 +79,7 @@ func TestLargeWriteGoesInPiecesAndIsWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &Node{durableCommit: 1}
+	n := &Node{durableCommit: 1, sched: sched.Go{}}
 	before := log.Syncs()
 	hs := raft.HardState{Term: 3, Vote: 2, Commit: 20}
 	if err := n.appendAll(log, wal.Batch{HardState: &hs, Entries: entries(3, 2, 21, 5<<20)}); err != nil {
