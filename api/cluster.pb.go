@@ -1769,10 +1769,8 @@ func (x *RenewLeaseResponse) GetTtl() int64 {
 
 // LeaseTimeToLiveRequest names a lease.
 type LeaseTimeToLiveRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	Id    int64                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	// keys asks for the keys that are attached to it.
-	Keys          bool `protobuf:"varint,2,opt,name=keys,proto3" json:"keys,omitempty"`
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int64                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1814,19 +1812,11 @@ func (x *LeaseTimeToLiveRequest) GetId() int64 {
 	return 0
 }
 
-func (x *LeaseTimeToLiveRequest) GetKeys() bool {
-	if x != nil {
-		return x.Keys
-	}
-	return false
-}
-
 // LeaseTimeToLiveResponse says what is left of a lease, in seconds.
 type LeaseTimeToLiveResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Ttl           int64                  `protobuf:"varint,1,opt,name=ttl,proto3" json:"ttl,omitempty"`
 	GrantedTtl    int64                  `protobuf:"varint,2,opt,name=granted_ttl,json=grantedTtl,proto3" json:"granted_ttl,omitempty"`
-	Keys          [][]byte               `protobuf:"bytes,3,rep,name=keys,proto3" json:"keys,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1873,13 +1863,6 @@ func (x *LeaseTimeToLiveResponse) GetGrantedTtl() int64 {
 		return x.GrantedTtl
 	}
 	return 0
-}
-
-func (x *LeaseTimeToLiveResponse) GetKeys() [][]byte {
-	if x != nil {
-		return x.Keys
-	}
-	return nil
 }
 
 // Member is one member of the cluster, or one with a reservation.
@@ -3766,15 +3749,13 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\x11RenewLeaseRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x03R\x02id\"&\n" +
 	"\x12RenewLeaseResponse\x12\x10\n" +
-	"\x03ttl\x18\x01 \x01(\x03R\x03ttl\"<\n" +
+	"\x03ttl\x18\x01 \x01(\x03R\x03ttl\"(\n" +
 	"\x16LeaseTimeToLiveRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x03R\x02id\x12\x12\n" +
-	"\x04keys\x18\x02 \x01(\bR\x04keys\"`\n" +
+	"\x02id\x18\x01 \x01(\x03R\x02id\"L\n" +
 	"\x17LeaseTimeToLiveResponse\x12\x10\n" +
 	"\x03ttl\x18\x01 \x01(\x03R\x03ttl\x12\x1f\n" +
 	"\vgranted_ttl\x18\x02 \x01(\x03R\n" +
-	"grantedTtl\x12\x12\n" +
-	"\x04keys\x18\x03 \x03(\fR\x04keys\"\xc9\x01\n" +
+	"grantedTtl\"\xc9\x01\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1b\n" +

@@ -118,7 +118,8 @@ type PeerClient interface {
 	// NOT_FOUND: there is no such lease, or it has expired. UNAVAILABLE: not the leader
 	// (any more); ask again who is.
 	RenewLease(ctx context.Context, in *RenewLeaseRequest, opts ...grpc.CallOption) (*RenewLeaseResponse, error)
-	// LeaseTimeToLive says how much is left of a lease, for a client of another member.
+	// LeaseTimeToLive says how much is left of a lease, for a client of another member,
+	// which knows itself what is attached to it.
 	//
 	// Errors are those of RenewLease.
 	LeaseTimeToLive(ctx context.Context, in *LeaseTimeToLiveRequest, opts ...grpc.CallOption) (*LeaseTimeToLiveResponse, error)
@@ -347,7 +348,8 @@ type PeerServer interface {
 	// NOT_FOUND: there is no such lease, or it has expired. UNAVAILABLE: not the leader
 	// (any more); ask again who is.
 	RenewLease(context.Context, *RenewLeaseRequest) (*RenewLeaseResponse, error)
-	// LeaseTimeToLive says how much is left of a lease, for a client of another member.
+	// LeaseTimeToLive says how much is left of a lease, for a client of another member,
+	// which knows itself what is attached to it.
 	//
 	// Errors are those of RenewLease.
 	LeaseTimeToLive(context.Context, *LeaseTimeToLiveRequest) (*LeaseTimeToLiveResponse, error)

@@ -122,20 +122,32 @@ func (n *Node) LeaseRenew(ctx context.Context, id int64) (ttl int64, err error) 
 // LeaseTimeToLive implements chainfire.Lease.
 func (n *Node) LeaseTimeToLive(ctx context.Context, id int64, keys bool) (*chainfire.LeaseTimeToLive, error) {
 	var r *api.LeaseTimeToLiveResponse
-	q := &api.LeaseTimeToLiveRequest{Id: id, Keys: keys}
 	err := n.atLeader(ctx,
 		func(ctx context.Context) (err error) {
-			r, err = n.timeToLiveHere(ctx, q)
+			r, err = n.timeToLiveHere(ctx, id)
 			return err
 		},
 		func(ctx context.Context, leader api.PeerClient) (err error) {
-			r, err = leader.LeaseTimeToLive(ctx, q)
+			r, err = leader.LeaseTimeToLive(ctx, &api.LeaseTimeToLiveRequest{Id: id})
 			return err
 		})
 	if err != nil {
 		return nil, err
 	}
-	return &chainfire.LeaseTimeToLive{Header: n.Header(), TTL: r.GetTtl(), GrantedTTL: r.GetGrantedTtl(), Keys: r.GetKeys()}, nil
+	out := &chainfire.LeaseTimeToLive{TTL: r.GetTtl(), GrantedTTL: r.GetGrantedTtl()}
+	if keys {
+		// They are read here: there may be more of them than fit into a message.
+		ctx, cancel := n.withTimeout(ctx)
+		defer cancel()
+		if err := n.linearize(ctx); err != nil {
+			return nil, err
+		}
+		if out.Keys, err = n.machine.LeaseKeys(id); err != nil {
+			return nil, err
+		}
+	}
+	out.Header = n.Header()
+	return out, nil
 }
 
 // LeaseList implements chainfire.Lease.
@@ -278,20 +290,11 @@ func (n *Node) await(ctx context.Context, c <-chan struct{}) error {
 	return nil
 }
 
-func (n *Node) timeToLiveHere(ctx context.Context, q *api.LeaseTimeToLiveRequest) (*api.LeaseTimeToLiveResponse, error) {
+func (n *Node) timeToLiveHere(ctx context.Context, id int64) (*api.LeaseTimeToLiveResponse, error) {
 	term := n.leadingTerm()
 	if err := n.leads(ctx, term); err != nil {
 		return nil, err
 	}
-	out, err := n.timeLeft(ctx, term, q.GetId())
-	if err != nil || !q.GetKeys() {
-		return out, err
-	}
-	out.Keys, err = n.machine.LeaseKeys(q.GetId())
-	return out, err
-}
-
-func (n *Node) timeLeft(ctx context.Context, term uint64, id int64) (*api.LeaseTimeToLiveResponse, error) {
 	for {
 		left, ttl, changed, err := n.lessors.timeLeft(term, id)
 		switch {
@@ -327,7 +330,7 @@ func (p *peerService) LeaseTimeToLive(ctx context.Context, q *api.LeaseTimeToLiv
 	}
 	ctx, cancel := p.n.withTimeout(ctx)
 	defer cancel()
-	out, err := p.n.timeToLiveHere(ctx, q)
+	out, err := p.n.timeToLiveHere(ctx, q.GetId())
 	if err != nil {
 		return nil, leaseStatus(err)
 	}

@@ -193,3 +193,36 @@ func TestFrozenLeaderRevokesNothingWhenItGoesOn(t *testing.T) {
 		return nil
 	})
 }
+
+// TestLeaseWithMoreKeysThanFitIntoAMessageIsShownByAnyMember: keys of 20 MiB in all.
+func TestLeaseWithMoreKeysThanFitIntoAMessageIsShownByAnyMember(t *testing.T) {
+	t.Parallel()
+	const keys, size = 200, 100 << 10
+	c := here.newCluster(t)
+	f := c.followers()[0]
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	id := attached(t, f, 100)
+	for from := 0; from < keys; from += 10 {
+		var ops []clientv3.Op
+		for i := range 10 {
+			ops = append(ops, clientv3.OpPut(fmt.Sprintf("%0*d", size, from+i), "", clientv3.WithLease(id)))
+		}
+		if _, err := f.kv().Txn(ctx).Then(ops...).Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, err := f.kv().TimeToLive(ctx, id, clientv3.WithAttachedKeys())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(l.Keys) != keys || len(l.Keys[keys-1]) != size {
+		t.Errorf("%d keys", len(l.Keys))
+	}
+	if _, err := f.kv().Revoke(ctx, id); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := f.kv().Get(ctx, "", clientv3.WithPrefix(), clientv3.WithCountOnly()); err != nil || r.Count != 0 {
+		t.Errorf("%d keys are left, %v", r.Count, err)
+	}
+}
