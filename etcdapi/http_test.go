@@ -127,7 +127,7 @@ func TestReflectionNamesEveryServiceOfEtcd(t *testing.T) {
 	for _, x := range r.GetListServicesResponse().GetService() {
 		have[x.GetName()] = true
 	}
-	for _, name := range []string{"etcdserverpb.KV", "etcdserverpb.Watch", "etcdserverpb.Cluster", "etcdserverpb.Maintenance", "grpc.health.v1.Health"} {
+	for _, name := range []string{"etcdserverpb.KV", "etcdserverpb.Watch", "etcdserverpb.Lease", "v3lockpb.Lock", "v3electionpb.Election", "etcdserverpb.Cluster", "etcdserverpb.Maintenance", "grpc.health.v1.Health"} {
 		if !have[name] {
 			t.Errorf("%s is missing from %v", name, have)
 		}

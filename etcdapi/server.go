@@ -215,7 +215,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.log.Warn("http requests that did not end were cut off", "err", err)
 		errs = append(errs, s.http.Close())
 	}
-	errs = append(errs, s.locks.Close())
+	errs = append(errs, s.locks.Close(ctx))
 	finished := make(chan struct{})
 	go func() {
 		s.grpc.GracefulStop()

@@ -103,9 +103,6 @@ func New(opts Options) *Lessor {
 	}
 }
 
-// Len is how many leases there are.
-func (l *Lessor) Len() int { return len(l.m) }
-
 // seconds is a number of seconds as a time, as long as can be at most.
 func seconds(n int64) time.Duration {
 	if n > math.MaxInt64/int64(time.Second) {

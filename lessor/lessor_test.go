@@ -34,8 +34,8 @@ func TestLeaseExpiresAfterItsTimeAndNotBefore(t *testing.T) {
 	wantDue(t, l, 15*second-1, nil)
 	wantDue(t, l, 15*second, []int64{1, 2})
 	wantDue(t, l, 16*second, nil)
-	if !l.Revoked(1) || l.Revoked(1) || l.Len() != 1 {
-		t.Errorf("%d leases are left", l.Len())
+	if !l.Revoked(1) || l.Revoked(1) || len(l.m) != 1 {
+		t.Errorf("%d leases are left", len(l.m))
 	}
 }
 
@@ -280,8 +280,8 @@ func TestNoLeaseEndsEarlyNorIsForgotten(t *testing.T) {
 				}
 			},
 		})
-		if l.Len() != len(model) || len(l.deadlines.leases)+len(l.retries.leases) != len(model) || len(l.checks.leases) != len(l.deadlines.leases) {
-			t.Fatalf("%d leases, want %d", l.Len(), len(model))
+		if len(l.m) != len(model) || len(l.deadlines.leases)+len(l.retries.leases) != len(model) || len(l.checks.leases) != len(l.deadlines.leases) {
+			t.Fatalf("%d leases, want %d", len(l.m), len(model))
 		}
 	})
 }

@@ -81,9 +81,6 @@ func (q *CheckpointLeases) check() error {
 	return nil
 }
 
-// Lease reads one lease from the applied state. Any goroutine.
-func (m *Machine) Lease(id int64) (l Lease, found bool, err error) { return m.store.Lease(id) }
-
 // Leases reads all leases from the applied state, in no order that means anything.
 // Any goroutine.
 func (m *Machine) Leases() ([]Lease, error) { return m.store.Leases() }

@@ -111,16 +111,6 @@ func attachedKeys(r pebble.Reader, id int64) (keys [][]byte, err error) {
 	})
 }
 
-// Lease reads one lease. Any goroutine.
-func (s *Store) Lease(id int64) (l Lease, found bool, err error) {
-	e, _, err := s.acquire()
-	if err != nil {
-		return l, false, err
-	}
-	defer s.release(e)
-	return getLease(e.db, id)
-}
-
 // Leases reads all leases, in the order of their rows. Any goroutine.
 func (s *Store) Leases() ([]Lease, error) {
 	e, _, err := s.acquire()

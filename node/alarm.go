@@ -33,7 +33,9 @@ func (n *Node) Alarm(ctx context.Context, r *chainfire.AlarmRequest) (*chainfire
 			return nil, err
 		}
 		out.Alarms = res.Alarms
-		n.log.Warn("alarm set", "alarm", r.Type.String(), "member", r.MemberID, "raised", !q.Off)
+		if len(res.Alarms) > 0 {
+			n.log.Warn("alarm set", "alarm", r.Type.String(), "member", r.MemberID, "raised", !q.Off)
+		}
 	}
 	out.Header = n.Header()
 	return out, nil

@@ -101,14 +101,18 @@ func (n *Node) linearize(ctx context.Context) error {
 	if opened {
 		n.inbox.put(func(in *inputs) { in.reads = append(in.reads, g.id) })
 	}
-	switch n.sched.Wait(g.done, n.stop, ctx.Done()) {
-	case 0:
-		return nil
+	return n.await(ctx, g.done)
+}
+
+// await waits until a channel is closed, within the context and the node's life.
+func (n *Node) await(ctx context.Context, c <-chan struct{}) error {
+	switch n.sched.Wait(c, n.stop, ctx.Done()) {
 	case 1:
 		return chainfire.ErrStopped
-	default:
+	case 2:
 		return n.timeoutError(ctx)
 	}
+	return nil
 }
 
 // learner reports whether this member does not vote, and so serves no more than
@@ -182,10 +186,8 @@ func (n *Node) Txn(ctx context.Context, r *chainfire.TxnRequest) (*chainfire.Txn
 		if n.learner() {
 			return nil, chainfire.ErrLearner
 		}
-		if n.opts.QuotaBytes > 0 {
-			if err := n.roomFor(ctx, txnCost(r)); err != nil {
-				return nil, err
-			}
+		if err := n.roomFor(ctx, txnCost(r)); err != nil {
+			return nil, err
 		}
 		res, err := n.do(ctx, &machine.Command{Txn: r})
 		if err != nil {

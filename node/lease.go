@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -152,6 +151,9 @@ func (n *Node) LeaseTimeToLive(ctx context.Context, id int64, keys bool) (*chain
 
 // LeaseList implements chainfire.Lease.
 func (n *Node) LeaseList(context.Context) (*chainfire.LeaseList, error) {
+	if n.learner() {
+		return nil, chainfire.ErrLearner
+	}
 	out := &chainfire.LeaseList{Header: n.Header()}
 	leases, err := n.machine.Leases()
 	if err != nil {
@@ -201,17 +203,12 @@ func (n *Node) atLeader(ctx context.Context, here func(context.Context) error, t
 
 // atMember asks another member, which leads as far as is known here.
 func (n *Node) atMember(ctx context.Context, lead uint64, there func(context.Context, api.PeerClient) error) error {
-	members := n.machine.Members()
-	i := slices.IndexFunc(members, func(m machine.MemberRecord) bool { return m.ID == lead })
-	if i < 0 {
-		return errLeadsNoMore
-	}
-	conn, err := n.peerConn(members[i].PeerURLs)
+	leader, err := host{n}.Peer(lead)
 	if err == nil {
 		// A leader that does not answer may have been replaced: ask for the next one soon.
 		ctx, cancel := sched.WithTimeout(ctx, n.sched, 2*n.opts.election(), nil)
 		defer cancel()
-		err = there(ctx, api.NewPeerClient(conn))
+		err = there(ctx, leader)
 	}
 	switch {
 	case err == nil:
@@ -277,17 +274,6 @@ func (n *Node) restoreLease(ctx context.Context, term uint64, id int64, a lessor
 		n.lessors.restored(term, id, a.Note)
 	}
 	return err
-}
-
-// await waits until a channel is closed, within the context and the node's life.
-func (n *Node) await(ctx context.Context, c <-chan struct{}) error {
-	switch n.sched.Wait(c, n.stop, ctx.Done()) {
-	case 1:
-		return chainfire.ErrStopped
-	case 2:
-		return n.timeoutError(ctx)
-	}
-	return nil
 }
 
 func (n *Node) timeToLiveHere(ctx context.Context, id int64) (*api.LeaseTimeToLiveResponse, error) {

@@ -95,3 +95,27 @@ func TestLeaseIsGrantedTheLeastThatAChangeOfTheLeaderTakes(t *testing.T) {
 	}
 	stop(t, n)
 }
+
+func TestHistoryIsCompactedByRevisionsByTheLeader(t *testing.T) {
+	o := options(t, "a")
+	o.CompactRevisions, o.Bounds.CompactEvery = 3, 20*time.Millisecond
+	n := start(t, o)
+	for i := range 10 {
+		put(t, n, "k", fmt.Sprint(i))
+	}
+	last := n.Revision()
+	read := func(rev int64) error {
+		_, err := n.Range(t.Context(), &chainfire.RangeRequest{Key: []byte("k"), Revision: rev})
+		return err
+	}
+	eventually(t, "what is more than three revisions ago is gone", func() error {
+		if err := read(last - 4); !errors.Is(err, chainfire.ErrCompacted) {
+			return fmt.Errorf("revision %d of %d: %w", last-4, last, err)
+		}
+		return nil
+	})
+	if err := read(last - 3); err != nil {
+		t.Errorf("revision %d of %d: %v", last-3, last, err)
+	}
+	stop(t, n)
+}

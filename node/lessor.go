@@ -216,7 +216,7 @@ func (n *Node) expire() {
 	for n.sched.Wait(n.stop, ticks) == 1 {
 		term := n.leadingTerm()
 		if _, applied := n.machine.Applied(); applied < term {
-			term = 0 // the state does not have all of the leases' terms before
+			term = 0 // what the terms before it decided is not all in the state yet
 		}
 		if n.lessors.lead(term, opts) {
 			leases, err := n.machine.Leases()

@@ -44,7 +44,7 @@ type cluster struct {
 
 // counts tell what a run was made of.
 type counts struct {
-	crashes, joins, removed, replaced, refused, rotten int
+	crashes, joins, removed, replaced, refused, rotten, renewals int
 }
 
 // newCluster prepares the run of a seed.

@@ -9,9 +9,8 @@ import (
 	"chainfire/node"
 )
 
-// leaseholder keeps one lease after the other alive, through any member. It is told that
-// a lease is gone before it was told that it may go: that is the one thing that must not
-// be.
+// leaseholder keeps one lease after the other alive, through any member. It must not be
+// told that a lease is gone before the time that it was promised.
 type leaseholder struct {
 	c  *cluster
 	id int64
@@ -49,6 +48,9 @@ func (l *leaseholder) once() {
 	})
 	switch {
 	case err == nil:
+		if l.until != 0 {
+			c.counts.renewals++
+		}
 		l.until = max(l.until, asked+time.Duration(float64(l.ttl)/(1+c.w.drift)))
 	case errors.Is(err, chainfire.ErrLeaseNotFound):
 		if c.w.now < l.until {

@@ -24,8 +24,10 @@ type Result struct {
 	Trace uint64
 	// Simulated is how much time passed in it.
 	Simulated time.Duration
-	// Operations are those of the clients, Steps those of all tasks.
+	// Operations are those of the clients, Renewals those of leases that were answered,
+	// Steps those of all tasks.
 	Operations, Acknowledged int
+	Renewals                 int
 	Steps                    uint64
 	// Crashes and so on count what a run was made of.
 	Crashes, Joins, Removed, Replaced, Rotten, Refused int
@@ -73,7 +75,7 @@ func (c *cluster) end() Result {
 	}
 	c.w.outside.kill()
 	out := Result{
-		Seed: c.w.seed, Trace: c.w.trace, Simulated: c.w.now, Operations: len(c.ops), Steps: c.w.steps,
+		Seed: c.w.seed, Trace: c.w.trace, Simulated: c.w.now, Operations: len(c.ops), Renewals: c.counts.renewals, Steps: c.w.steps,
 		Crashes: c.counts.crashes, Joins: c.counts.joins, Removed: c.counts.removed, Replaced: c.counts.replaced,
 		Rotten: c.counts.rotten, Refused: c.counts.refused,
 	}

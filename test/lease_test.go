@@ -62,11 +62,10 @@ func TestExpiredLeaseTakesItsKeysInOneRevisionWhoeverIsAsked(t *testing.T) {
 		}
 	}
 	var gone []string
-	var in int64
 	r := <-follower.kv().Watch(ctx, "", clientv3.WithPrefix(), clientv3.WithFilterPut(), clientv3.WithRev(now.Header.Revision+1))
 	for _, e := range r.Events {
 		gone = append(gone, string(e.Kv.Key))
-		if in = max(in, e.Kv.ModRevision); e.Kv.ModRevision != in {
+		if in := r.Events[0].Kv.ModRevision; e.Kv.ModRevision != in {
 			t.Errorf("%s went in %d, another in %d", e.Kv.Key, e.Kv.ModRevision, in)
 		}
 	}

@@ -43,7 +43,7 @@ With --file the transaction is JSON ('-' is standard input):
    "failure":[{"get":{"key":"name"}},{"del":{"key":"x","range_end":"y"}},{"txn":{}}]}
 where key_base64, range_end_base64 and value_base64 take any bytes, and a
 comparison may have a range_end or prefix too. The number of a comparison of
-version, create, mod or lease is in "number"; the "lease" of a put is an id as
+version, create, mod or lease is in "number", in decimal; the "lease" of a put is an id as
 'chainfire lease' prints it.
 
 With -w json: {"header":{..},"succeeded":true,"responses":[{"put":{..}},..]}, each

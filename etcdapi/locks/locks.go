@@ -59,9 +59,12 @@ func (s *Services) Connect(conn grpc.ClientConnInterface) {
 // leaveTimeout is how long Close waits for those that are leaving the line.
 const leaveTimeout = 2 * time.Second
 
-// Close refuses calls from now on, waits for those that ctx has ended, which leave the
-// line first, and gives back what Connect took.
-func (s *Services) Close() error {
+// Close refuses calls from now on, waits for those that were ended, which leave the line
+// first, as long as the context lets it and leaveTimeout at most, and gives back what
+// Connect took.
+func (s *Services) Close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
+	defer cancel()
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
@@ -70,18 +73,18 @@ func (s *Services) Close() error {
 		s.calls.Wait()
 		close(left)
 	}()
+	var errs []error
 	select {
 	case <-left:
-	case <-time.After(leaveTimeout):
+	case <-ctx.Done():
+		errs = append(errs, fmt.Errorf("wait for those who are leaving the line for a lock: %w", ctx.Err()))
 	}
-	c := s.client.Load()
-	if c == nil {
-		return nil
+	if c := s.client.Load(); c != nil {
+		if err := c.Close(); err != nil && !errors.Is(err, context.Canceled) {
+			errs = append(errs, fmt.Errorf("close the client of locks: %w", err))
+		}
 	}
-	if err := c.Close(); err != nil && !errors.Is(err, context.Canceled) {
-		return fmt.Errorf("close the client of locks: %w", err)
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // call is one request: it ends with the services.

@@ -184,7 +184,7 @@ func closure(tr *tree, from string) map[string]string {
 
 func TestProtocolsCompileWithoutTheMachinery(t *testing.T) {
 	tr := loadTree(t)
-	machinery := []string{"raft/...", "wal", "mvcc", "etcdfile", "machine", "snapshot", "replica", "transport", "join", "node"}
+	machinery := []string{"raft/...", "wal", "mvcc", "etcdfile", "lessor", "machine", "snapshot", "replica", "transport", "join", "node"}
 	for _, protocol := range []string{"etcdapi", "s3api"} {
 		for reached, via := range closure(tr, protocol) {
 			for _, room := range machinery {
