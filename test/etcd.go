@@ -34,6 +34,12 @@ func etcdTool(t *testing.T, name string) string {
 // test.
 func (l *lab) newEtcd(t *testing.T, restore ...string) string {
 	t.Helper()
+	return l.newEtcdWith(t, nil, restore...)
+}
+
+// newEtcdWith is newEtcd with flags of the server.
+func (l *lab) newEtcdWith(t *testing.T, flags []string, restore ...string) string {
+	t.Helper()
 	dir, client, peer := t.TempDir(), l.port(t), l.port(t)
 	log := filepath.Join(dir, "log")
 	same := []string{
@@ -45,7 +51,7 @@ func (l *lab) newEtcd(t *testing.T, restore ...string) string {
 			t.Fatalf("restore: exit code %d: %s%s", a.code, a.stdout, a.stderr)
 		}
 	}
-	p, err := startProcess(etcdTool(t, "etcd"), append(same,
+	p, err := startProcess(etcdTool(t, "etcd"), append(append(same, flags...),
 		"--listen-client-urls", "http://"+client, "--advertise-client-urls", "http://"+client, "--listen-peer-urls", "http://"+peer,
 	), log)
 	if err != nil {
