@@ -250,6 +250,23 @@ func authStateRows(s *auth.State) []mvcc.MetaRow {
 	return rows
 }
 
+// AuthOf reads who may do what from an exact view.
+func AuthOf(v *mvcc.View) (*auth.State, error) {
+	var stored authRows
+	for _, prefix := range [...]string{rowAuth, rowUser, rowRole} {
+		rows, err := v.MetaPrefix(prefix)
+		if err != nil {
+			return nil, fmt.Errorf("read users and roles: %w", err)
+		}
+		for _, row := range rows {
+			if _, err := stored.load(row); err != nil {
+				return nil, fmt.Errorf("read users and roles: %w", err)
+			}
+		}
+	}
+	return stored.state(), nil
+}
+
 // Auth is who may do what. Any goroutine.
 func (m *Machine) Auth() *auth.State { return m.cluster.Load().auth }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -364,4 +365,31 @@ func leaderAs(ctx context.Context, t *testing.T, as *clientv3.Client, c *cluster
 	}
 	t.Fatal("nobody says that it leads")
 	return nil
+}
+
+// TestSnapshotForEtcdHasTheUsers, with what they may do and their passwords.
+func TestSnapshotForEtcdHasTheUsers(t *testing.T) {
+	t.Parallel()
+	m := oneMember(t, "--bcrypt-cost", "4").members[0]
+	withUsers(t, m.kv())
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if _, err := clientAs(t, "root", m.client).Put(ctx, "a1", "v"); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "snapshot.db")
+	if out, errOut, code := newEtcdctl(t, m.client).run("", "--user", "root:root", "snapshot", "save", file); code != 0 {
+		t.Fatalf("save: exit code %d: %s%s", code, out, errOut)
+	}
+	etcd, own := newEtcdctl(t, here.newEtcd(t, file)), newEtcdctl(t, m.client)
+	for _, line := range []string{
+		"get a1", "--user ann:ann get a1", "--user ann:ann get b", "--user ann:wrong get a1", "--user root:root role get a",
+		"--user root:root user list", "--user root:root user get ann", "--user root:root role list", "--user ann:ann put a2 v",
+	} {
+		args := strings.Fields(line)
+		out, errOut, code := etcd.run("", args...)
+		if gotOut, gotErrOut, gotCode := own.run("", args...); gotOut != out || lastError(gotErrOut) != lastError(errOut) || gotCode != code {
+			t.Errorf("etcdctl %s: code %d, printed\n%s%s\netcd: code %d,\n%s%s", line, gotCode, gotOut, gotErrOut, code, out, errOut)
+		}
+	}
 }

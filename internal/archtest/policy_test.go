@@ -30,10 +30,10 @@ internal/disk:        internal/invariant
 wal:                  raft raft/confchange internal/disk internal/invariant
 pki:                  internal/disk internal/invariant
 mvcc:                 root internal/disk internal/invariant
-etcdfile:             root mvcc internal/invariant
-lessor:
 auth:                 root
 auth/token:           auth
+etcdfile:             root auth mvcc internal/invariant
+lessor:
 machine:              root auth raft raft/confchange mvcc internal/disk internal/invariant
 snapshot:             raft raft/confchange api/... internal/disk internal/sched internal/invariant
 replica:              root raft raft/confchange raft/quorum raft/progress internal/invariant
