@@ -47,6 +47,9 @@ type Options struct {
 	// Join are peer addresses of members of the cluster to join. Without it an
 	// empty directory begins a new cluster; a directory in use ignores it.
 	Join []string
+	// Static names the members that begin a new cluster together; nil is this one alone. A
+	// directory in use ignores it.
+	Static *StaticCluster
 	// Replace is the member whose place a newcomer takes, by its id or name; empty is
 	// nobody's. A directory in use ignores it.
 	Replace string
@@ -160,6 +163,11 @@ func (o *Options) fill() error {
 	}
 	if o.FS == nil {
 		o.FS = disk.OS()
+	}
+	if o.Static != nil {
+		if err := o.Static.check(o); err != nil {
+			return err
+		}
 	}
 	o.Plain = o.Plain || o.Network != nil
 	o.Sched = sched.Or(o.Sched)
@@ -312,8 +320,12 @@ func (n *Node) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if found {
-		if err := n.vouch(ctx); err != nil {
+	if found || n.opts.Static != nil {
+		err := n.vouch(ctx)
+		if !found && errors.Is(err, ErrCopied) {
+			err = errors.Join(errMustJoin, n.forget())
+		}
+		if err != nil {
 			return err
 		}
 	}
