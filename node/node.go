@@ -84,6 +84,9 @@ type Options struct {
 	// QuotaBytes is the size of the store on disk from which on it takes no more keys.
 	// Default is no bound.
 	QuotaBytes int64
+	// DiskReserve is how many bytes of the disk are to stay free, but no more than a
+	// quarter of it: with less the cluster takes no more keys. Default is none.
+	DiskReserve int64
 	// CompactPeriod is for how long history is kept, and CompactRevisions how much of it:
 	// what is older is compacted by itself. One of them is set, or none: nothing is.
 	CompactPeriod    time.Duration
@@ -227,6 +230,7 @@ type Node struct {
 	hashTurns chan struct{}
 	quota     quota
 	counts    counts
+	disk      diskGuard
 
 	// What the loop publishes.
 	lead, term, commit atomic.Uint64
@@ -368,6 +372,9 @@ func (n *Node) serve(cfg replica.Config) error {
 	n.tasks.Go(n.expire)
 	if n.opts.CompactPeriod > 0 || n.opts.CompactRevisions > 0 {
 		n.tasks.Go(n.autoCompact)
+	}
+	if n.opts.DiskReserve > 0 {
+		n.tasks.Go(n.guardDisk)
 	}
 	n.service.open()
 	return nil
