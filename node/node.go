@@ -82,6 +82,13 @@ type Options struct {
 	// what is older is compacted by itself. One of them is set, or none: nothing is.
 	CompactPeriod    time.Duration
 	CompactRevisions int64
+	// CompareEvery is how often the leader compares what the members hold, and
+	// CompareCompactedEvery how soon after a compaction it does so beside that. Default is
+	// never. It is less often where hashing takes long.
+	CompareEvery, CompareCompactedEvery time.Duration
+	// CompareAtStart lets a member that was one before serve only once it has compared
+	// what it holds with the others.
+	CompareAtStart bool
 	// ReserveTTL is how long the place of a newcomer that is not heard of is
 	// kept. Default 30 s.
 	ReserveTTL time.Duration
@@ -203,6 +210,7 @@ type Node struct {
 	seeder  *seeder
 	watch   *keeping
 	lessors *lessors
+	hasher  *hasher
 	quota   quota
 	counts  counts
 
@@ -254,7 +262,7 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 	n := &Node{
 		opts: opts, log: opts.Logger, lock: lock, sched: opts.Sched, tasks: sched.NewGroup(opts.Sched), stop: make(chan struct{}),
 		inbox: newInbox(), writer: newWriter(), applier: newApplier(),
-		waiters: newWaiters(), readers: newReaders(),
+		waiters: newWaiters(), readers: newReaders(), hasher: newHasher(),
 		leaderSignal: make(chan struct{}),
 	}
 	if err := n.start(ctx); err != nil {
@@ -302,6 +310,9 @@ func (n *Node) start(ctx context.Context) error {
 		if err := n.vouch(ctx); err != nil {
 			return err
 		}
+		if err := n.compareAtStart(ctx); err != nil {
+			return err
+		}
 	}
 	if err := n.boots.begin(n.opts.FS, n.path(bootsFile)); err != nil {
 		return err
@@ -342,6 +353,9 @@ func (n *Node) serve(cfg replica.Config) error {
 	n.tasks.Go(n.expire)
 	if n.opts.CompactPeriod > 0 || n.opts.CompactRevisions > 0 {
 		n.tasks.Go(n.autoCompact)
+	}
+	if n.opts.CompareEvery > 0 || n.opts.CompareCompactedEvery > 0 {
+		n.tasks.Go(n.compareMembers)
 	}
 	n.service.open()
 	return nil

@@ -39,6 +39,7 @@ type serveOptions struct {
 	insecureListenRemote                  bool
 	clients                               clientOptions
 	history                               historyOptions
+	compare                               compareOptions
 	progress                              string
 	raftEngine                            string
 }
@@ -73,6 +74,7 @@ func (o *serveOptions) flags(f *pflag.FlagSet) {
 	f.BoolVar(&o.insecureListenRemote, "insecure-listen-remote", false, "allow addresses without TLS that other machines can reach: that for clients, and http:// in --listen-peer")
 	o.clients.flags(f)
 	o.history.flags(f)
+	o.compare.flags(f)
 	f.StringVar(&o.progress, "progress", progressAuto, "how to show a join: auto, bar, plain or json")
 }
 
@@ -245,7 +247,7 @@ func (o *serveOptions) check() error {
 	if o.reserveTTL < minReserveTTL {
 		return fmt.Errorf("--reserve-ttl %v: give at least %v; a newcomer is heard of about once a second", o.reserveTTL, minReserveTTL)
 	}
-	for _, check := range []func() error{o.clients.check, o.history.parse} {
+	for _, check := range []func() error{o.clients.check, o.history.parse, o.compare.check} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -356,6 +358,7 @@ func (o *serveOptions) nodeOptions(clientAddr string, getenv func(string) string
 		ReserveTTL: o.reserveTTL, Engine: engine,
 	}
 	o.history.apply(&out)
+	o.compare.apply(&out)
 	if len(o.advertiseClient) == 0 {
 		o.advertiseClient = []string{""}
 	}
