@@ -7,7 +7,9 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"chainfire"
 	"chainfire/machine"
 	"chainfire/wal"
 )
@@ -153,6 +156,7 @@ func TestMemberThatDiffersIsNamedByTheAlarmAndRepairedByAnotherStore(t *testing.
 	if r := get("/readyz?verbose").mustAt(t, leader.client); r.code != 503 || !strings.Contains(r.body, "data_corruption failed") {
 		t.Errorf("/readyz: %+v", r)
 	}
+	c.mustNote(m.name, "the alarm CORRUPT stands for it: the cluster takes no writes")
 	if log := leader.proc.log(); !strings.Contains(log, "members differ from the majority in the key space") || !strings.Contains(log, fmt.Sprintf("members=[%d]", id)) {
 		t.Errorf("the leader does not say who differs:\n%s", log)
 	}
@@ -207,10 +211,26 @@ func TestDifferenceWithoutAMajorityIsTheClustersAlarm(t *testing.T) {
 	m.bend("color")
 	m.start()
 	c.awaitAlarms(fmt.Sprintf("%s of 0", pb.AlarmType_CORRUPT))
+	c.mustNote(c.awaitLeader().name, "the alarm CORRUPT stands for the whole cluster")
+}
+
+// mustNote demands that the status of the cluster says something of a member.
+func (c *cluster) mustNote(name, want string) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	defer cancel()
+	s, err := c.awaitLeader().status(ctx)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	i := slices.IndexFunc(s.Members, func(m chainfire.MemberStatus) bool { return m.Name == name })
+	if i < 0 || !strings.Contains(s.Members[i].Reason, want) {
+		c.t.Errorf("the status does not say %q of %s: %+v", want, name, *s)
+	}
 }
 
 // TestComparisonFindsNothingWhereNothingIsWrong compares while clients write, history is
-// compacted, leaders change, members die and come back, and another joins.
+// compacted, leaders change, members die, stand still and come back, and another joins.
 func TestComparisonFindsNothingWhereNothingIsWrong(t *testing.T) {
 	t.Parallel()
 	c := here.newCluster(t, compared()...)
@@ -233,6 +253,10 @@ func TestComparisonFindsNothingWhereNothingIsWrong(t *testing.T) {
 	m.kill()
 	m.start()
 	c.awaitComparisons(4, 2)
+	c.signal(learner, syscall.SIGSTOP)
+	c.awaitComparisons(3, 1) // it keeps nobody from being compared
+	c.signal(learner, syscall.SIGCONT)
+	c.awaitComparisons(4, 1)
 	stop()
 	l.end()
 	voters := &cluster{t: t, members: c.members[:3]} // a replica lists no alarms
@@ -243,6 +267,13 @@ func TestComparisonFindsNothingWhereNothingIsWrong(t *testing.T) {
 		}
 	}
 	c.mustHoldTheSame("")
+}
+
+func (c *cluster) signal(m *member, s syscall.Signal) {
+	c.t.Helper()
+	if err := m.proc.signal(s); err != nil {
+		c.t.Fatal(err)
+	}
 }
 
 // compactAlways compacts most of the history again and again until it is stopped.
