@@ -126,6 +126,9 @@ func (n *Node) hashAt(ctx context.Context, p point, anew bool) (hashed, error) {
 		return hashed{}, err
 	}
 	defer func() { n.hasher.turn <- struct{}{} }()
+	if ctx.Err() != nil {
+		return hashed{}, ctx.Err() // whoever asked has left while others had their turn
+	}
 	changes := n.hasher.begin()
 	view, st, err := n.machine.ExactView()
 	if err != nil {
