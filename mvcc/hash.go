@@ -48,7 +48,8 @@ func (v *View) HashKV(ctx context.Context, rev int64, rest func() error) (h Hash
 }
 
 // hashRows hashes every version at or below rev that a read from compacted on
-// can see.
+// can see. Programs of different versions are compared by it, so that what a row of a
+// version holds can change only with the feature level.
 func hashRows(ctx context.Context, r pebble.Reader, rev, compacted int64, rest func() error) (sum uint64, err error) {
 	it, err := r.NewIter(&pebble.IterOptions{LowerBound: []byte{tagKey}, UpperBound: []byte{tagKey + 1}})
 	if err != nil {

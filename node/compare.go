@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -250,11 +251,7 @@ func (g *gathering) take(member uint64, h hashed, err error) {
 func (g *gathering) all() ([]answer, map[uint64]error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	failed := make(map[uint64]error, len(g.failed))
-	for id, err := range g.failed {
-		failed[id] = err
-	}
-	return slices.Clone(g.answers), failed
+	return slices.Clone(g.answers), maps.Clone(g.failed)
 }
 
 // tell says once why a member is left out.
