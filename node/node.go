@@ -98,6 +98,13 @@ type Options struct {
 	AuthTokenTTL time.Duration
 	// BcryptCost is that of the hashes of passwords, 4 to 31. Default 10.
 	BcryptCost int
+	// CompareEvery is how often the leader compares what the members hold, and
+	// CompareCompactedEvery how soon after a compaction it does so beside that. Default is
+	// never. It is less often where hashing takes long.
+	CompareEvery, CompareCompactedEvery time.Duration
+	// CompareAtStart lets a member that was one before serve only once it has compared
+	// what it holds with the others.
+	CompareAtStart bool
 	// ReserveTTL is how long the place of a newcomer that is not heard of is
 	// kept. Default 30 s.
 	ReserveTTL time.Duration
@@ -231,6 +238,7 @@ type Node struct {
 	quota     quota
 	counts    counts
 	disk      diskGuard
+	hasher    *hasher
 
 	// What the loop publishes.
 	lead, term, commit atomic.Uint64
@@ -281,7 +289,7 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 		opts: opts, log: opts.Logger, lock: lock, sched: opts.Sched, tasks: sched.NewGroup(opts.Sched), stop: make(chan struct{}),
 		inbox: newInbox(), writer: newWriter(), applier: newApplier(),
 		waiters: newWaiters(), readers: newReaders(),
-		leaderSignal: make(chan struct{}), tokens: newTokens(&opts), hashTurns: newHashTurns(),
+		leaderSignal: make(chan struct{}), hasher: newHasher(), tokens: newTokens(&opts), hashTurns: newHashTurns(),
 	}
 	if err := n.start(ctx); err != nil {
 		return nil, errors.Join(err, n.closeAll())
@@ -333,6 +341,11 @@ func (n *Node) start(ctx context.Context) error {
 			return err
 		}
 	}
+	if found {
+		if err := n.compareAtStart(ctx); err != nil {
+			return err
+		}
+	}
 	if err := n.boots.begin(n.opts.FS, n.path(bootsFile)); err != nil {
 		return err
 	}
@@ -375,6 +388,9 @@ func (n *Node) serve(cfg replica.Config) error {
 	}
 	if n.opts.DiskReserve > 0 {
 		n.tasks.Go(n.guardDisk)
+	}
+	if n.opts.CompareEvery > 0 || n.opts.CompareCompactedEvery > 0 {
+		n.tasks.Go(n.compareMembers)
 	}
 	n.service.open()
 	return nil

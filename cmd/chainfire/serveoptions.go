@@ -41,6 +41,7 @@ type serveOptions struct {
 	clients                               clientOptions
 	history                               historyOptions
 	auth                                  authOptions
+	compare                               compareOptions
 	progress                              string
 	raftEngine                            string
 }
@@ -78,6 +79,7 @@ func (o *serveOptions) flags(f *pflag.FlagSet) {
 	o.clients.flags(f)
 	o.history.flags(f)
 	o.auth.flags(f)
+	o.compare.flags(f)
 	f.StringVar(&o.progress, "progress", progressAuto, "how to show a join: auto, bar, plain or json")
 }
 
@@ -250,7 +252,7 @@ func (o *serveOptions) check() error {
 	if o.reserveTTL < minReserveTTL {
 		return fmt.Errorf("--reserve-ttl %v: give at least %v; a newcomer is heard of about once a second", o.reserveTTL, minReserveTTL)
 	}
-	for _, check := range []func() error{o.clients.check, o.history.parse, o.auth.parse} {
+	for _, check := range []func() error{o.clients.check, o.history.parse, o.auth.parse, o.compare.check} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -362,6 +364,7 @@ func (o *serveOptions) nodeOptions(clientAddr string, getenv func(string) string
 	}
 	o.history.apply(&out)
 	o.auth.apply(&out)
+	o.compare.apply(&out)
 	if len(o.advertiseClient) == 0 {
 		o.advertiseClient = []string{""}
 	}
