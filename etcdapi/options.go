@@ -1,6 +1,7 @@
 package etcdapi
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -66,6 +67,11 @@ type Options struct {
 	// SniffTimeout bounds how long a new connection may say nothing. The
 	// default is 10 seconds.
 	SniffTimeout time.Duration
+	// TLS, if it is set, is what clients speak on every port; it may decide for each by
+	// GetConfigForClient. Who speaks plain text is refused then. A handler finds the
+	// state of the connection as credentials.TLSInfo in the AuthInfo of its peer, but for
+	// calls that came as JSON. The default is plain text.
+	TLS *tls.Config
 	// HostWhitelist are the host names that HTTP requests may be made to. Empty,
 	// and "*" among them, is any.
 	HostWhitelist []string
