@@ -271,7 +271,7 @@ func TestWrongCallsEndWithOneLineAndNoUsage(t *testing.T) {
 		{"get a -w yaml", "choose table or json"},
 		{"get a --log-level loud", "debug, info"},
 		{"get a --endpoints nowhere", "give HOST:PORT"},
-		{"get a --endpoints https://h:1", "no TLS yet"},
+		{"get a --endpoints ftp://h:1", "or https://HOST:PORT"},
 		{"get a --timeout 0s", "above 0"},
 		{"demo --duration 1s", "at least 2s"},
 		{"member remove", "usage: chainfire member remove"},
