@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"syscall"
+	"time"
 )
 
 // tlsHandshake is how a TLS connection begins: a handshake record of version 3.
@@ -67,11 +68,24 @@ func (s *secure) shake(conn net.Conn) (net.Conn, *child, error) {
 	return tc, to, nil
 }
 
-// refused says in the log why a handshake came to nothing. Who only looked whether the
-// port is open is not worth a line.
+// refused says in the log why a handshake came to nothing, and lets the client hear it.
+// Who only looked whether the port is open is not worth a line.
 func (l *Listener) refused(conn net.Conn, err error) {
-	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, net.ErrClosed) {
-		return
+	for _, gone := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE, net.ErrClosed} {
+		if errors.Is(err, gone) {
+			return
+		}
 	}
 	l.log.Warn("connection over TLS was refused", "addr", l.lis.Addr().String(), "remote", addrOf(conn), "err", err)
+	// A client of TLS 1.3 goes on before it hears of it. If the connection were closed
+	// with what it says unread, the reason would be lost on its way.
+	if h, ok := conn.(interface{ CloseWrite() error }); ok && h.CloseWrite() == nil && conn.SetReadDeadline(time.Now().Add(refusedWait)) == nil {
+		_, _ = io.CopyN(io.Discard, conn, refusedBytes) // nobody wants it
+	}
 }
+
+// How long, and for how much, a client that was refused is listened to.
+const (
+	refusedWait  = time.Second
+	refusedBytes = 64 << 10
+)
