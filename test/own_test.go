@@ -36,7 +36,7 @@ func newAuthority(t *testing.T, name string) *authority {
 	t.Helper()
 	a := &authority{t: t, key: newKey(t)}
 	a.cert = a.sign(&x509.Certificate{
-		Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+		Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}, nil, &a.key.PublicKey)
 	return a
 }
@@ -88,7 +88,10 @@ func (a *authority) write(path, kind string, ders ...[]byte) {
 }
 
 // issue writes a certificate for loopback with its key.
-func (a *authority) issue(dir, name string) {
+func (a *authority) issue(dir, name string) { a.issueAs(dir, "peer", name) }
+
+// issueAs is issue, with the name that the two files begin with.
+func (a *authority) issueAs(dir, file, name string) *x509.Certificate {
 	a.t.Helper()
 	key := newKey(a.t)
 	der, err := x509.MarshalPKCS8PrivateKey(key)
@@ -100,8 +103,9 @@ func (a *authority) issue(dir, name string) {
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 	}, a.cert, &key.PublicKey)
-	a.write(filepath.Join(dir, "peer.key"), "PRIVATE KEY", der)
-	a.write(filepath.Join(dir, "peer.crt"), "CERTIFICATE", cert.Raw)
+	a.write(filepath.Join(dir, file+".key"), "PRIVATE KEY", der)
+	a.write(filepath.Join(dir, file+".crt"), "CERTIFICATE", cert.Raw)
+	return cert
 }
 
 // equip gives a member a certificate of this authority; the authorities that it

@@ -250,17 +250,21 @@ func (e *tlsError) Unwrap() error { return e.err }
 
 // adviseTLS says what to do about an error of TLS, or nothing.
 func adviseTLS(err error) string {
-	text := err.Error()
+	var unknown x509.UnknownAuthorityError
+	var host x509.HostnameError
+	switch {
+	case errors.As(err, &unknown):
+		return "give the certificate of the authority that signed the member's with --cacert"
+	case errors.As(err, &host):
+		return "ask at an address that the member's certificate names"
+	}
 	for _, x := range [][2]string{
 		{"first record does not look like a TLS handshake", "what answers there speaks no TLS: write http://, without --cacert, --cert and --key"},
-		{"certificate signed by unknown authority", "give the certificate of the authority that signed the member's with --cacert"},
-		{"certificate is valid for", "ask at an address that the member's certificate names"},
-		{"doesn't contain any IP SANs", "ask at an address that the member's certificate names"},
 		{"tls: certificate required", "the member asks for a certificate of this client: give it with --cert and --key"},
 		{"remote error: tls: bad certificate", "the member does not take the certificate of --cert; its log says why"},
 		{"remote error: tls: unknown certificate authority", "the member does not trust the authority of the certificate of --cert"},
 	} {
-		if strings.Contains(text, x[0]) {
+		if strings.Contains(err.Error(), x[0]) {
 			return x[1]
 		}
 	}
