@@ -366,3 +366,33 @@ func TestClusterIsTakenToOwnCertificatesWithAllMembersStopped(t *testing.T) {
 	d.launch()
 	d.mustFail(patience, "has no certificate of this member", "certificates of its operator", "--peer-cert-file")
 }
+
+// TestWhoMayBeAMemberIsNarrowedDown has newcomers whose certificates are of the right
+// authority, and are not taken all the same.
+func TestWhoMayBeAMemberIsNarrowedDown(t *testing.T) {
+	t.Parallel()
+	p := &clientPort{t: t, ca: newAuthority(t, "ours"), dir: t.TempDir()}
+	p.revoke()
+	a := p.ca.equip(here.newMember(t, "a", "--peer-crl-file", p.file("crl"), "--peer-cert-allowed-cn", "a,b,c"))
+	a.start()
+	a.awaitServing()
+	b := p.ca.equip(here.newMember(t, "b"))
+	gone, err := tls.LoadX509KeyPair(filepath.Join(filepath.Dir(b.dir), "peer.crt"), filepath.Join(filepath.Dir(b.dir), "peer.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.revoke(gone.Leaf)
+	b.launchWith("", a.peer)
+	b.mustFail(patience, "the other side refused the certificate of this member", "its log says why")
+	a.awaitLog("of CN=b, issued by CN=ours is not taken", "was revoked")
+
+	d := p.ca.equip(here.newMember(t, "d"))
+	d.launchWith("", a.peer)
+	d.mustFail(patience, "the other side refused the certificate of this member")
+	a.awaitLog("of CN=d, issued by CN=ours is not taken: only those of a, b, c are")
+
+	c := p.ca.equip(here.newMember(t, "c"))
+	c.launchWith("", a.peer)
+	c.awaitReady()
+	(&cluster{t: t, members: []*member{a, c}}).awaitVoters(2, 1)
+}

@@ -265,6 +265,7 @@ func TestWrongCallsEndWithOneLineAndNoUsage(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
 		{"serve --bogus", "'chainfire serve --help' lists the flags"},
 		{"serve --listen-client 0.0.0.0:1", "--insecure-listen-remote"},
+		{"serve --cert n1.crt --key n1.key", "--cert is for commands that ask a member; what a member takes is --cert-file"},
 		{"bogus", "unknown command"},
 		{"get", "usage: chainfire get KEY"},
 		{"get --prefix --from-key a", "choose one of"},
