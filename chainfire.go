@@ -129,4 +129,5 @@ type Member interface {
 	Lease
 	Cluster
 	Maintenance
+	Auth
 }

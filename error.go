@@ -52,3 +52,30 @@ var (
 	ErrBadLeaderTransferee = errors.New("bad leader transferee")
 	ErrTimeoutTransfer     = errors.New("request timed out, leader transfer took too long")
 )
+
+// Those about users and roles.
+var (
+	ErrAuthNotEnabled       = errors.New("authentication is not enabled")
+	ErrAuthFailed           = errors.New("authentication failed, invalid user ID or password")
+	ErrNoPasswordUser       = errors.New("authentication failed, password was given for no password user")
+	ErrInvalidAuthToken     = errors.New("invalid auth token")
+	ErrAuthOldRevision      = errors.New("revision of auth store is old")
+	ErrPermissionDenied     = errors.New("permission denied")
+	ErrRootUserNotExist     = errors.New("root user does not exist")
+	ErrRootRoleNotExist     = errors.New("root user does not have root role")
+	ErrUserExists           = errors.New("user name already exists")
+	ErrUserEmpty            = errors.New("user name is empty")
+	ErrUserNotFound         = errors.New("user name not found")
+	ErrRoleExists           = errors.New("role name already exists")
+	ErrRoleEmpty            = errors.New("role name is empty")
+	ErrRoleNotFound         = errors.New("role name not found")
+	ErrRoleNotGranted       = errors.New("role is not granted to the user")
+	ErrPermissionNotGiven   = errors.New("permission not given")
+	ErrPermissionNotGranted = errors.New("permission is not granted to the role")
+	// ErrInvalidAuthMgmt refuses an interval that is none, and to take the root user or
+	// the root role away while authentication is enabled.
+	ErrInvalidAuthMgmt = errors.New("invalid auth management")
+	// ErrTooManyAuth refuses more users, roles or permissions than there may be, and
+	// names that are too long.
+	ErrTooManyAuth = errors.New("more users, roles or permissions than there may be, or a name that is too long")
+)

@@ -45,6 +45,8 @@ type Status struct {
 	StoreBytes, LiveBytes int64
 	// QuotaBytes is what StoreBytes may come to; 0 is no bound.
 	QuotaBytes int64
+	// AuthRevision is that of users, roles and permissions.
+	AuthRevision uint64
 	// Errors are conditions that an operator should look at.
 	Errors []string
 }

@@ -20,6 +20,7 @@ type collector struct {
 	hasLeader, isLeader, isLearner, leaderChanges *prometheus.Desc
 	committed, applied, revision                  *prometheus.Desc
 	storeBytes, liveBytes, quotaBytes             *prometheus.Desc
+	authRevision                                  *prometheus.Desc
 	id, version, clusterVersion, build            *prometheus.Desc
 
 	granted, revoked, renewed, expired *prometheus.Desc
@@ -39,6 +40,7 @@ func newCollector(m *monitor, member chainfire.Maintenance, log *slog.Logger) *c
 		committed:      desc("etcd_server_proposals_committed_total", "Log index of the last commit that this member knows."),
 		applied:        desc("etcd_server_proposals_applied_total", "Log index of the last entry in this member's store."),
 		revision:       desc("etcd_debugging_mvcc_current_revision", "Current revision of the key space."),
+		authRevision:   desc("etcd_debugging_auth_revision", "Revision of users, roles and permissions."),
 		storeBytes:     desc("etcd_mvcc_db_total_size_in_bytes", "Size of the store on disk."),
 		liveBytes:      desc("etcd_mvcc_db_total_size_in_use_in_bytes", "Estimate of what of the store is in use."),
 		quotaBytes:     desc("etcd_server_quota_backend_bytes", "What the size of the store may come to; 0 is no bound."),
@@ -60,7 +62,7 @@ func newCollector(m *monitor, member chainfire.Maintenance, log *slog.Logger) *c
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		c.hasLeader, c.isLeader, c.isLearner, c.leaderChanges, c.committed, c.applied, c.revision,
-		c.storeBytes, c.liveBytes, c.quotaBytes, c.id, c.version, c.clusterVersion, c.build,
+		c.authRevision, c.storeBytes, c.liveBytes, c.quotaBytes, c.id, c.version, c.clusterVersion, c.build,
 		c.granted, c.revoked, c.renewed, c.expired, c.pending, c.failed, c.syncs,
 	} {
 		ch <- d
@@ -97,6 +99,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(c.committed, float64(st.CommitIndex))
 	gauge(c.applied, float64(st.AppliedIndex))
 	gauge(c.revision, float64(st.Header.Revision))
+	gauge(c.authRevision, float64(st.AuthRevision))
 	gauge(c.storeBytes, float64(st.StoreBytes))
 	gauge(c.liveBytes, float64(st.LiveBytes))
 	gauge(c.quotaBytes, float64(st.QuotaBytes))

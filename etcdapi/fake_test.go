@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"chainfire"
+	"chainfire/auth"
 )
 
 // fakeMember is a member of one, in memory: every version of every key, enough
@@ -29,6 +30,7 @@ type fakeMember struct {
 	asked     []string // the reads, "linearizable" or "serializable"
 	leases    map[int64]int64
 	alarms    []chainfire.Alarm
+	auth      *auth.State
 }
 
 const (
@@ -39,7 +41,7 @@ const (
 
 func newFake() *fakeMember {
 	return &fakeMember{
-		rev: 1, compacted: -1, keys: map[string][]chainfire.KeyValue{}, leases: map[int64]int64{}, changed: make(chan struct{}), leader: fakeID,
+		rev: 1, compacted: -1, keys: map[string][]chainfire.KeyValue{}, leases: map[int64]int64{}, changed: make(chan struct{}), leader: fakeID, auth: auth.New(),
 		members: []chainfire.MemberInfo{{ID: fakeID, Name: "one", PeerURLs: []string{"http://127.0.0.1:1"}, ClientURLs: []string{"http://127.0.0.1:2"}}},
 	}
 }

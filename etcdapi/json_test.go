@@ -9,10 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/metadata"
 )
 
 // send makes one HTTP request of the client port, and reads the answer whole.
@@ -69,7 +66,7 @@ func TestJSONIsEtcds(t *testing.T) {
 		{"a path that there is not", "kv/nothing", `{}`, 404, `{"code":5,"message":"Not Found"}`},
 		{"a lease", "lease/grant", `{"TTL":"5","ID":"9"}`, 200, `"ID":"9","TTL":"5"}`},
 		{"a lease by its older path", "kv/lease/timetolive", `{"ID":"9","keys":true}`, 200, `"ID":"9","TTL":"4","grantedTTL":"5","keys":["aw=="]}`},
-		{"a service that the server lacks", "auth/status", `{}`, 501, `{"code":12,"message":"unknown service etcdserverpb.Auth"}`},
+		{"users", "auth/status", `{}`, 200, `"authRevision":"1"}`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			path := strings.Replace("/v3/"+tc.path, "/v3/../", "/", 1)
@@ -114,26 +111,19 @@ func TestJSONMeetsTheLimitsAndGatesOfGRPC(t *testing.T) {
 	}
 }
 
-func TestAuthorizationIsPassedOnToTheServer(t *testing.T) {
-	seen := make(chan []string, 1)
-	f := start(t, func(o *Options) {
-		o.Register = func(r grpc.ServiceRegistrar) { pb.RegisterAuthServer(r, &authProbe{seen: seen}) }
-	})
-	resp, body := send(t, f, "POST", "/v3/auth/status", `{}`, "Authorization", "token.1")
-	if got := <-seen; resp.StatusCode != 200 || len(got) != 1 || got[0] != "token.1" {
-		t.Errorf("the server saw %q; %d %s", got, resp.StatusCode, body)
+func TestAuthorizationHeaderNamesTheCaller(t *testing.T) {
+	f := start(t)
+	f.enableAuth(t)
+	for _, token := range []string{"root", "Bearer root"} {
+		resp, body := send(t, f, "POST", "/v3/maintenance/hashkv", `{}`, "Authorization", token)
+		if resp.StatusCode != 200 {
+			t.Errorf("%q: %d %s", token, resp.StatusCode, body)
+		}
 	}
-}
-
-// authProbe notes what authorization its callers bring.
-type authProbe struct {
-	pb.UnimplementedAuthServer
-	seen chan<- []string
-}
-
-func (p *authProbe) AuthStatus(ctx context.Context, _ *pb.AuthStatusRequest) (*pb.AuthStatusResponse, error) {
-	p.seen <- metadata.ValueFromIncomingContext(ctx, rpctypes.TokenFieldNameSwagger)
-	return &pb.AuthStatusResponse{}, nil
+	resp, body := send(t, f, "POST", "/v3/maintenance/hashkv", `{}`)
+	if want := `{"code":3,"message":"etcdserver: user name is empty"}`; resp.StatusCode != 400 || body != want {
+		t.Errorf("nobody: %d %s, want %s", resp.StatusCode, body, want)
+	}
 }
 
 func TestWatchOverJSONStreamsUntilTheServerStops(t *testing.T) {

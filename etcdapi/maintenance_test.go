@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -97,14 +96,6 @@ func TestCallsWithoutAnAnswerSayWhatToDoInstead(t *testing.T) {
 		if !strings.Contains(err.Error(), "Maintenance."+name+" is not implemented: ") {
 			t.Errorf("%s: %v", name, err)
 		}
-	}
-	for _, unknown := range []func(grpc.ClientConnInterface) error{
-		func(c grpc.ClientConnInterface) error {
-			_, err := pb.NewAuthClient(c).AuthStatus(ctx, &pb.AuthStatusRequest{})
-			return err
-		},
-	} {
-		wantCode(t, unknown(f.conn), codes.Unimplemented)
 	}
 }
 

@@ -78,6 +78,9 @@ type Options struct {
 	// CORS are the origins of the web pages that may read answers over HTTP, as
 	// https://example.org. Empty, and "*" among them, is any, as with etcd.
 	CORS []string
+	// CertificateUsers says that the common name of a client's certificate names the user
+	// that it is, where it shows no token.
+	CertificateUsers bool
 	// Profiles serves profiles of the process under /debug/pprof/, as etcd does if told
 	// to. Whoever reaches the port can read and slow down the process by them.
 	Profiles bool

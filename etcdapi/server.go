@@ -79,7 +79,8 @@ func New(opts Options) (*Server, error) {
 		health: health.NewServer(), streams: newStreamSet(), listeners: make(map[*sniff.Listener]struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.locks = locks.New(s.ctx)
+	guard := newGuard(&o)
+	s.locks = locks.New(s.ctx, guard.onBehalf)
 	s.monitor = newMonitor(&o, s.streams)
 	if err := o.Registry.Register(newCollector(s.monitor, o.Member, o.Logger)); err != nil {
 		return nil, fmt.Errorf("register member metrics: %w", err)
@@ -87,14 +88,14 @@ func New(opts Options) (*Server, error) {
 	if s.http, err = newHTTPServer(&o, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.json.ServeHTTP(w, r) })); err != nil {
 		return nil, err
 	}
-	s.grpc = newGRPCServer(&o, calls, &gate{member: o.Member, monitor: s.monitor, streams: s.streams})
+	s.grpc = newGRPCServer(&o, calls, &gate{member: o.Member, monitor: s.monitor, streams: s.streams}, guard)
 	s.overHTTP = serveCallsOverHTTP(&o, s.grpc, s.http)
 	registerServices(s.grpc, &o, s.health, s.locks)
 	calls.prepare(s.grpc.GetServiceInfo())
 	return s, nil
 }
 
-func newGRPCServer(o *Options, calls *callMetrics, g *gate) *grpc.Server {
+func newGRPCServer(o *Options, calls *callMetrics, g *gate, u *guard) *grpc.Server {
 	return grpc.NewServer(
 		grpc.Creds(handshaken.Credentials{Plain: true}),
 		grpc.MaxRecvMsgSize(o.MaxRequestBytes+messageOverhead),
@@ -102,8 +103,8 @@ func newGRPCServer(o *Options, calls *callMetrics, g *gate) *grpc.Server {
 		grpc.MaxConcurrentStreams(o.MaxConcurrentStreams),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: o.KeepaliveMinTime}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: o.KeepaliveInterval, Timeout: o.KeepaliveTimeout}),
-		grpc.ChainUnaryInterceptor(calls.unary, g.unary),
-		grpc.ChainStreamInterceptor(calls.stream, g.stream),
+		grpc.ChainUnaryInterceptor(calls.unary, g.unary, u.unary),
+		grpc.ChainStreamInterceptor(calls.stream, g.stream, u.stream),
 	)
 }
 
@@ -115,6 +116,7 @@ func registerServices(gs *grpc.Server, o *Options, hs *health.Server, ls *locks.
 	pb.RegisterLeaseServer(gs, &leaseServer{member: o.Member, header: o.Member.Header})
 	pb.RegisterClusterServer(gs, &clusterServer{member: o.Member})
 	pb.RegisterMaintenanceServer(gs, &maintenanceServer{member: o.Member, log: o.Logger})
+	pb.RegisterAuthServer(gs, &authServer{member: o.Member})
 	ls.Register(gs)
 	healthpb.RegisterHealthServer(gs, hs)
 	if o.Register != nil {

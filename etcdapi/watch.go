@@ -14,9 +14,15 @@ import (
 	"chainfire"
 )
 
+// watchMember is what watches need of a member.
+type watchMember interface {
+	chainfire.Watcher
+	chainfire.Auth
+}
+
 // watchServer is etcd's Watch service.
 type watchServer struct {
-	member chainfire.Watcher
+	member watchMember
 	log    *slog.Logger
 	// maxMessage is the size above which the answers of a watch that allows it
 	// are split.

@@ -33,7 +33,9 @@ type watchSession struct {
 	member  chainfire.Watcher
 	watches chainfire.WatchStream
 	send    func(*pb.WatchResponse) error
-	max     int
+	// permit returns why the client may not read an interval of keys.
+	permit func(key, rangeEnd []byte) error
+	max    int
 
 	mu sync.Mutex
 	// open holds the live watches under their id on the member's stream.
@@ -56,10 +58,11 @@ type clientWatch struct {
 	fragment       bool
 }
 
-func newWatchSession(m chainfire.Watcher, stream pb.Watch_WatchServer, maxMessage int) *watchSession {
+func newWatchSession(m watchMember, stream pb.Watch_WatchServer, maxMessage int) *watchSession {
 	return &watchSession{
 		member: m, watches: m.NewWatchStream(), send: stream.Send, max: maxMessage,
-		open: make(map[int64]*clientWatch), named: make(map[int64]*clientWatch),
+		permit: func(key, end []byte) error { return m.PermitRead(stream.Context(), key, end) },
+		open:   make(map[int64]*clientWatch), named: make(map[int64]*clientWatch),
 	}
 }
 
@@ -85,6 +88,10 @@ func (w *watchSession) header(revision int64) *pb.ResponseHeader {
 
 // create opens a watch and says so before any of its events is sent.
 func (w *watchSession) create(r *pb.WatchCreateRequest) error {
+	var denied error
+	if r.GetStartRevision() >= 0 {
+		denied = w.permit(watchKey(r), r.GetRangeEnd()) // which may have to wait
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
@@ -93,6 +100,9 @@ func (w *watchSession) create(r *pb.WatchCreateRequest) error {
 	now := w.member.Revision()
 	if r.GetStartRevision() < 0 {
 		return w.refuse(now, rpctypes.ErrCompacted.Error())
+	}
+	if denied != nil {
+		return w.refuse(now, denialText(denied))
 	}
 	if key, end := watchKey(r), r.RangeEnd; len(end) > 0 && !bytes.Equal(end, []byte{0}) && bytes.Compare(key, end) >= 0 {
 		return w.refuse(now, errorText(chainfire.ErrEmptyWatcherRange))
@@ -120,6 +130,17 @@ func (w *watchSession) create(r *pb.WatchCreateRequest) error {
 	c := &clientWatch{client: id, stream: w.lastID, fragment: r.Fragment}
 	w.open[c.stream], w.named[id] = c, c
 	return w.send(&pb.WatchResponse{Header: w.header(now), WatchId: id, Created: true})
+}
+
+// denialText is why a watch is not permitted, in etcd's words: for any reason but these
+// that it is not.
+func denialText(err error) string {
+	for _, known := range [...]error{chainfire.ErrInvalidAuthToken, chainfire.ErrAuthOldRevision, chainfire.ErrUserEmpty} {
+		if errors.Is(err, known) {
+			return toGRPC(known).Error()
+		}
+	}
+	return rpctypes.ErrGRPCPermissionDenied.Error()
 }
 
 // refuse tells the client that a watch was not created, in the words of etcd.

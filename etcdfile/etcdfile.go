@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"chainfire"
+	"chainfire/auth"
 	"chainfire/mvcc"
 )
 
@@ -31,7 +32,7 @@ var (
 	tableMembers = []byte("members")
 	tableLease   = []byte("lease")
 	// empty are the tables that are there with nothing in them.
-	emptyTables = [...]string{"alarm", "members_removed", "auth", "authUsers", "authRoles"}
+	emptyTables = [...]string{"alarm", "members_removed"}
 )
 
 // State is what a file is made of.
@@ -42,6 +43,8 @@ type State struct {
 	Applied, Term uint64
 	// Members are those of the cluster.
 	Members []chainfire.MemberInfo
+	// Auth is who may do what; nil is a cluster without users.
+	Auth *auth.State
 	// Room is asked before each part is written; an error ends the whole. Nil asks
 	// nobody.
 	Room func() error
@@ -116,7 +119,7 @@ func describe(tx *bbolt.Tx, s State) error {
 		Voters    []uint64 `json:"voters"`
 		AutoLeave bool     `json:"auto_leave"`
 	}{}
-	var errs []error
+	errs := []error{putUsers(tx, s.Auth)}
 	for _, m := range s.Members {
 		row, err := json.Marshal(etcdMember{m.ID, m.PeerURLs, m.Learner, m.Name, m.ClientURLs})
 		errs = append(errs, err, tables[string(tableMembers)].Put([]byte(strconv.FormatUint(m.ID, 16)), row))

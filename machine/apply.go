@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"chainfire"
+	"chainfire/auth"
 	"chainfire/mvcc"
 	"chainfire/raft"
 )
@@ -29,6 +30,10 @@ type Result struct {
 	Checkpoints []LeaseCheckpoint
 	// Alarms answers a SetAlarm.
 	Alarms []chainfire.Alarm
+	// Auth is the change of users and roles that was made, and Authenticated the token
+	// that a user was given.
+	Auth          *auth.Change
+	Authenticated *Authenticate
 	// Conf is the configuration in force after a membership change, be it
 	// refused or not.
 	Conf *raft.ConfState
@@ -110,6 +115,9 @@ func (r *round) command(c *Command, res *Result) (err error) {
 	if err := r.alarmed(c); err != nil {
 		return err
 	}
+	if err := r.permit(c); err != nil {
+		return err
+	}
 	switch {
 	case c.Put != nil:
 		if err := r.checkPut(c.Put); err != nil {
@@ -149,6 +157,14 @@ func (r *round) command(c *Command, res *Result) (err error) {
 		}
 	case c.SetAlarm != nil:
 		res.Alarms, err = r.setAlarm(c.SetAlarm)
+	case c.Auth != nil:
+		if err = r.changeAuth(c.Auth); err == nil {
+			res.Auth = c.Auth
+		}
+	case c.Authenticate != nil:
+		if err = r.authenticate(c.Authenticate); err == nil {
+			res.Authenticated = c.Authenticate
+		}
 	}
 	r.w.EndTxn()
 	return err

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"chainfire"
+	"chainfire/auth"
 )
 
 // commandVersion is the first byte of an encoded command. docs/format/command.md
@@ -12,7 +13,7 @@ const commandVersion = 1
 
 // The messages of a command. The place in a list is a field's number.
 func messageCommand() message {
-	return message{"command", []form{absent, number, number, text, text, text, text, text, text, text, text, text, text, text, text, text, text}}
+	return message{"command", []form{absent, number, number, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text}}
 }
 
 func messagePut() message {
@@ -45,6 +46,9 @@ func (c *Command) AppendTo(buf []byte) []byte {
 	buf = append(buf, commandVersion)
 	b := appendUint(buf, 1, c.ID.Member)
 	b = appendUint(b, 2, c.ID.Seq)
+	if c.Caller != (auth.Identity{}) {
+		b = appendMessage(b, 17, func(b []byte) []byte { return appendCaller(b, c.Caller) })
+	}
 	switch {
 	case c.Put != nil:
 		b = appendMessage(b, 3, func(b []byte) []byte { return appendPut(b, c.Put) })
@@ -80,6 +84,10 @@ func (c *Command) AppendTo(buf []byte) []byte {
 		b = appendMessage(b, 15, func(b []byte) []byte { return appendCheckpointLeases(b, c.CheckpointLeases) })
 	case c.SetAlarm != nil:
 		b = appendMessage(b, 16, func(b []byte) []byte { return appendSetAlarm(b, c.SetAlarm) })
+	case c.Auth != nil:
+		b = appendMessage(b, 18, func(b []byte) []byte { return appendAuthChange(b, c.Auth) })
+	case c.Authenticate != nil:
+		b = appendMessage(b, 19, func(b []byte) []byte { return appendAuthenticate(b, c.Authenticate) })
 	}
 	return b
 }
@@ -178,6 +186,12 @@ func (c *Command) decodeField(x field) (err error) {
 		c.CheckpointLeases, err = decodeCheckpointLeases(x.bytes)
 	case 16:
 		c.SetAlarm, err = decodeSetAlarm(x.bytes)
+	case 17:
+		c.Caller, err = decodeCaller(x.bytes)
+	case 18:
+		c.Auth, err = decodeAuthChange(x.bytes)
+	case 19:
+		c.Authenticate, err = decodeAuthenticate(x.bytes)
 	}
 	return err
 }

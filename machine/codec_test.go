@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"chainfire"
+	"chainfire/auth"
 )
 
 func drawURLs(t *rapid.T) []string {
@@ -20,7 +21,7 @@ func drawURLs(t *rapid.T) []string {
 func drawAnyCommand(t *rapid.T) Command {
 	c := drawCommand(t)
 	id := rapid.Uint64().Draw(t, "id")
-	switch rapid.IntRange(0, 9).Draw(t, "member command") {
+	switch rapid.IntRange(0, 11).Draw(t, "member command") {
 	case 0:
 		return Command{ID: c.ID, Reserve: &Reserve{Name: "n", PeerURLs: drawURLs(t), ClientURLs: drawURLs(t), Incarnation: id, Token: id / 2, Replaces: id / 3, ReadReplica: id%2 == 1, SeedIndex: id / 5, SecretHash: rapid.SliceOfN(rapid.Byte(), 1, 40).Draw(t, "hash")}}
 	case 1:
@@ -38,6 +39,12 @@ func drawAnyCommand(t *rapid.T) Command {
 		return lease
 	case 7:
 		return Command{ID: c.ID, SetAlarm: &SetAlarm{Member: id, Type: chainfire.AlarmType(1 + id%2), Off: id%3 == 1}}
+	case 8:
+		return Command{ID: c.ID, Caller: auth.Identity{User: "ann", Revision: id}, Auth: &auth.Change{Op: chainfire.AuthOp(1 + id%11), User: "u", Role: "r", Hash: []byte("h"), NoPassword: id%2 == 1, Permission: &chainfire.Permission{Type: chainfire.PermissionType(id % 3), Key: []byte("k"), RangeEnd: []byte{0}}}}
+	case 9:
+		return Command{ID: c.ID, Authenticate: &Authenticate{User: "u", TokenHash: rapid.SliceOfN(rapid.Byte(), TokenHashLen, TokenHashLen).Draw(t, "hash")}}
+	case 10:
+		c.Caller = auth.Identity{User: "ann", Revision: id}
 	case 5:
 		return Command{ID: c.ID, RaiseLevel: &RaiseLevel{Level: id}}
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"chainfire"
+	"chainfire/auth"
 )
 
 // Errors of commands, in addition to those of package chainfire.
@@ -40,7 +41,9 @@ type RequestID struct {
 // Command is the data of a normal log entry: exactly one of its pointers is
 // set.
 type Command struct {
-	ID               RequestID
+	ID RequestID
+	// Caller is who asks for what clients ask for, where that is known.
+	Caller           auth.Identity
 	Put              *chainfire.PutRequest
 	Delete           *chainfire.DeleteRangeRequest
 	Txn              *chainfire.TxnRequest
@@ -55,6 +58,8 @@ type Command struct {
 	RevokeLease      *RevokeLease
 	CheckpointLeases *CheckpointLeases
 	SetAlarm         *SetAlarm
+	Auth             *auth.Change
+	Authenticate     *Authenticate
 }
 
 // Reserve asks for a member id that was never used before: the index of the
@@ -141,6 +146,10 @@ func (c *Command) Validate() error {
 		return c.CheckpointLeases.check()
 	case c.SetAlarm != nil:
 		return c.SetAlarm.check()
+	case c.Auth != nil:
+		return c.Auth.Bounded()
+	case c.Authenticate != nil:
+		return c.Authenticate.check()
 	}
 	return nil
 }
@@ -152,7 +161,7 @@ func (c *Command) parts() int {
 		c.Put != nil, c.Delete != nil, c.Txn != nil, c.Compact != nil,
 		c.Reserve != nil, c.Release != nil, c.UpdateMember != nil, c.CreateToken != nil, c.RevokeToken != nil,
 		c.RaiseLevel != nil, c.GrantLease != nil, c.RevokeLease != nil, c.CheckpointLeases != nil,
-		c.SetAlarm != nil,
+		c.SetAlarm != nil, c.Auth != nil, c.Authenticate != nil,
 	} {
 		if set {
 			n++

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 
 	"chainfire"
+	"chainfire/auth"
 	"chainfire/mvcc"
 	"chainfire/raft"
 )
@@ -65,6 +66,8 @@ type Init struct {
 	Members   []MemberRecord
 	// Tokens are the first join tokens.
 	Tokens []TokenRecord
+	// Auth is who may do what; nil is a cluster without users.
+	Auth *auth.State
 	// Index and Term are those of the last entry that the state includes.
 	Index, Term uint64
 }
@@ -87,7 +90,7 @@ func Bootstrap(opts Options, init Init) error {
 	if err := init.Conf.Validate(); err != nil {
 		return fmt.Errorf("bootstrap: %w", err)
 	}
-	c := &cluster{id: init.ClusterID, conf: init.Conf, removed: map[uint64]struct{}{}, tokens: init.Tokens}
+	c := &cluster{id: init.ClusterID, conf: init.Conf, removed: map[uint64]struct{}{}, tokens: init.Tokens, auth: init.Auth}
 	for _, r := range init.Members {
 		c.put(r.clone())
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"chainfire"
+	"chainfire/auth"
 	"chainfire/mvcc"
 	"chainfire/raft"
 	"chainfire/raft/confchange"
@@ -202,10 +203,13 @@ type cluster struct {
 	// level is the feature level that was raised to, 0 if it never was.
 	level  uint64
 	alarms []chainfire.Alarm // by type and member
+	// auth is who may do what, stored its rows while they are read.
+	auth   *auth.State
+	stored authRows
 }
 
 func (c *cluster) clone() *cluster {
-	n := &cluster{id: c.id, conf: c.conf.Clone(), removed: maps.Clone(c.removed), tokens: slices.Clone(c.tokens), level: c.level, alarms: slices.Clone(c.alarms)}
+	n := &cluster{id: c.id, conf: c.conf.Clone(), removed: maps.Clone(c.removed), tokens: slices.Clone(c.tokens), level: c.level, alarms: slices.Clone(c.alarms), auth: c.auth}
 	for _, r := range c.members {
 		n.members = append(n.members, r.clone())
 	}
@@ -276,6 +280,9 @@ func (c *cluster) rows() []mvcc.MetaRow {
 	for _, a := range c.alarms {
 		rows = append(rows, mvcc.MetaRow{Name: alarmRow(a), Value: []byte{alarmVersion}})
 	}
+	if c.auth != nil {
+		rows = append(rows, authStateRows(c.auth)...)
+	}
 	if c.level != 0 {
 		rows = append(rows, mvcc.MetaRow{Name: rowLevel, Value: encodeLevel(c.level)})
 	}
@@ -298,6 +305,7 @@ func loadCluster(rows []mvcc.MetaRow, known uint64) (*cluster, error) {
 			return nil, err
 		}
 	}
+	c.auth, c.stored = c.stored.state(), authRows{}
 	if c.id == 0 || !haveConf {
 		return nil, fmt.Errorf("%w: no cluster id or configuration in the store", chainfire.ErrCorrupt)
 	}
@@ -322,7 +330,10 @@ func (c *cluster) load(row mvcc.MetaRow) (err error) {
 	case row.Name == rowLevel:
 		err = c.loadLevel(row)
 	default:
-		err = fmt.Errorf("%w: unknown row", ErrNewer)
+		var ok bool
+		if ok, err = c.stored.load(row); !ok {
+			err = fmt.Errorf("%w: unknown row", ErrNewer)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("read row %q: %w", row.Name, err)

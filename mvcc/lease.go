@@ -175,7 +175,7 @@ func (w *Writer) SetLease(l Lease) error {
 // RevokeLease removes a lease and, in the transaction under way, deletes the keys
 // that are attached to it, in their order.
 func (w *Writer) RevokeLease(id int64) error {
-	keys, err := w.leaseKeys(id)
+	keys, err := w.LeaseKeys(id)
 	if err != nil {
 		return err
 	}
@@ -198,8 +198,8 @@ func (o *leaseOverlay) set(id int64, l *Lease) {
 	o.leases[id] = l
 }
 
-// leaseKeys lists the keys of a lease as the round has left them, in order.
-func (w *Writer) leaseKeys(id int64) ([][]byte, error) {
+// LeaseKeys lists the keys of a lease as the round has left them, in order.
+func (w *Writer) LeaseKeys(id int64) ([][]byte, error) {
 	keys, err := attachedKeys(w.eng.db, id)
 	if err != nil {
 		return nil, err

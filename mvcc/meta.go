@@ -123,6 +123,9 @@ func (s *Store) MetaPrefix(prefix string) ([]MetaRow, error) {
 	return metaPrefix(e.db, prefix)
 }
 
+// MetaPrefix is that of the store, as an exact view pins it.
+func (v *View) MetaPrefix(prefix string) ([]MetaRow, error) { return metaPrefix(v.snap, prefix) }
+
 func metaPrefix(r pebble.Reader, prefix string) (rows []MetaRow, err error) {
 	low := metaRow(userMeta + prefix)
 	it, err := r.NewIter(&pebble.IterOptions{LowerBound: low, UpperBound: []byte{tagMeta + 1}})

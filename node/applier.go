@@ -66,6 +66,8 @@ func (n *Node) apply() {
 			if err == nil {
 				n.appliedIndex.Store(job.meta.Index)
 				n.membersChanged()
+				// What became of their users is not known.
+				n.tokens.Clear()
 			}
 			job.err = err
 			close(job.done)
@@ -99,6 +101,7 @@ func (n *Node) applyRound(es []raft.Entry) error {
 	}
 	n.appliedIndex.Store(last.Index)
 	n.lessors.applied(results)
+	n.rememberTokens(results)
 	changed := false
 	var ids, refused []uint64
 	for i := range results {

@@ -10,6 +10,7 @@ import (
 	"chainfire"
 	"chainfire/etcdfile"
 	"chainfire/internal/disk"
+	"chainfire/machine"
 )
 
 // etcdDir is where files in etcd's format are made that are asked for.
@@ -61,6 +62,10 @@ func (n *Node) writeEtcdFile(ctx context.Context, path string) (_ *etcdFile, err
 	if err != nil {
 		return nil, err
 	}
+	users, err := machine.AuthOf(view)
+	if err != nil {
+		return nil, n.rotten(errors.Join(err, view.Close()))
+	}
 	conf := n.machine.Conf()
 	var members []chainfire.MemberInfo
 	for _, m := range n.machine.Members() {
@@ -68,7 +73,7 @@ func (n *Node) writeEtcdFile(ctx context.Context, path string) (_ *etcdFile, err
 			members = append(members, info(m, conf))
 		}
 	}
-	err = etcdfile.Write(ctx, path, etcdfile.State{View: view, Applied: st.Applied, Term: st.Term, Members: members, Room: n.roomForEtcdFile})
+	err = etcdfile.Write(ctx, path, etcdfile.State{View: view, Applied: st.Applied, Term: st.Term, Members: members, Auth: users, Room: n.roomForEtcdFile})
 	if err = errors.Join(err, view.Close()); err != nil {
 		return nil, n.rotten(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"chainfire"
+	"chainfire/auth"
 	"chainfire/internal/sched"
 	"chainfire/machine"
 	"chainfire/raft/confchange"
@@ -143,7 +144,13 @@ func (n *Node) Range(ctx context.Context, r *chainfire.RangeRequest) (*chainfire
 			return nil, err
 		}
 	}
-	out, err := n.machine.Range(ctx, r)
+	var out *chainfire.RangeResponse
+	err := n.permitted(ctx,
+		func(s *auth.State, id auth.Identity) error { return s.PermitRead(id, r.Key, r.RangeEnd) },
+		func() (err error) {
+			out, err = n.machine.Range(ctx, r)
+			return err
+		})
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +166,7 @@ func (n *Node) Put(ctx context.Context, r *chainfire.PutRequest) (*chainfire.Put
 	if err := n.roomFor(ctx, putCost(r)); err != nil {
 		return nil, err
 	}
-	res, err := n.do(ctx, &machine.Command{Put: r})
+	res, err := n.doFor(ctx, &machine.Command{Put: r})
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +179,7 @@ func (n *Node) DeleteRange(ctx context.Context, r *chainfire.DeleteRangeRequest)
 	if n.learner() {
 		return nil, chainfire.ErrLearner
 	}
-	res, err := n.do(ctx, &machine.Command{Delete: r})
+	res, err := n.doFor(ctx, &machine.Command{Delete: r})
 	if err != nil {
 		return nil, err
 	}
@@ -189,7 +196,7 @@ func (n *Node) Txn(ctx context.Context, r *chainfire.TxnRequest) (*chainfire.Txn
 		if err := n.roomFor(ctx, txnCost(r)); err != nil {
 			return nil, err
 		}
-		res, err := n.do(ctx, &machine.Command{Txn: r})
+		res, err := n.doFor(ctx, &machine.Command{Txn: r})
 		if err != nil {
 			return nil, err
 		}
@@ -206,7 +213,13 @@ func (n *Node) Txn(ctx context.Context, r *chainfire.TxnRequest) (*chainfire.Txn
 			return nil, err
 		}
 	}
-	out, err := n.machine.ReadTxn(ctx, r)
+	var out *chainfire.TxnResponse
+	err := n.permitted(ctx,
+		func(s *auth.State, id auth.Identity) error { return machine.PermitTxn(s, id, r) },
+		func() (err error) {
+			out, err = n.machine.ReadTxn(ctx, r)
+			return err
+		})
 	if err != nil {
 		return nil, err
 	}

@@ -29,6 +29,9 @@ func (n *Node) LeaseGrant(ctx context.Context, r *chainfire.LeaseGrantRequest) (
 	}
 	ctx, cancel := n.withTimeout(ctx)
 	defer cancel()
+	if err := n.PermitUser(ctx); err != nil {
+		return nil, err
+	}
 	if err := n.untilLevel(ctx, machine.LeaseLevel); err != nil {
 		return nil, err
 	}
@@ -92,10 +95,13 @@ func (n *Node) LeaseRevoke(ctx context.Context, id int64) (*chainfire.LeaseRevok
 	if n.learner() {
 		return nil, chainfire.ErrLearner
 	}
+	if err := n.PermitUser(ctx); err != nil {
+		return nil, err
+	}
 	if err := n.mayHaveLeases(ctx); err != nil {
 		return nil, err
 	}
-	res, err := n.do(ctx, &machine.Command{RevokeLease: &machine.RevokeLease{ID: id}})
+	res, err := n.doFor(ctx, &machine.Command{RevokeLease: &machine.RevokeLease{ID: id}})
 	if err != nil {
 		return nil, err
 	}
@@ -105,6 +111,9 @@ func (n *Node) LeaseRevoke(ctx context.Context, id int64) (*chainfire.LeaseRevok
 
 // LeaseRenew implements chainfire.Lease.
 func (n *Node) LeaseRenew(ctx context.Context, id int64) (ttl int64, err error) {
+	if err := n.permitLease(ctx, []int64{id}, mayWrite); err != nil {
+		return 0, err
+	}
 	err = n.atLeader(ctx,
 		func(ctx context.Context) (err error) {
 			ttl, err = n.renewHere(ctx, id)
@@ -120,6 +129,9 @@ func (n *Node) LeaseRenew(ctx context.Context, id int64) (ttl int64, err error) 
 
 // LeaseTimeToLive implements chainfire.Lease.
 func (n *Node) LeaseTimeToLive(ctx context.Context, id int64, keys bool) (*chainfire.LeaseTimeToLive, error) {
+	if err := n.PermitUser(ctx); err != nil {
+		return nil, err
+	}
 	var r *api.LeaseTimeToLiveResponse
 	err := n.atLeader(ctx,
 		func(ctx context.Context) (err error) {
@@ -141,6 +153,9 @@ func (n *Node) LeaseTimeToLive(ctx context.Context, id int64, keys bool) (*chain
 		if err := n.linearize(ctx); err != nil {
 			return nil, err
 		}
+		if err := n.permitLease(ctx, []int64{id}, mayRead); err != nil {
+			return nil, err
+		}
 		if out.Keys, err = n.machine.LeaseKeys(id); err != nil {
 			return nil, err
 		}
@@ -150,7 +165,7 @@ func (n *Node) LeaseTimeToLive(ctx context.Context, id int64, keys bool) (*chain
 }
 
 // LeaseList implements chainfire.Lease.
-func (n *Node) LeaseList(context.Context) (*chainfire.LeaseList, error) {
+func (n *Node) LeaseList(ctx context.Context) (*chainfire.LeaseList, error) {
 	if n.learner() {
 		return nil, chainfire.ErrLearner
 	}
@@ -161,6 +176,9 @@ func (n *Node) LeaseList(context.Context) (*chainfire.LeaseList, error) {
 	}
 	for _, l := range leases {
 		out.IDs = append(out.IDs, l.ID)
+	}
+	if err := n.permitLease(ctx, out.IDs, mayRead); err != nil {
+		return nil, err
 	}
 	n.lessors.order(out.IDs)
 	return out, nil

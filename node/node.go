@@ -15,6 +15,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/crypto/bcrypt"
+
+	"chainfire/auth/token"
 	"chainfire/internal/disk"
 	"chainfire/internal/invariant"
 	"chainfire/internal/sched"
@@ -84,6 +87,13 @@ type Options struct {
 	// what is older is compacted by itself. One of them is set, or none: nothing is.
 	CompactPeriod    time.Duration
 	CompactRevisions int64
+	// AuthJWT gives and verifies the tokens of users; nil is simple tokens, which are good
+	// for AuthTokenTTL after their last use. Default is 5 minutes. Members of one cluster
+	// have the same.
+	AuthJWT      *token.JWT
+	AuthTokenTTL time.Duration
+	// BcryptCost is that of the hashes of passwords, 4 to 31. Default 10.
+	BcryptCost int
 	// ReserveTTL is how long the place of a newcomer that is not heard of is
 	// kept. Default 30 s.
 	ReserveTTL time.Duration
@@ -145,6 +155,7 @@ func (o *Options) fill() error {
 	o.HeartbeatTicks = cmp.Or(o.HeartbeatTicks, 2)
 	o.ElectionTicks = cmp.Or(o.ElectionTicks, 10)
 	o.RequestTimeout = cmp.Or(o.RequestTimeout, 5*time.Second+2*o.election())
+	o.BcryptCost = cmp.Or(o.BcryptCost, bcrypt.DefaultCost)
 	o.Version = cmp.Or(o.Version, "0.0.0")
 	if len(o.Version) > machine.MaxVersionLen {
 		return fmt.Errorf("the version of this program has %d bytes, at most %d: build it with a shorter one", len(o.Version), machine.MaxVersionLen)
@@ -205,8 +216,11 @@ type Node struct {
 	seeder  *seeder
 	watch   *keeping
 	lessors *lessors
-	quota   quota
-	counts  counts
+	tokens  *token.Table
+	// hashTurns has the turns of who hashes a password.
+	hashTurns chan struct{}
+	quota     quota
+	counts    counts
 
 	// What the loop publishes.
 	lead, term, commit atomic.Uint64
@@ -257,7 +271,7 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 		opts: opts, log: opts.Logger, lock: lock, sched: opts.Sched, tasks: sched.NewGroup(opts.Sched), stop: make(chan struct{}),
 		inbox: newInbox(), writer: newWriter(), applier: newApplier(),
 		waiters: newWaiters(), readers: newReaders(),
-		leaderSignal: make(chan struct{}),
+		leaderSignal: make(chan struct{}), tokens: newTokens(&opts), hashTurns: newHashTurns(),
 	}
 	if err := n.start(ctx); err != nil {
 		return nil, errors.Join(err, n.closeAll())

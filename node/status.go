@@ -30,7 +30,7 @@ func (n *Node) Status(context.Context) (*chainfire.Status, error) {
 		Header: n.Header(), Version: n.opts.Version, Leader: st.Leader, Learner: n.learner(),
 		ReadReplica: n.readReplica(n.id),
 		RaftIndex:   st.Last, CommitIndex: st.Commit, AppliedIndex: st.Applied,
-		StoreBytes: usage.DiskBytes, LiveBytes: usage.LiveBytes, QuotaBytes: n.opts.QuotaBytes,
+		StoreBytes: usage.DiskBytes, LiveBytes: usage.LiveBytes, QuotaBytes: n.opts.QuotaBytes, AuthRevision: n.machine.Auth().Revision(),
 	}
 	if st.Leader == raft.None {
 		out.Errors = append(out.Errors, chainfire.ErrNoLeader.Error())

@@ -77,17 +77,21 @@ type side struct {
 	watch pb.WatchClient
 	lease pb.LeaseClient
 	care  pb.MaintenanceClient
+	auth  pb.AuthClient
+	peers pb.ClusterClient
 }
 
 func newSide(t *testing.T, name, endpoint string) side {
 	conn := dial(t, endpoint)
-	return side{name, pb.NewKVClient(conn), pb.NewWatchClient(conn), pb.NewLeaseClient(conn), pb.NewMaintenanceClient(conn)}
+	return side{name, pb.NewKVClient(conn), pb.NewWatchClient(conn), pb.NewLeaseClient(conn), pb.NewMaintenanceClient(conn), pb.NewAuthClient(conn), pb.NewClusterClient(conn)}
 }
 
 type differential struct {
 	t *testing.T
 	requests
-	sides                []side
+	sides []side
+	// as says who makes a request; nil is nobody.
+	as                   func(context.Context, side) context.Context
 	refused, differences int
 }
 
@@ -206,7 +210,11 @@ func both(d *differential, r proto.Message, call func(context.Context, side) (pr
 	var first string
 	var firstErr error
 	for i, s := range d.sides {
-		m, err := call(ctx, s)
+		asked := ctx
+		if d.as != nil {
+			asked = d.as(ctx, s)
+		}
+		m, err := call(asked, s)
 		text := ""
 		if err != nil {
 			text = fmt.Sprintf("%v: %s", status.Code(err), status.Convert(err).Message())
@@ -249,6 +257,8 @@ func comparable(r, m proto.Message) string {
 // request sorts by, those of a lease, and leases.
 func settleTies(r, m proto.Message) {
 	switch a := m.(type) {
+	case *pb.AuthenticateResponse:
+		a.Token = "" // chance
 	case *pb.LeaseTimeToLiveResponse:
 		slices.SortFunc(a.Keys, bytes.Compare)
 		if a.TTL > 0 && a.TTL <= a.GrantedTTL && a.TTL+60 > a.GrantedTTL {

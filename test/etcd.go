@@ -3,12 +3,14 @@ package test
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -35,11 +37,16 @@ func etcdTool(t *testing.T, name string) string {
 // test.
 func (l *lab) newEtcd(t *testing.T, restore ...string) string {
 	t.Helper()
-	return l.newEtcdOver(t, "http", nil, nil, restore...)
+	return l.newEtcdWith(t, nil, restore...)
 }
 
-// newEtcdOver is newEtcd, with a scheme for clients, how tests then speak to it, and
-// further flags.
+// newEtcdWith is newEtcd with flags of the server.
+func (l *lab) newEtcdWith(t *testing.T, flags []string, restore ...string) string {
+	t.Helper()
+	return l.newEtcdOver(t, "http", nil, flags, restore...)
+}
+
+// newEtcdOver is newEtcdWith, with a scheme for clients, and how tests then speak to it.
 func (l *lab) newEtcdOver(t *testing.T, scheme string, cfg *tls.Config, flags []string, restore ...string) string {
 	t.Helper()
 	dir, client, peer := t.TempDir(), l.port(t), l.port(t)
@@ -72,7 +79,7 @@ func (l *lab) newEtcdOver(t *testing.T, scheme string, cfg *tls.Config, flags []
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		_, err := c.Get(ctx, "up")
 		cancel()
-		if err == nil {
+		if err == nil || errors.Is(err, rpctypes.ErrUserEmpty) { // of a file with users
 			return client
 		}
 		if time.Now().After(end) || !p.alive() {

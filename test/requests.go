@@ -14,6 +14,8 @@ type requests struct {
 	random *rand.Rand
 	// revision is the current one as far as is known, compacted the compacted one.
 	revision, compacted int64
+	// forward leaves out intervals that end before they begin.
+	forward bool
 }
 
 // oneIn is true in one of n cases.
@@ -41,9 +43,14 @@ func (q *requests) end() []byte {
 	case 0:
 		return []byte{0}
 	case 1:
+		if q.forward {
+			return pick(q, []byte("d"), []byte("\xff"))
+		}
 		return pick(q, []byte("b"), []byte("c"), []byte("b0"), []byte("\xff"))
 	case 2:
-		return q.key()
+		if !q.forward {
+			return q.key()
+		}
 	}
 	return nil
 }

@@ -145,7 +145,7 @@ func (m *servedMember) run(ctx context.Context) error {
 	}
 	m.opts.clients.apply(&port)
 	if m.port != nil {
-		port.TLS = m.port.ServerTLS()
+		port.TLS, port.CertificateUsers = m.port.ServerTLS(), m.opts.tls.askClients
 		fresh, stop := context.WithCancel(ctx)
 		defer stop()
 		go keepFresh(fresh, m.port)

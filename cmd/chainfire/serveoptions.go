@@ -40,6 +40,7 @@ type serveOptions struct {
 	clients                               clientOptions
 	history                               historyOptions
 	tls                                   tlsOptions
+	auth                                  authOptions
 	progress                              string
 	raftEngine                            string
 }
@@ -75,6 +76,7 @@ func (o *serveOptions) flags(f *pflag.FlagSet) {
 	o.clients.flags(f)
 	o.history.flags(f)
 	o.tls.flags(f)
+	o.auth.flags(f)
 	f.StringVar(&o.progress, "progress", progressAuto, "how to show a join: auto, bar, plain or json")
 }
 
@@ -234,7 +236,7 @@ func (o *serveOptions) check() error {
 	if o.reserveTTL < minReserveTTL {
 		return fmt.Errorf("--reserve-ttl %v: give at least %v; a newcomer is heard of about once a second", o.reserveTTL, minReserveTTL)
 	}
-	for _, check := range []func() error{o.clients.check, o.history.parse} {
+	for _, check := range []func() error{o.clients.check, o.history.parse, o.auth.parse} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -376,6 +378,7 @@ func (o *serveOptions) nodeOptions(clientAddr string, getenv func(string) string
 		ReserveTTL: o.reserveTTL, Engine: engine,
 	}
 	o.history.apply(&out)
+	o.auth.apply(&out)
 	if len(o.advertiseClient) == 0 {
 		o.advertiseClient = []string{""}
 	}

@@ -19,6 +19,7 @@ import (
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3election/v3electionpb"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3lock/v3lockpb"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 )
 
 // Services are both services. Their methods may be called from any goroutine.
@@ -26,15 +27,20 @@ type Services struct {
 	client atomic.Pointer[clientv3.Client]
 	// ctx ends the calls that wait.
 	ctx context.Context
+	// onBehalf says for whom a call is made.
+	onBehalf func(context.Context) context.Context
 
 	mu     sync.Mutex
 	closed bool
 	calls  sync.WaitGroup
 }
 
-// New makes the services. They answer once they are connected, and end every call with
+// New makes the services. onBehalf gives the context of their own calls, by that of the
+// call that is served. They answer once they are connected, and end every call with
 // rpctypes.ErrGRPCStopped when ctx ends.
-func New(ctx context.Context) *Services { return &Services{ctx: ctx} }
+func New(ctx context.Context, onBehalf func(context.Context) context.Context) *Services {
+	return &Services{ctx: ctx, onBehalf: onBehalf}
+}
 
 // Register adds both to a server.
 func (s *Services) Register(r grpc.ServiceRegistrar) {
@@ -89,7 +95,7 @@ func (s *Services) Close(ctx context.Context) error {
 
 // call is one request: it ends with the services.
 func (s *Services) call(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancelCause(s.onBehalf(ctx))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -113,10 +119,23 @@ func reason(ctx context.Context, err error) error {
 	return err
 }
 
+// clientFor is the client for one call: also who was cut off while waiting, and leaves the
+// line by the client's own context, does so for the caller.
+func (s *Services) clientFor(ctx context.Context) *clientv3.Client {
+	shared := s.client.Load()
+	md, ok := metadata.FromOutgoingContext(ctx)
+	if !ok {
+		return shared
+	}
+	c := clientv3.NewCtxClient(metadata.NewOutgoingContext(context.Background(), md))
+	c.KV, c.Lease, c.Watcher = shared.KV, shared.Lease, shared.Watcher
+	return c
+}
+
 // session is that of the lease that a request names; 0 makes one. It is kept alive by
 // who asks, not from here on.
 func (s *Services) session(ctx context.Context, lease int64) (*concurrency.Session, error) {
-	out, err := concurrency.NewSession(s.client.Load(), concurrency.WithLease(clientv3.LeaseID(lease)), concurrency.WithContext(ctx))
+	out, err := concurrency.NewSession(s.clientFor(ctx), concurrency.WithLease(clientv3.LeaseID(lease)), concurrency.WithContext(ctx))
 	if err == nil {
 		out.Orphan()
 	}

@@ -31,14 +31,16 @@ internal/disk:        internal/invariant
 wal:                  raft raft/confchange internal/disk internal/invariant
 pki:                  internal/disk internal/invariant
 mvcc:                 root internal/disk internal/invariant
-etcdfile:             root mvcc internal/invariant
+auth:                 root
+auth/token:           auth
+etcdfile:             root auth mvcc internal/invariant
 lessor:
-machine:              root raft raft/confchange mvcc internal/disk internal/invariant
+machine:              root auth raft raft/confchange mvcc internal/disk internal/invariant
 snapshot:             raft raft/confchange api/... internal/disk internal/sched internal/invariant
 replica:              root raft raft/confchange raft/quorum raft/progress internal/invariant
 transport:            raft raft/confchange api/... internal/invariant
 join:                 root api/... raft raft/confchange raft/quorum snapshot internal/disk internal/sched internal/invariant
-node:                 root api/... raft raft/confchange raft/quorum raft/progress wal mvcc etcdfile lessor machine snapshot replica transport join pki internal/disk internal/sniff internal/handshaken internal/sched internal/invariant
+node:                 root api/... raft raft/confchange raft/quorum raft/progress wal mvcc etcdfile lessor auth auth/token machine snapshot replica transport join pki internal/disk internal/sniff internal/handshaken internal/sched internal/invariant
 
 etcdapi/gateway:
 etcdapi/locks:
