@@ -26,6 +26,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+
+	"chainfire"
 )
 
 // certificates are an authority with one certificate for loopback, which is that of the
@@ -173,6 +175,41 @@ func TestEveryPathIsServedOverTLS(t *testing.T) {
 			if resp.StatusCode != http.StatusOK || !strings.Contains(body, word) {
 				t.Errorf("%s over %s: %s %s", path, resp.Proto, resp.Status, body)
 			}
+		}
+	}
+}
+
+// TestHostNamesAreLeftToTLS: a page that got to the port by another name finds no
+// certificate for it.
+func TestHostNamesAreLeftToTLS(t *testing.T) {
+	c := newCertificates(t, "alice")
+	narrow := func(o *Options) { o.HostWhitelist = []string{"db.local"} }
+	for scheme, x := range map[string]struct {
+		f    *fixture
+		code int
+	}{
+		"http": {start(t, narrow), http.StatusMisdirectedRequest}, "https": {start(t, c.asking, narrow), http.StatusOK},
+	} {
+		resp, body := x.f.post(t, &http.Transport{TLSClientConfig: c.client()}, scheme, "/version", "")
+		if resp.StatusCode != x.code {
+			t.Errorf("over %s: %s %s", scheme, resp.Status, body)
+		}
+	}
+}
+
+func TestMemberIsHealthyForWhoIsNoUser(t *testing.T) {
+	f := start(t)
+	f.set(func() {
+		f.hook = func(_ context.Context, call string) error {
+			if call == "Range" {
+				return chainfire.ErrUserEmpty
+			}
+			return nil
+		}
+	})
+	for _, path := range []string{"/health", "/livez", "/readyz"} {
+		if resp, body := f.post(t, &http.Transport{}, "http", path, ""); resp.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s %s", path, resp.Status, body)
 		}
 	}
 }
