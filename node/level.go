@@ -16,7 +16,7 @@ import (
 const maxIntroduceWait = 10 * time.Second
 
 // introduceProgram tells the cluster which version and feature level this member
-// runs, if its record says something else, as after an upgrade. It begins when the
+// runs, and where clients reach it, if its record says something else, as after an upgrade. It begins when the
 // member is in the configuration, and tries until it is told or the node stops.
 func (n *Node) introduceProgram() {
 	ctx, cancel := n.untilStop(context.Background())
@@ -52,10 +52,14 @@ func (n *Node) tryIntroduce(ctx context.Context) error {
 		return chainfire.ErrMemberNotFound
 	}
 	version, level := n.opts.Version, n.opts.Bounds.FeatureLevel
-	if members[i].Version == version && members[i].Level == level {
+	urls := n.opts.AdvertiseClient
+	if len(urls) == 0 || slices.Equal(members[i].ClientURLs, urls) {
+		urls = nil
+	}
+	if members[i].Version == version && members[i].Level == level && urls == nil {
 		return nil
 	}
-	_, err := n.do(ctx, &machine.Command{UpdateMember: &machine.UpdateMember{ID: n.id, Version: version, Level: level}})
+	_, err := n.do(ctx, &machine.Command{UpdateMember: &machine.UpdateMember{ID: n.id, Version: version, Level: level, ClientURLs: urls}})
 	if err == nil {
 		n.log.Info("the cluster knows the version of this member", "version", version, "feature_level", level)
 	}

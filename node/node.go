@@ -47,6 +47,9 @@ type Options struct {
 	// Join are peer addresses of members of the cluster to join. Without it an
 	// empty directory begins a new cluster; a directory in use ignores it.
 	Join []string
+	// Static names the members that begin a new cluster together; nil is this one alone. A
+	// directory in use ignores it.
+	Static *StaticCluster
 	// Replace is the member whose place a newcomer takes, by its id or name; empty is
 	// nobody's. A directory in use ignores it.
 	Replace string
@@ -83,6 +86,9 @@ type Options struct {
 	// QuotaBytes is the size of the store on disk from which on it takes no more keys.
 	// Default is no bound.
 	QuotaBytes int64
+	// DiskReserve is how many bytes of the disk are to stay free, but no more than a
+	// quarter of it: with less the cluster takes no more keys. Default is none.
+	DiskReserve int64
 	// CompactPeriod is for how long history is kept, and CompactRevisions how much of it:
 	// what is older is compacted by itself. One of them is set, or none: nothing is.
 	CompactPeriod    time.Duration
@@ -163,6 +169,11 @@ func (o *Options) fill() error {
 	if o.FS == nil {
 		o.FS = disk.OS()
 	}
+	if o.Static != nil {
+		if err := o.Static.check(o); err != nil {
+			return err
+		}
+	}
 	o.Plain = o.Plain || o.Network != nil
 	o.Sched = sched.Or(o.Sched)
 	o.Bounds.FeatureLevel = cmp.Or(o.Bounds.FeatureLevel, machine.FeatureLevel)
@@ -221,6 +232,7 @@ type Node struct {
 	hashTurns chan struct{}
 	quota     quota
 	counts    counts
+	disk      diskGuard
 
 	// What the loop publishes.
 	lead, term, commit atomic.Uint64
@@ -314,8 +326,12 @@ func (n *Node) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if found {
-		if err := n.vouch(ctx); err != nil {
+	if found || n.opts.Static != nil {
+		err := n.vouch(ctx)
+		if !found && errors.Is(err, ErrCopied) {
+			err = errors.Join(errMustJoin, n.forget())
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -358,6 +374,9 @@ func (n *Node) serve(cfg replica.Config) error {
 	n.tasks.Go(n.expire)
 	if n.opts.CompactPeriod > 0 || n.opts.CompactRevisions > 0 {
 		n.tasks.Go(n.autoCompact)
+	}
+	if n.opts.DiskReserve > 0 {
+		n.tasks.Go(n.guardDisk)
 	}
 	n.service.open()
 	return nil

@@ -80,7 +80,11 @@ func (n *Node) found(ctx context.Context) (identity, error) {
 	if err := writeSealed(f, n.path(foundingFile), struct{}{}); err != nil {
 		return identity{}, err
 	}
-	id, err := n.bootstrap()
+	begin := n.bootstrap
+	if n.opts.Static != nil {
+		begin = n.bootstrapStatic
+	}
+	id, err := begin()
 	if err != nil {
 		return id, err
 	}

@@ -31,7 +31,13 @@ type quota struct {
 // roomFor refuses a write of about so many bytes where the store would get larger than
 // it may, and raises the alarm.
 func (n *Node) roomFor(ctx context.Context, cost int64) error {
-	if n.opts.QuotaBytes <= 0 || cost == 0 {
+	if cost == 0 {
+		return nil
+	}
+	if n.disk.low.Load() {
+		return chainfire.ErrNoSpace
+	}
+	if n.opts.QuotaBytes <= 0 {
 		return nil
 	}
 	fits, err := n.quota.take(n, cost)

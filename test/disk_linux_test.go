@@ -1,12 +1,18 @@
 package test
 
 import (
+	"context"
+	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 )
 
 // tmpfs makes a file system of so many bytes and returns a path to it. It is
@@ -43,6 +49,7 @@ func TestFullDiskEndsTheMemberWithTheReasonAndTheClusterServesOn(t *testing.T) {
 	}
 	b, full := here.newMember(t, "b"), here.newMember(t, "full")
 	full.dir = filepath.Join(disk, "data")
+	full.args = append(full.args, "--disk-reserve", "0") // nobody looks after it
 	for _, m := range []*member{b, full} {
 		m.launch(a.peer)
 		c.members = append(c.members, m)
@@ -78,4 +85,62 @@ func TestNewcomerWithoutRoomForTheStateIsRefusedBeforeAnythingIsSent(t *testing.
 		t.Errorf("%d of %d bytes were sent", done, total)
 	}
 	c.awaitVoters(1, 1)
+}
+
+// TestDiskThatIsAboutToBeFullStopsKeysAndNotTheMember: the disk of a follower is smaller
+// than those of the others. Once it has room again and the alarm is taken back all is as
+// before.
+func TestDiskThatIsAboutToBeFullStopsKeysAndNotTheMember(t *testing.T) {
+	t.Parallel()
+	const size, filler = 400 << 20, 250 << 20
+	c := oneMember(t)
+	a := c.members[0]
+	disk := tmpfs(t, size)
+	reserve := filepath.Join(disk, "reserve")
+	if err := os.WriteFile(reserve, make([]byte, filler), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b, small := here.newMember(t, "b"), here.newMember(t, "small")
+	small.dir = filepath.Join(disk, "data")
+	for _, m := range []*member{b, small} {
+		m.launch(a.peer)
+		c.members = append(c.members, m)
+	}
+	c.awaitVoters(3, 3)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	defer cancel()
+	put := func(i int) error {
+		value := make([]byte, 256<<10)
+		_, _ = rand.Read(value) // never fails
+		_, err := a.kv().Put(ctx, fmt.Sprintf("k%d", i), string(value))
+		return err
+	}
+	var err error
+	written := 0
+	for ; err == nil && written < 2000; written++ {
+		err = put(written)
+	}
+	if !errors.Is(err, rpctypes.ErrNoSpace) || written < 10 {
+		t.Fatalf("put %d: %v", written, err)
+	}
+	if out, _, _ := newEtcdctl(t, b.client).run("", "alarm", "list"); !strings.Contains(out, fmt.Sprint("memberID:", small.id(small))) {
+		t.Errorf("alarms: %s", out)
+	}
+	if _, err := small.kv().Get(ctx, "k1"); err != nil {
+		t.Errorf("a read: %v", err)
+	}
+	if _, err := b.kv().Delete(ctx, "k1"); err != nil {
+		t.Errorf("a deletion: %v", err)
+	}
+	if err := os.Remove(reserve); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "keys are taken again", patience, func(ctx context.Context) error {
+		if out, errOut, code := newEtcdctl(t, b.client).run("", "alarm", "disarm"); code != 0 {
+			return fmt.Errorf("disarm: %s%s", out, errOut)
+		}
+		return put(1)
+	})
+	c.awaitVoters(3, 3)
+	c.mustHoldTheSame("k")
 }

@@ -36,6 +36,7 @@ type serveOptions struct {
 	heartbeat, election                   time.Duration
 	reserveTTL                            time.Duration
 	maxRequestBytes, seedRate, quotaBytes size
+	diskReserve                           size
 	insecureListenRemote                  bool
 	clients                               clientOptions
 	history                               historyOptions
@@ -69,6 +70,8 @@ func (o *serveOptions) flags(f *pflag.FlagSet) {
 	f.DurationVar(&o.election, "election-timeout", defaultElection, "how long a leader may be silent, at least")
 	f.Var(&o.maxRequestBytes, "max-request-bytes", "the largest write that is taken")
 	f.Var(&o.quotaBytes, "quota-backend-bytes", "the size of the store on disk from which on the cluster takes no more keys; 0 is no bound")
+	o.diskReserve = 512 << 20
+	f.Var(&o.diskReserve, "disk-reserve", "how much of the disk is to stay free, but no more than a quarter of it; with less the cluster takes no more keys; 0 is to fill it")
 	f.Var(&o.seedRate, "seed-rate", "bytes a second that this member sends at most to seed others; 0 is no bound, but 16MiB while clients write")
 	f.DurationVar(&o.reserveTTL, "reserve-ttl", defaultReserveTTL, "how long the place of a newcomer that fell silent is kept")
 	f.StringVar(&o.raftEngine, "raft-engine", engineOwn, "the consensus engine: chainfire, or etcd for etcd's; members may differ, and change at a restart")
@@ -374,7 +377,7 @@ func (o *serveOptions) nodeOptions(clientAddr string, getenv func(string) string
 		Dir: o.dataDir, Name: o.name, ListenPeer: peer, Plain: plain, Join: o.join, Replace: o.replace, Token: token,
 		PeerFiles: o.peerFiles, PeerOnly: o.tls.peerOnly, ReadReplica: o.readReplica, BootstrapFrom: o.bootstrapFrom, Version: productVersion(),
 		Voters: o.voters, ReplaceAfter: o.replaceAfter, NoPromote: !o.manageVoters,
-		TickInterval: tick, HeartbeatTicks: heartbeat, ElectionTicks: election, SeedRate: int64(o.seedRate), QuotaBytes: int64(o.quotaBytes),
+		TickInterval: tick, HeartbeatTicks: heartbeat, ElectionTicks: election, SeedRate: int64(o.seedRate), QuotaBytes: int64(o.quotaBytes), DiskReserve: int64(o.diskReserve),
 		ReserveTTL: o.reserveTTL, Engine: engine,
 	}
 	o.history.apply(&out)
