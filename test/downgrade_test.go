@@ -18,9 +18,17 @@ func TestDowngradeIsCheckedAsByEtcdAndThenRefusedWithTheWayToGo(t *testing.T) {
 	m := oneMember(t).members[0]
 	d := &differential{t: t, sides: []side{newSide(t, "etcd", here.newEtcd(t)), newSide(t, "chainfire", m.client)}}
 	for _, r := range []*pb.DowngradeRequest{
-		{}, {Version: "3"}, {Version: "x.y.z"}, {Version: "3.8"}, {Version: "3.7.0"}, {Version: "3.5.0"}, {Version: "2.6.0"},
-		{Action: pb.DowngradeRequest_ENABLE, Version: "3.4"}, {Action: pb.DowngradeRequest_ENABLE, Version: ""},
-		{Action: pb.DowngradeRequest_CANCEL}, {Action: 9},
+		{},
+		{Version: "3"},
+		{Version: "x.y.z"},
+		{Version: "3.8"},
+		{Version: "3.7.0"},
+		{Version: "3.5.0"},
+		{Version: "2.6.0"},
+		{Action: pb.DowngradeRequest_ENABLE, Version: "3.4"},
+		{Action: pb.DowngradeRequest_ENABLE, Version: ""},
+		{Action: pb.DowngradeRequest_CANCEL},
+		{Action: 9},
 	} {
 		both(d, r, func(ctx context.Context, s side) (proto.Message, error) { return s.care.Downgrade(ctx, r) })
 	}
