@@ -65,6 +65,8 @@ type Options struct {
 	// PeerFiles are the certificates of an operator by which members know each other
 	// in place of the authority that a cluster makes: at all members, or at none.
 	PeerFiles pki.Files
+	// PeerOnly narrows down whose certificates are taken, where there are PeerFiles.
+	PeerOnly pki.Only
 	// Token lets an empty directory join a cluster whose members speak TLS.
 	Token *pki.Token
 	// Version is the product's version, which is told to the other members: at most
