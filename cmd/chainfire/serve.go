@@ -159,6 +159,7 @@ func (m *servedMember) run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("start the client port: %w", err), m.lis.Close(), stopNode(m.node))
 	}
+	m.node.ServePages(etcdapi.PeerPages(m.node, m.log))
 	served := make(chan error, 1)
 	go func() { served <- api.Serve(m.lis) }()
 	err = m.announce()
