@@ -185,7 +185,7 @@ func (b *restoring) run(ctx context.Context) (err error) {
 }
 
 // restoredParts are what a restore makes in a directory.
-var restoredParts = []string{identityFile, tokenFile, pkiDir, storeDir, walDir}
+var restoredParts = []string{identityFile, tokenFile, pkiDir, storeDir, walDir, damageFile}
 
 // emptyForRestore refuses a directory in which there is anything, other than what a
 // restore left that was cut short.
@@ -283,7 +283,7 @@ func (b *restoring) build(ctx context.Context) error {
 			return visit(v)
 		})
 	}
-	if err := machine.BootstrapFrom(n.machineOptions(), b.in); err != nil {
+	if err := b.bootstrap(); err != nil {
 		if errors.Is(err, chainfire.ErrCorrupt) && !strings.Contains(err.Error(), b.file.Path) {
 			err = fmt.Errorf("%s: %w", b.file.Path, err)
 		}
@@ -304,6 +304,21 @@ func (b *restoring) build(ctx context.Context) error {
 		b.out.Compacted = b.out.Revision
 	}
 	return settleRestoration(f, n.opts.Dir)
+}
+
+// bootstrap writes the state. On a full disk the engine tries again without end: it is
+// left behind then.
+func (b *restoring) bootstrap() error {
+	var err error
+	done := make(chan struct{})
+	b.n.sched.Go(func() {
+		defer close(done)
+		err = machine.BootstrapFrom(b.n.machineOptions(), b.in)
+	})
+	if b.n.sched.Wait(done, b.n.stop) == 1 {
+		return b.n.Err()
+	}
+	return err
 }
 
 // clear removes what a restore that failed has made.
