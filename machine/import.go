@@ -16,16 +16,24 @@ type Import struct {
 	// Alarms are raised from the beginning. They are that member's: those of whom they
 	// were are no members.
 	Alarms []chainfire.AlarmType
-	Leases []Lease
+	// Compacted is the compacted revision where the versions begin, or
+	// mvcc.NeverCompacted.
+	Compacted int64
 	// Versions visits the versions of the keys in the order of their revisions. What it
 	// hands over is valid until the visit returns.
 	Versions func(visit func(*mvcc.Version) error) error
-	// Revision is the current revision, Compacted the compacted one or
-	// mvcc.NeverCompacted.
-	Revision, Compacted int64
+	// End says, after that, where they end.
+	End func() (ImportEnd, error)
 	// BumpRevision moves the revision on, and compacts what was before; 0 leaves
 	// both as they are.
 	BumpRevision int64
+}
+
+// ImportEnd is where an import ends.
+type ImportEnd struct {
+	Leases []Lease
+	// Revision is the current revision, Compacted the compacted one.
+	Revision, Compacted int64
 }
 
 // BootstrapFrom writes the state of a brand-new cluster that begins with what another
@@ -70,13 +78,17 @@ func (in *Import) write(store *mvcc.Store) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, i.Abort()) }()
-	for _, l := range in.Leases {
+	if err := in.Versions(i.Version); err != nil {
+		return err
+	}
+	end, err := in.End()
+	if err != nil {
+		return err
+	}
+	for _, l := range end.Leases {
 		if err := i.Lease(l); err != nil {
 			return err
 		}
 	}
-	if err := in.Versions(i.Version); err != nil {
-		return err
-	}
-	return i.Finish(in.Revision, in.BumpRevision)
+	return i.Finish(mvcc.ImportEnd{Revision: end.Revision, Compacted: end.Compacted, Leap: in.BumpRevision})
 }

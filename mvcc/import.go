@@ -17,7 +17,7 @@ const (
 const perVersion = 256
 
 // Importer fills a new store that nobody serves with a history that was made elsewhere:
-// first the leases, then the versions in the order of their revisions, then Finish. The
+// the versions in the order of their revisions, the leases at any time, then Finish. The
 // rows are those that the same writes would have made here, before a compaction came to
 // clean up. It holds one round of bounded size in memory, and the ids of the leases.
 // What it has written counts once Finish and Store.Close have returned. One goroutine.
@@ -49,7 +49,7 @@ func (s *Store) NewImporter(index, term uint64, compacted int64) (*Importer, err
 	return &Importer{s: s, index: index, term: term, compacted: compacted, leases: map[int64]struct{}{}}, nil
 }
 
-// Lease writes a lease. It comes before the versions that are attached to it.
+// Lease writes a lease.
 func (i *Importer) Lease(l Lease) error {
 	_, twice := i.leases[l.ID]
 	if twice || l.ID == 0 || l.TTL <= 0 || l.Remaining < 0 || l.Remaining > l.TTL {
@@ -65,8 +65,7 @@ func (i *Importer) Lease(l Lease) error {
 
 // Version writes one version. It is refused with an error that wraps chainfire.ErrCorrupt
 // if a revision above the compacted one is missing before it, or if it does not follow
-// from the version of its key before it. A key whose lease is not there stays as it is,
-// attached to nothing.
+// from the version of its key before it.
 func (i *Importer) Version(v *Version) error {
 	if err := i.checkOrder(v); err != nil {
 		return err
@@ -97,15 +96,34 @@ func (i *Importer) Version(v *Version) error {
 	i.last = v.Revision
 	// No watch is there, and revisions are counted by what comes.
 	w.sub, w.events, w.state.Revision = 0, nil, v.Revision.Main
-	return w.attach(key, i.known(was), i.known(next.lease))
+	return w.attach(key, was, next.lease)
 }
 
-// known is a lease that is there, or 0.
-func (i *Importer) known(lease int64) int64 {
-	if _, ok := i.leases[lease]; ok {
-		return lease
+// detach takes back the attachments to leases that are not there: such a key stays as it
+// is, attached to nothing.
+func (i *Importer) detach() error {
+	e, _, err := i.s.acquire()
+	if err != nil {
+		return err
 	}
-	return 0
+	defer i.s.release(e)
+	return eachRow(e.db, []byte{tagAttach}, []byte{tagAttach + 1}, func(row, content []byte) error {
+		id, _, err := parseAttachRow(row, content)
+		if err != nil {
+			return err
+		}
+		if _, ok := i.leases[id]; ok {
+			return nil
+		}
+		w, err := i.round(len(row) + perVersion)
+		if err != nil {
+			return err
+		}
+		if err := w.batch.Delete(row, nil); err != nil {
+			return fmt.Errorf("detach key from lease %x: %w", uint64(id), err)
+		}
+		return nil
+	})
 }
 
 // checkOrder refuses a version out of order, and one before which something is missing
@@ -173,20 +191,41 @@ func (i *Importer) commit() error {
 	return nil
 }
 
-// Finish ends the import: the store is at a revision, which is that of the last version
-// or the compacted one. leap moves it on from there and compacts what was before, as
-// Writer.Leap does; 0 leaves it.
-func (i *Importer) Finish(revision, leap int64) error {
-	if want := max(i.last.Main, i.compacted, firstRevision); revision != want {
-		return fmt.Errorf("%w: it ends at revision %d, and not at %d", errHistory, want, revision)
+// ImportEnd is where an import ends.
+type ImportEnd struct {
+	// Revision is the current revision: that of the last version or the compacted one.
+	Revision int64
+	// Compacted is the compacted revision: that of the beginning, or a later one.
+	Compacted int64
+	// Leap moves the revision on from there and compacts what was before, as
+	// Writer.Leap does; 0 leaves it.
+	Leap int64
+}
+
+// Finish ends the import.
+func (i *Importer) Finish(end ImportEnd) error {
+	want := max(i.last.Main, i.compacted, firstRevision)
+	switch {
+	case end.Revision != want:
+		return fmt.Errorf("%w: it ends at revision %d, and not at %d", errHistory, want, end.Revision)
+	case end.Compacted < i.compacted || end.Compacted > end.Revision:
+		return fmt.Errorf("%w: it ends at revision %d, compacted at %d, and began compacted at %d", errHistory, end.Revision, end.Compacted, i.compacted)
+	}
+	if i.w != nil {
+		if err := i.commit(); err != nil {
+			return err
+		}
+	}
+	if err := i.detach(); err != nil {
+		return err
 	}
 	w, err := i.round(perVersion)
 	if err != nil {
 		return err
 	}
-	w.state.Revision, w.state.Compacted = revision, i.compacted
-	if leap != 0 {
-		if err := w.Leap(leap); err != nil {
+	w.state.Revision, w.state.Compacted = end.Revision, end.Compacted
+	if end.Leap != 0 {
+		if err := w.Leap(end.Leap); err != nil {
 			return err
 		}
 	}

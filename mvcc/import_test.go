@@ -73,17 +73,17 @@ func importHistory(s *Store, st State, leases []Lease, versions []Version, leap 
 		return err
 	}
 	defer func() { err = errors.Join(err, i.Abort()) }()
-	for _, l := range leases {
-		if err := i.Lease(l); err != nil {
-			return err
-		}
-	}
 	for k := range versions {
 		if err := i.Version(&versions[k]); err != nil {
 			return err
 		}
 	}
-	return i.Finish(st.Revision, leap)
+	for _, l := range leases {
+		if err := i.Lease(l); err != nil {
+			return err
+		}
+	}
+	return i.Finish(ImportEnd{Revision: st.Revision, Compacted: st.Compacted, Leap: leap})
 }
 
 // settled lists the rows of a store that has cleaned up. A change at the compacted
@@ -300,7 +300,7 @@ func TestImportTakesMemoryForOneRound(t *testing.T) {
 			}
 		}
 	}
-	if err := errors.Join(i.Finish(versions+1, 0), s.Close()); err != nil {
+	if err := errors.Join(i.Finish(ImportEnd{Revision: versions + 1, Compacted: NeverCompacted}), s.Close()); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -50,6 +50,8 @@ type Restoration struct {
 	// AdvertiseClient are those for clients.
 	AdvertisePeer   string
 	AdvertiseClient []string
+	// Follow, if set, goes on where the file ends.
+	Follow Follower
 	// Version is the product's, of at most machine.MaxVersionLen bytes.
 	Version string
 	Logger  *slog.Logger
@@ -59,6 +61,14 @@ type Restoration struct {
 	Sched sched.Scheduler
 	// Bounds are those of a member; only what concerns log and store counts.
 	Bounds Bounds
+}
+
+// Follower goes on where a file ends, with what its server wrote since.
+type Follower interface {
+	// Versions visits what was written after a revision, in order, until that is all.
+	Versions(ctx context.Context, after int64, visit func(*mvcc.Version) error) error
+	// End says, after that, where it ended, and etcd's hash of the key space there.
+	End() (end machine.ImportEnd, hash uint32)
 }
 
 // Restored is what a restore came to.
@@ -128,7 +138,7 @@ func Restore(ctx context.Context, r Restoration) (*Restored, error) {
 		log: r.Logger, sched: r.Sched, stop: make(chan struct{}),
 	}
 	n.opts.Bounds.FeatureLevel = cmp.Or(n.opts.Bounds.FeatureLevel, machine.FeatureLevel)
-	b := &restoring{n: n, file: file, bump: r.BumpRevision, out: out}
+	b := &restoring{n: n, file: file, bump: r.BumpRevision, follow: r.Follow, out: out}
 	err = b.run(ctx)
 	if err := errors.Join(err, file.Close()); err != nil {
 		return nil, err
@@ -138,11 +148,15 @@ func Restore(ctx context.Context, r Restoration) (*Restored, error) {
 
 // restoring is one run of Restore. n is the new member, which never runs.
 type restoring struct {
-	n    *Node
-	file *etcdfile.File
-	bump int64
-	out  *Restored
-	in   machine.Import
+	n      *Node
+	file   *etcdfile.File
+	bump   int64
+	follow Follower
+	out    *Restored
+	in     machine.Import
+	// end is where it ends, hash etcd's hash there, if a server was followed.
+	end  machine.ImportEnd
+	hash uint32
 }
 
 func (b *restoring) run(ctx context.Context) (err error) {
@@ -150,7 +164,7 @@ func (b *restoring) run(ctx context.Context) (err error) {
 		return err
 	}
 	f, dir := b.n.opts.FS, b.n.opts.Dir
-	if err := emptyForRestore(f, dir); err != nil {
+	if err := EmptyForRestore(f, dir); err != nil {
 		return err
 	}
 	there, err := exists(f, dir)
@@ -169,7 +183,7 @@ func (b *restoring) run(ctx context.Context) (err error) {
 		return err
 	}
 	// Somebody may have begun on it before it was held.
-	if err = emptyForRestore(f, dir); err == nil {
+	if err = EmptyForRestore(f, dir); err == nil {
 		if err = b.build(ctx); err != nil {
 			err = errors.Join(err, b.clear())
 		}
@@ -187,9 +201,9 @@ func (b *restoring) run(ctx context.Context) (err error) {
 // restoredParts are what a restore makes in a directory.
 var restoredParts = []string{identityFile, tokenFile, pkiDir, storeDir, walDir, damageFile}
 
-// emptyForRestore refuses a directory in which there is anything, other than what a
+// EmptyForRestore refuses a directory in which there is anything, other than what a
 // restore left that was cut short.
-func emptyForRestore(f disk.FS, dir string) error {
+func EmptyForRestore(f disk.FS, dir string) error {
 	names, err := f.List(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -221,15 +235,16 @@ func (b *restoring) read() error {
 	if err := refuseAuth(b.file.Path, &auth); err != nil {
 		return err
 	}
-	if b.in.Leases, err = b.file.Leases(); err != nil {
+	b.end = machine.ImportEnd{Revision: b.file.Revision, Compacted: b.file.Compacted}
+	if b.end.Leases, err = b.file.Leases(); err != nil {
 		return err
 	}
 	alarms, err := b.file.Alarms()
 	for _, a := range alarms {
 		b.in.Alarms = append(b.in.Alarms, a.Type)
 	}
-	b.in.Revision, b.in.Compacted, b.in.BumpRevision = b.file.Revision, b.file.Compacted, b.bump
-	b.out.Leases, b.out.Alarms = len(b.in.Leases), len(alarms)
+	b.in.Compacted, b.in.BumpRevision = b.file.Compacted, b.bump
+	b.out.Alarms = len(alarms)
 	return err
 }
 
@@ -277,17 +292,16 @@ func (b *restoring) build(ctx context.Context) error {
 			Version: n.opts.Version, Level: n.opts.Bounds.FeatureLevel,
 		}},
 	}
-	b.in.Versions = func(visit func(*mvcc.Version) error) error {
-		return b.file.Versions(ctx, func(v *mvcc.Version) error {
-			b.out.Versions++
-			return visit(v)
-		})
-	}
+	b.in.Versions = func(visit func(*mvcc.Version) error) error { return b.versions(ctx, visit) }
+	b.in.End = func() (machine.ImportEnd, error) { return b.end, nil }
 	if err := b.bootstrap(); err != nil {
 		if errors.Is(err, chainfire.ErrCorrupt) && !strings.Contains(err.Error(), b.file.Path) {
 			err = fmt.Errorf("%s: %w", b.file.Path, err)
 		}
 		return fmt.Errorf("restore into %s: %w", n.opts.Dir, err)
+	}
+	if err := b.compare(ctx); err != nil {
+		return err
 	}
 	if err := n.createLog(firstIndex, firstTerm, raft.HardState{Term: firstTerm, Commit: firstIndex}); err != nil {
 		return err
@@ -299,11 +313,55 @@ func (b *restoring) build(ctx context.Context) error {
 		return err
 	}
 	b.out.Cluster, b.out.Member = id.Cluster, id.Member
-	b.out.Revision, b.out.Compacted = b.in.Revision+b.bump, b.in.Compacted
+	b.out.Revision, b.out.Compacted, b.out.Leases = b.end.Revision+b.bump, b.end.Compacted, len(b.end.Leases)
 	if b.bump > 0 {
 		b.out.Compacted = b.out.Revision
 	}
 	return settleRestoration(f, n.opts.Dir)
+}
+
+// versions visits what is in the file, and what its server wrote since.
+func (b *restoring) versions(ctx context.Context, visit func(*mvcc.Version) error) error {
+	count := func(v *mvcc.Version) error {
+		b.out.Versions++
+		return visit(v)
+	}
+	if err := b.file.Versions(ctx, count); err != nil || b.follow == nil {
+		return err
+	}
+	if err := b.follow.Versions(ctx, b.file.Revision, count); err != nil {
+		return err
+	}
+	b.end, b.hash = b.follow.End()
+	// It may not know of a compaction that it has not finished.
+	b.end.Compacted = max(b.end.Compacted, b.file.Compacted)
+	return nil
+}
+
+// ErrNotSame says that what was taken over is not what the server has.
+var ErrNotSame = errors.New("the hashes of the key spaces differ")
+
+// compare holds what was taken over against the server that was followed.
+func (b *restoring) compare(ctx context.Context) error {
+	if b.follow == nil {
+		return nil
+	}
+	m, err := machine.Open(b.n.machineOptions())
+	if err != nil {
+		return err
+	}
+	h, err := m.EtcdHash(ctx, b.end.Revision)
+	if err := errors.Join(err, m.Close()); err != nil {
+		return err
+	}
+	if h.Sum == b.hash {
+		return nil
+	}
+	why := ""
+	if b.end.Revision == b.end.Compacted {
+		why = "; at the compacted revision itself etcd may answer with the hash of before: write any key there"
+	}
+	return fmt.Errorf("%w at revision %d, compacted at %d: %d here and %d there%s; run the migration again", ErrNotSame, h.Revision, h.Compacted, h.Sum, b.hash, why)
 }
 
 // bootstrap writes the state. On a full disk the engine tries again without end: it is

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"chainfire"
 	"chainfire/internal/disk"
@@ -57,10 +58,7 @@ With -w json: {"data_dir":"..","file":"..","cluster_id":"..","member_id":"..",..
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&r.dir, "data-dir", "", "the data directory to make; it is empty or not there")
-	f.StringVar(&r.name, "name", "", "name of the member (default: its peer address)")
-	f.StringVar(&r.peer, "advertise-peer", "", "address at which others will reach the member, HOST:PORT, or http://HOST:PORT where members speak without TLS (default "+defaultPeerAddr+")")
-	f.StringSliceVar(&r.client, "advertise-client", nil, "address at which clients will reach the member (default "+defaultClientAddr+")")
+	r.memberFlags(f)
 	f.BoolVar(&r.skipHash, "skip-hash-check", false, "take a file that does not end in a checksum, as a copy of member/snap/db")
 	f.Int64Var(&r.bump, "bump-revision", 0, "by how much the revision moves on; goes with --mark-compacted")
 	f.BoolVar(&r.compacted, "mark-compacted", false, "with --bump-revision: everything before is compacted")
@@ -76,6 +74,14 @@ type snapshotRestore struct {
 	skipHash        bool
 	bump            int64
 	compacted       bool
+}
+
+// memberFlags are those of the member that is made.
+func (r *snapshotRestore) memberFlags(f *pflag.FlagSet) {
+	f.StringVar(&r.dir, "data-dir", "", "the data directory to make; it is empty or not there")
+	f.StringVar(&r.name, "name", "", "name of the member (default: its peer address)")
+	f.StringVar(&r.peer, "advertise-peer", "", "address at which others will reach the member, HOST:PORT, or http://HOST:PORT where members speak without TLS (default "+defaultPeerAddr+")")
+	f.StringSliceVar(&r.client, "advertise-client", nil, "address at which clients will reach the member (default "+defaultClientAddr+")")
 }
 
 // restoration reads the flags.
@@ -123,7 +129,11 @@ func (r *snapshotRestore) run(ctx context.Context) error {
 	if o.Logger, err = r.a.logger(r.a.errOut); err != nil {
 		return err
 	}
-	done, err := node.Restore(ctx, o)
+	return r.finish(node.Restore(ctx, o))
+}
+
+// finish tells what came of it.
+func (r *snapshotRestore) finish(done *node.Restored, err error) error {
 	switch {
 	case errors.Is(err, disk.ErrInUse):
 		return inUse(r.dir, err)

@@ -31,6 +31,7 @@ wal:                  raft raft/confchange internal/disk internal/invariant
 pki:                  internal/disk internal/invariant
 mvcc:                 root internal/disk internal/invariant
 etcdfile:             root mvcc internal/invariant
+migrate:              root mvcc
 lessor:
 machine:              root raft raft/confchange mvcc internal/disk internal/invariant
 snapshot:             raft raft/confchange api/... internal/disk internal/sched internal/invariant
