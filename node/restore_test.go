@@ -158,7 +158,7 @@ func TestCrashInARestoreLeavesNothingThatStarts(t *testing.T) {
 	images = append(images, f.Crash(disk.CrashOptions{}))
 	empty, refused, whole := 0, 0, 0
 	for i, image := range images {
-		if testing.Short() && i%7 != 0 {
+		if testing.Short() && i%7 != 0 && i < len(images)-1 {
 			continue
 		}
 		_, found, err := loadIdentity(image, survivorDir)
