@@ -17,6 +17,7 @@ internal/invariant:
 internal/sniff:
 internal/sched:
 internal/archtest:
+etcdflags:
 api/...:              root
 
 raft/confchange:      internal/invariant
