@@ -44,6 +44,8 @@ type Server struct {
 	maxMessage   int
 	streams      *streamSet
 	locks        *locks.Services
+	// watched is what ServeMetrics serves.
+	watched http.Handler
 	// ctx ends with Shutdown; wg counts the monitor and the Serve calls.
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -73,6 +75,7 @@ func New(opts Options) (*Server, error) {
 		maxMessage: o.MaxRequestBytes + messageOverhead,
 		health:     health.NewServer(), streams: newStreamSet(), listeners: make(map[*sniff.Listener]struct{}),
 	}
+	s.watched = watchedHandler(&o)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	guard := newGuard(&o)
 	s.locks = locks.New(s.ctx, guard.onBehalf)

@@ -98,6 +98,9 @@ type Options struct {
 	AuthTokenTTL time.Duration
 	// BcryptCost is that of the hashes of passwords, 4 to 31. Default 10.
 	BcryptCost int
+	// ProgressInterval is how often idle watches that asked for it are told how far they
+	// are. Default 10 min.
+	ProgressInterval time.Duration
 	// ReserveTTL is how long the place of a newcomer that is not heard of is
 	// kept. Default 30 s.
 	ReserveTTL time.Duration

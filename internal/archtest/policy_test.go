@@ -17,6 +17,7 @@ internal/invariant:
 internal/sniff:
 internal/sched:
 internal/archtest:
+internal/etcdlog:
 etcdflags:
 api/...:              root
 
