@@ -128,6 +128,9 @@ func originText(u URLs) string {
 	return u.String()
 }
 
+// Origins are those of --cors, of which * is any.
+func (c *Config) Origins() []string { return strings.Split(originText(c.CORS), ",") }
+
 // list is of texts in the order given, set of texts of which each counts once.
 func list(at func(*Config) *[]string) binding {
 	return texts(at, func(s []string) []string { return s })
