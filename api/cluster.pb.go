@@ -1865,6 +1865,178 @@ func (x *LeaseTimeToLiveResponse) GetGrantedTtl() int64 {
 	return 0
 }
 
+// HashKeySpaceRequest names a revision, and where whoever asks has it.
+type HashKeySpaceRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	ClusterId uint64                 `protobuf:"varint,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	// index is of the log entry after which the key space was at the revision, with
+	// compact_revision compacted.
+	Index           uint64 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+	Revision        int64  `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	CompactRevision int64  `protobuf:"varint,4,opt,name=compact_revision,json=compactRevision,proto3" json:"compact_revision,omitempty"`
+	// anew asks to read the key space also where it has not changed since the last hash.
+	Anew          bool `protobuf:"varint,5,opt,name=anew,proto3" json:"anew,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HashKeySpaceRequest) Reset() {
+	*x = HashKeySpaceRequest{}
+	mi := &file_api_cluster_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HashKeySpaceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HashKeySpaceRequest) ProtoMessage() {}
+
+func (x *HashKeySpaceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HashKeySpaceRequest.ProtoReflect.Descriptor instead.
+func (*HashKeySpaceRequest) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *HashKeySpaceRequest) GetClusterId() uint64 {
+	if x != nil {
+		return x.ClusterId
+	}
+	return 0
+}
+
+func (x *HashKeySpaceRequest) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *HashKeySpaceRequest) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *HashKeySpaceRequest) GetCompactRevision() int64 {
+	if x != nil {
+		return x.CompactRevision
+	}
+	return 0
+}
+
+func (x *HashKeySpaceRequest) GetAnew() bool {
+	if x != nil {
+		return x.Anew
+	}
+	return false
+}
+
+// HashKeySpaceResponse is the hash, or why there is none.
+type HashKeySpaceResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// applied_index, revision and compact_revision are the member's own, when it began.
+	// applied_index is not less than the index that was asked for.
+	AppliedIndex    uint64 `protobuf:"varint,1,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
+	Revision        int64  `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	CompactRevision int64  `protobuf:"varint,3,opt,name=compact_revision,json=compactRevision,proto3" json:"compact_revision,omitempty"`
+	// hashed says that there is a hash: the revision is not less than the one that was
+	// asked for, and the compacted revision is the same.
+	Hashed bool `protobuf:"varint,4,opt,name=hashed,proto3" json:"hashed,omitempty"`
+	// hash is the first 8 bytes of a SHA-256 of all that can be read at the revision that
+	// was asked for, back to the compacted one.
+	Hash uint64 `protobuf:"fixed64,5,opt,name=hash,proto3" json:"hash,omitempty"`
+	// micros is how long the member worked at it; 0 if it knew the hash.
+	Micros        int64 `protobuf:"varint,6,opt,name=micros,proto3" json:"micros,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HashKeySpaceResponse) Reset() {
+	*x = HashKeySpaceResponse{}
+	mi := &file_api_cluster_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HashKeySpaceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HashKeySpaceResponse) ProtoMessage() {}
+
+func (x *HashKeySpaceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HashKeySpaceResponse.ProtoReflect.Descriptor instead.
+func (*HashKeySpaceResponse) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *HashKeySpaceResponse) GetAppliedIndex() uint64 {
+	if x != nil {
+		return x.AppliedIndex
+	}
+	return 0
+}
+
+func (x *HashKeySpaceResponse) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *HashKeySpaceResponse) GetCompactRevision() int64 {
+	if x != nil {
+		return x.CompactRevision
+	}
+	return 0
+}
+
+func (x *HashKeySpaceResponse) GetHashed() bool {
+	if x != nil {
+		return x.Hashed
+	}
+	return false
+}
+
+func (x *HashKeySpaceResponse) GetHash() uint64 {
+	if x != nil {
+		return x.Hash
+	}
+	return 0
+}
+
+func (x *HashKeySpaceResponse) GetMicros() int64 {
+	if x != nil {
+		return x.Micros
+	}
+	return 0
+}
+
 // Member is one member of the cluster, or one with a reservation.
 type Member struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1886,7 +2058,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_api_cluster_proto_msgTypes[29]
+	mi := &file_api_cluster_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1898,7 +2070,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[29]
+	mi := &file_api_cluster_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1911,7 +2083,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{29}
+	return file_api_cluster_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Member) GetId() uint64 {
@@ -1975,7 +2147,7 @@ type SnapshotSource struct {
 
 func (x *SnapshotSource) Reset() {
 	*x = SnapshotSource{}
-	mi := &file_api_cluster_proto_msgTypes[30]
+	mi := &file_api_cluster_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1987,7 +2159,7 @@ func (x *SnapshotSource) String() string {
 func (*SnapshotSource) ProtoMessage() {}
 
 func (x *SnapshotSource) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[30]
+	mi := &file_api_cluster_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2000,7 +2172,7 @@ func (x *SnapshotSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotSource.ProtoReflect.Descriptor instead.
 func (*SnapshotSource) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{30}
+	return file_api_cluster_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *SnapshotSource) GetMemberId() uint64 {
@@ -2063,7 +2235,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_api_cluster_proto_msgTypes[31]
+	mi := &file_api_cluster_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2075,7 +2247,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[31]
+	mi := &file_api_cluster_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2088,7 +2260,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{31}
+	return file_api_cluster_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *JoinRequest) GetName() string {
@@ -2236,7 +2408,7 @@ type JoinResponse struct {
 
 func (x *JoinResponse) Reset() {
 	*x = JoinResponse{}
-	mi := &file_api_cluster_proto_msgTypes[32]
+	mi := &file_api_cluster_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2248,7 +2420,7 @@ func (x *JoinResponse) String() string {
 func (*JoinResponse) ProtoMessage() {}
 
 func (x *JoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[32]
+	mi := &file_api_cluster_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2261,7 +2433,7 @@ func (x *JoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
 func (*JoinResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{32}
+	return file_api_cluster_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *JoinResponse) GetClusterId() uint64 {
@@ -2357,7 +2529,7 @@ type LearnRequest struct {
 
 func (x *LearnRequest) Reset() {
 	*x = LearnRequest{}
-	mi := &file_api_cluster_proto_msgTypes[33]
+	mi := &file_api_cluster_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2369,7 +2541,7 @@ func (x *LearnRequest) String() string {
 func (*LearnRequest) ProtoMessage() {}
 
 func (x *LearnRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[33]
+	mi := &file_api_cluster_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2382,7 +2554,7 @@ func (x *LearnRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LearnRequest.ProtoReflect.Descriptor instead.
 func (*LearnRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{33}
+	return file_api_cluster_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *LearnRequest) GetClusterId() uint64 {
@@ -2435,7 +2607,7 @@ type LearnResponse struct {
 
 func (x *LearnResponse) Reset() {
 	*x = LearnResponse{}
-	mi := &file_api_cluster_proto_msgTypes[34]
+	mi := &file_api_cluster_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2447,7 +2619,7 @@ func (x *LearnResponse) String() string {
 func (*LearnResponse) ProtoMessage() {}
 
 func (x *LearnResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[34]
+	mi := &file_api_cluster_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2460,7 +2632,7 @@ func (x *LearnResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LearnResponse.ProtoReflect.Descriptor instead.
 func (*LearnResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{34}
+	return file_api_cluster_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *LearnResponse) GetPhase() string {
@@ -2500,7 +2672,7 @@ type JoinStatusRequest struct {
 
 func (x *JoinStatusRequest) Reset() {
 	*x = JoinStatusRequest{}
-	mi := &file_api_cluster_proto_msgTypes[35]
+	mi := &file_api_cluster_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2512,7 +2684,7 @@ func (x *JoinStatusRequest) String() string {
 func (*JoinStatusRequest) ProtoMessage() {}
 
 func (x *JoinStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[35]
+	mi := &file_api_cluster_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2525,7 +2697,7 @@ func (x *JoinStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinStatusRequest.ProtoReflect.Descriptor instead.
 func (*JoinStatusRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{35}
+	return file_api_cluster_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *JoinStatusRequest) GetClusterId() uint64 {
@@ -2584,7 +2756,7 @@ type JoinStatusResponse struct {
 
 func (x *JoinStatusResponse) Reset() {
 	*x = JoinStatusResponse{}
-	mi := &file_api_cluster_proto_msgTypes[36]
+	mi := &file_api_cluster_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2596,7 +2768,7 @@ func (x *JoinStatusResponse) String() string {
 func (*JoinStatusResponse) ProtoMessage() {}
 
 func (x *JoinStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[36]
+	mi := &file_api_cluster_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2609,7 +2781,7 @@ func (x *JoinStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinStatusResponse.ProtoReflect.Descriptor instead.
 func (*JoinStatusResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{36}
+	return file_api_cluster_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *JoinStatusResponse) GetPhase() string {
@@ -2668,7 +2840,7 @@ type AbandonRequest struct {
 
 func (x *AbandonRequest) Reset() {
 	*x = AbandonRequest{}
-	mi := &file_api_cluster_proto_msgTypes[37]
+	mi := &file_api_cluster_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2680,7 +2852,7 @@ func (x *AbandonRequest) String() string {
 func (*AbandonRequest) ProtoMessage() {}
 
 func (x *AbandonRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[37]
+	mi := &file_api_cluster_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2693,7 +2865,7 @@ func (x *AbandonRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AbandonRequest.ProtoReflect.Descriptor instead.
 func (*AbandonRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{37}
+	return file_api_cluster_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *AbandonRequest) GetClusterId() uint64 {
@@ -2733,7 +2905,7 @@ type AbandonResponse struct {
 
 func (x *AbandonResponse) Reset() {
 	*x = AbandonResponse{}
-	mi := &file_api_cluster_proto_msgTypes[38]
+	mi := &file_api_cluster_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2745,7 +2917,7 @@ func (x *AbandonResponse) String() string {
 func (*AbandonResponse) ProtoMessage() {}
 
 func (x *AbandonResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[38]
+	mi := &file_api_cluster_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2758,7 +2930,7 @@ func (x *AbandonResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AbandonResponse.ProtoReflect.Descriptor instead.
 func (*AbandonResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{38}
+	return file_api_cluster_proto_rawDescGZIP(), []int{40}
 }
 
 // ConfState is a Raft configuration. Lists are sorted and free of duplicates.
@@ -2776,7 +2948,7 @@ type ConfState struct {
 
 func (x *ConfState) Reset() {
 	*x = ConfState{}
-	mi := &file_api_cluster_proto_msgTypes[39]
+	mi := &file_api_cluster_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2788,7 +2960,7 @@ func (x *ConfState) String() string {
 func (*ConfState) ProtoMessage() {}
 
 func (x *ConfState) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[39]
+	mi := &file_api_cluster_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2801,7 +2973,7 @@ func (x *ConfState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfState.ProtoReflect.Descriptor instead.
 func (*ConfState) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{39}
+	return file_api_cluster_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ConfState) GetVoters() []uint64 {
@@ -2857,7 +3029,7 @@ type SnapshotFile struct {
 
 func (x *SnapshotFile) Reset() {
 	*x = SnapshotFile{}
-	mi := &file_api_cluster_proto_msgTypes[40]
+	mi := &file_api_cluster_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2869,7 +3041,7 @@ func (x *SnapshotFile) String() string {
 func (*SnapshotFile) ProtoMessage() {}
 
 func (x *SnapshotFile) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[40]
+	mi := &file_api_cluster_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2882,7 +3054,7 @@ func (x *SnapshotFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotFile.ProtoReflect.Descriptor instead.
 func (*SnapshotFile) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{40}
+	return file_api_cluster_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *SnapshotFile) GetName() string {
@@ -2927,7 +3099,7 @@ type OpenSnapshotRequest struct {
 
 func (x *OpenSnapshotRequest) Reset() {
 	*x = OpenSnapshotRequest{}
-	mi := &file_api_cluster_proto_msgTypes[41]
+	mi := &file_api_cluster_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2939,7 +3111,7 @@ func (x *OpenSnapshotRequest) String() string {
 func (*OpenSnapshotRequest) ProtoMessage() {}
 
 func (x *OpenSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[41]
+	mi := &file_api_cluster_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2952,7 +3124,7 @@ func (x *OpenSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*OpenSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{41}
+	return file_api_cluster_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *OpenSnapshotRequest) GetClusterId() uint64 {
@@ -3000,7 +3172,7 @@ type OpenSnapshotResponse struct {
 
 func (x *OpenSnapshotResponse) Reset() {
 	*x = OpenSnapshotResponse{}
-	mi := &file_api_cluster_proto_msgTypes[42]
+	mi := &file_api_cluster_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3012,7 +3184,7 @@ func (x *OpenSnapshotResponse) String() string {
 func (*OpenSnapshotResponse) ProtoMessage() {}
 
 func (x *OpenSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[42]
+	mi := &file_api_cluster_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3025,7 +3197,7 @@ func (x *OpenSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*OpenSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{42}
+	return file_api_cluster_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *OpenSnapshotResponse) GetSnapshotId() string {
@@ -3097,7 +3269,7 @@ type ReadSnapshotRequest struct {
 
 func (x *ReadSnapshotRequest) Reset() {
 	*x = ReadSnapshotRequest{}
-	mi := &file_api_cluster_proto_msgTypes[43]
+	mi := &file_api_cluster_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3109,7 +3281,7 @@ func (x *ReadSnapshotRequest) String() string {
 func (*ReadSnapshotRequest) ProtoMessage() {}
 
 func (x *ReadSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[43]
+	mi := &file_api_cluster_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3122,7 +3294,7 @@ func (x *ReadSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*ReadSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{43}
+	return file_api_cluster_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ReadSnapshotRequest) GetSnapshotId() string {
@@ -3160,7 +3332,7 @@ type SnapshotChunk struct {
 
 func (x *SnapshotChunk) Reset() {
 	*x = SnapshotChunk{}
-	mi := &file_api_cluster_proto_msgTypes[44]
+	mi := &file_api_cluster_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3172,7 +3344,7 @@ func (x *SnapshotChunk) String() string {
 func (*SnapshotChunk) ProtoMessage() {}
 
 func (x *SnapshotChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[44]
+	mi := &file_api_cluster_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3185,7 +3357,7 @@ func (x *SnapshotChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotChunk.ProtoReflect.Descriptor instead.
 func (*SnapshotChunk) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{44}
+	return file_api_cluster_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *SnapshotChunk) GetFile() string {
@@ -3226,7 +3398,7 @@ type CloseSnapshotRequest struct {
 
 func (x *CloseSnapshotRequest) Reset() {
 	*x = CloseSnapshotRequest{}
-	mi := &file_api_cluster_proto_msgTypes[45]
+	mi := &file_api_cluster_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3238,7 +3410,7 @@ func (x *CloseSnapshotRequest) String() string {
 func (*CloseSnapshotRequest) ProtoMessage() {}
 
 func (x *CloseSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[45]
+	mi := &file_api_cluster_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3251,7 +3423,7 @@ func (x *CloseSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*CloseSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{45}
+	return file_api_cluster_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *CloseSnapshotRequest) GetSnapshotId() string {
@@ -3270,7 +3442,7 @@ type CloseSnapshotResponse struct {
 
 func (x *CloseSnapshotResponse) Reset() {
 	*x = CloseSnapshotResponse{}
-	mi := &file_api_cluster_proto_msgTypes[46]
+	mi := &file_api_cluster_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3282,7 +3454,7 @@ func (x *CloseSnapshotResponse) String() string {
 func (*CloseSnapshotResponse) ProtoMessage() {}
 
 func (x *CloseSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[46]
+	mi := &file_api_cluster_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3295,7 +3467,7 @@ func (x *CloseSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*CloseSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{46}
+	return file_api_cluster_proto_rawDescGZIP(), []int{48}
 }
 
 // Header says which member answered, and at which point of the cluster's life.
@@ -3312,7 +3484,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_api_cluster_proto_msgTypes[47]
+	mi := &file_api_cluster_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3324,7 +3496,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[47]
+	mi := &file_api_cluster_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3337,7 +3509,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{47}
+	return file_api_cluster_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Header) GetClusterId() uint64 {
@@ -3377,7 +3549,7 @@ type ClusterStatusRequest struct {
 
 func (x *ClusterStatusRequest) Reset() {
 	*x = ClusterStatusRequest{}
-	mi := &file_api_cluster_proto_msgTypes[48]
+	mi := &file_api_cluster_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3389,7 +3561,7 @@ func (x *ClusterStatusRequest) String() string {
 func (*ClusterStatusRequest) ProtoMessage() {}
 
 func (x *ClusterStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[48]
+	mi := &file_api_cluster_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3402,7 +3574,7 @@ func (x *ClusterStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterStatusRequest.ProtoReflect.Descriptor instead.
 func (*ClusterStatusRequest) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{48}
+	return file_api_cluster_proto_rawDescGZIP(), []int{50}
 }
 
 // ClusterStatusResponse is the cluster as its leader sees it.
@@ -3426,7 +3598,7 @@ type ClusterStatusResponse struct {
 
 func (x *ClusterStatusResponse) Reset() {
 	*x = ClusterStatusResponse{}
-	mi := &file_api_cluster_proto_msgTypes[49]
+	mi := &file_api_cluster_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3438,7 +3610,7 @@ func (x *ClusterStatusResponse) String() string {
 func (*ClusterStatusResponse) ProtoMessage() {}
 
 func (x *ClusterStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[49]
+	mi := &file_api_cluster_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3451,7 +3623,7 @@ func (x *ClusterStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterStatusResponse.ProtoReflect.Descriptor instead.
 func (*ClusterStatusResponse) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{49}
+	return file_api_cluster_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ClusterStatusResponse) GetHeader() *Header {
@@ -3536,7 +3708,7 @@ type MemberStatus struct {
 
 func (x *MemberStatus) Reset() {
 	*x = MemberStatus{}
-	mi := &file_api_cluster_proto_msgTypes[50]
+	mi := &file_api_cluster_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3548,7 +3720,7 @@ func (x *MemberStatus) String() string {
 func (*MemberStatus) ProtoMessage() {}
 
 func (x *MemberStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_api_cluster_proto_msgTypes[50]
+	mi := &file_api_cluster_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3561,7 +3733,7 @@ func (x *MemberStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberStatus.ProtoReflect.Descriptor instead.
 func (*MemberStatus) Descriptor() ([]byte, []int) {
-	return file_api_cluster_proto_rawDescGZIP(), []int{50}
+	return file_api_cluster_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *MemberStatus) GetMember() *Member {
@@ -3755,7 +3927,21 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\x17LeaseTimeToLiveResponse\x12\x10\n" +
 	"\x03ttl\x18\x01 \x01(\x03R\x03ttl\x12\x1f\n" +
 	"\vgranted_ttl\x18\x02 \x01(\x03R\n" +
-	"grantedTtl\"\xc9\x01\n" +
+	"grantedTtl\"\xa5\x01\n" +
+	"\x13HashKeySpaceRequest\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x14\n" +
+	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\x03R\brevision\x12)\n" +
+	"\x10compact_revision\x18\x04 \x01(\x03R\x0fcompactRevision\x12\x12\n" +
+	"\x04anew\x18\x05 \x01(\bR\x04anew\"\xc6\x01\n" +
+	"\x14HashKeySpaceResponse\x12#\n" +
+	"\rapplied_index\x18\x01 \x01(\x04R\fappliedIndex\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x03R\brevision\x12)\n" +
+	"\x10compact_revision\x18\x03 \x01(\x03R\x0fcompactRevision\x12\x16\n" +
+	"\x06hashed\x18\x04 \x01(\bR\x06hashed\x12\x12\n" +
+	"\x04hash\x18\x05 \x01(\x06R\x04hash\x12\x16\n" +
+	"\x06micros\x18\x06 \x01(\x03R\x06micros\"\xc9\x01\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1b\n" +
@@ -3905,7 +4091,7 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\x06active\x18\x06 \x01(\bR\x06active\x12.\n" +
 	"\x13last_contact_millis\x18\a \x01(\x03R\x11lastContactMillis\x12\x16\n" +
 	"\x06reason\x18\b \x01(\tR\x06reason\x12\x18\n" +
-	"\aversion\x18\t \x01(\tR\aversion2\x96\b\n" +
+	"\aversion\x18\t \x01(\tR\aversion2\xf5\b\n" +
 	"\x04Peer\x12Q\n" +
 	"\bIdentify\x12!.chainfire.api.v1.IdentifyRequest\x1a\".chainfire.api.v1.IdentifyResponse\x12E\n" +
 	"\x04Join\x12\x1d.chainfire.api.v1.JoinRequest\x1a\x1e.chainfire.api.v1.JoinResponse\x12H\n" +
@@ -3920,7 +4106,8 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\bTakeSeed\x12!.chainfire.api.v1.TakeSeedRequest\x1a*.chainfire.api.v1.TransferSnapshotResponse0\x01\x12W\n" +
 	"\n" +
 	"RenewLease\x12#.chainfire.api.v1.RenewLeaseRequest\x1a$.chainfire.api.v1.RenewLeaseResponse\x12f\n" +
-	"\x0fLeaseTimeToLive\x12(.chainfire.api.v1.LeaseTimeToLiveRequest\x1a).chainfire.api.v1.LeaseTimeToLiveResponse2\xf9\b\n" +
+	"\x0fLeaseTimeToLive\x12(.chainfire.api.v1.LeaseTimeToLiveRequest\x1a).chainfire.api.v1.LeaseTimeToLiveResponse\x12]\n" +
+	"\fHashKeySpace\x12%.chainfire.api.v1.HashKeySpaceRequest\x1a&.chainfire.api.v1.HashKeySpaceResponse2\xf9\b\n" +
 	"\aCluster\x12`\n" +
 	"\rClusterStatus\x12&.chainfire.api.v1.ClusterStatusRequest\x1a'.chainfire.api.v1.ClusterStatusResponse\x12T\n" +
 	"\tAddMember\x12\".chainfire.api.v1.AddMemberRequest\x1a#.chainfire.api.v1.AddMemberResponse\x12]\n" +
@@ -3948,7 +4135,7 @@ func file_api_cluster_proto_rawDescGZIP() []byte {
 	return file_api_cluster_proto_rawDescData
 }
 
-var file_api_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
+var file_api_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
 var file_api_cluster_proto_goTypes = []any{
 	(*TransferSnapshotRequest)(nil),  // 0: chainfire.api.v1.TransferSnapshotRequest
 	(*TransferSnapshotResponse)(nil), // 1: chainfire.api.v1.TransferSnapshotResponse
@@ -3979,28 +4166,30 @@ var file_api_cluster_proto_goTypes = []any{
 	(*RenewLeaseResponse)(nil),       // 26: chainfire.api.v1.RenewLeaseResponse
 	(*LeaseTimeToLiveRequest)(nil),   // 27: chainfire.api.v1.LeaseTimeToLiveRequest
 	(*LeaseTimeToLiveResponse)(nil),  // 28: chainfire.api.v1.LeaseTimeToLiveResponse
-	(*Member)(nil),                   // 29: chainfire.api.v1.Member
-	(*SnapshotSource)(nil),           // 30: chainfire.api.v1.SnapshotSource
-	(*JoinRequest)(nil),              // 31: chainfire.api.v1.JoinRequest
-	(*JoinResponse)(nil),             // 32: chainfire.api.v1.JoinResponse
-	(*LearnRequest)(nil),             // 33: chainfire.api.v1.LearnRequest
-	(*LearnResponse)(nil),            // 34: chainfire.api.v1.LearnResponse
-	(*JoinStatusRequest)(nil),        // 35: chainfire.api.v1.JoinStatusRequest
-	(*JoinStatusResponse)(nil),       // 36: chainfire.api.v1.JoinStatusResponse
-	(*AbandonRequest)(nil),           // 37: chainfire.api.v1.AbandonRequest
-	(*AbandonResponse)(nil),          // 38: chainfire.api.v1.AbandonResponse
-	(*ConfState)(nil),                // 39: chainfire.api.v1.ConfState
-	(*SnapshotFile)(nil),             // 40: chainfire.api.v1.SnapshotFile
-	(*OpenSnapshotRequest)(nil),      // 41: chainfire.api.v1.OpenSnapshotRequest
-	(*OpenSnapshotResponse)(nil),     // 42: chainfire.api.v1.OpenSnapshotResponse
-	(*ReadSnapshotRequest)(nil),      // 43: chainfire.api.v1.ReadSnapshotRequest
-	(*SnapshotChunk)(nil),            // 44: chainfire.api.v1.SnapshotChunk
-	(*CloseSnapshotRequest)(nil),     // 45: chainfire.api.v1.CloseSnapshotRequest
-	(*CloseSnapshotResponse)(nil),    // 46: chainfire.api.v1.CloseSnapshotResponse
-	(*Header)(nil),                   // 47: chainfire.api.v1.Header
-	(*ClusterStatusRequest)(nil),     // 48: chainfire.api.v1.ClusterStatusRequest
-	(*ClusterStatusResponse)(nil),    // 49: chainfire.api.v1.ClusterStatusResponse
-	(*MemberStatus)(nil),             // 50: chainfire.api.v1.MemberStatus
+	(*HashKeySpaceRequest)(nil),      // 29: chainfire.api.v1.HashKeySpaceRequest
+	(*HashKeySpaceResponse)(nil),     // 30: chainfire.api.v1.HashKeySpaceResponse
+	(*Member)(nil),                   // 31: chainfire.api.v1.Member
+	(*SnapshotSource)(nil),           // 32: chainfire.api.v1.SnapshotSource
+	(*JoinRequest)(nil),              // 33: chainfire.api.v1.JoinRequest
+	(*JoinResponse)(nil),             // 34: chainfire.api.v1.JoinResponse
+	(*LearnRequest)(nil),             // 35: chainfire.api.v1.LearnRequest
+	(*LearnResponse)(nil),            // 36: chainfire.api.v1.LearnResponse
+	(*JoinStatusRequest)(nil),        // 37: chainfire.api.v1.JoinStatusRequest
+	(*JoinStatusResponse)(nil),       // 38: chainfire.api.v1.JoinStatusResponse
+	(*AbandonRequest)(nil),           // 39: chainfire.api.v1.AbandonRequest
+	(*AbandonResponse)(nil),          // 40: chainfire.api.v1.AbandonResponse
+	(*ConfState)(nil),                // 41: chainfire.api.v1.ConfState
+	(*SnapshotFile)(nil),             // 42: chainfire.api.v1.SnapshotFile
+	(*OpenSnapshotRequest)(nil),      // 43: chainfire.api.v1.OpenSnapshotRequest
+	(*OpenSnapshotResponse)(nil),     // 44: chainfire.api.v1.OpenSnapshotResponse
+	(*ReadSnapshotRequest)(nil),      // 45: chainfire.api.v1.ReadSnapshotRequest
+	(*SnapshotChunk)(nil),            // 46: chainfire.api.v1.SnapshotChunk
+	(*CloseSnapshotRequest)(nil),     // 47: chainfire.api.v1.CloseSnapshotRequest
+	(*CloseSnapshotResponse)(nil),    // 48: chainfire.api.v1.CloseSnapshotResponse
+	(*Header)(nil),                   // 49: chainfire.api.v1.Header
+	(*ClusterStatusRequest)(nil),     // 50: chainfire.api.v1.ClusterStatusRequest
+	(*ClusterStatusResponse)(nil),    // 51: chainfire.api.v1.ClusterStatusResponse
+	(*MemberStatus)(nil),             // 52: chainfire.api.v1.MemberStatus
 }
 var file_api_cluster_proto_depIdxs = []int32{
 	5,  // 0: chainfire.api.v1.TransferSnapshotResponse.meta:type_name -> chainfire.api.v1.SnapshotMeta
@@ -4008,80 +4197,82 @@ var file_api_cluster_proto_depIdxs = []int32{
 	6,  // 2: chainfire.api.v1.TransferSnapshotResponse.chunk:type_name -> chainfire.api.v1.SnapshotPiece
 	5,  // 3: chainfire.api.v1.GetSnapshotResponse.meta:type_name -> chainfire.api.v1.SnapshotMeta
 	6,  // 4: chainfire.api.v1.GetSnapshotResponse.chunk:type_name -> chainfire.api.v1.SnapshotPiece
-	39, // 5: chainfire.api.v1.SnapshotMeta.conf:type_name -> chainfire.api.v1.ConfState
-	40, // 6: chainfire.api.v1.SnapshotMeta.files:type_name -> chainfire.api.v1.SnapshotFile
-	47, // 7: chainfire.api.v1.AddMemberResponse.header:type_name -> chainfire.api.v1.Header
-	29, // 8: chainfire.api.v1.AddMemberResponse.member:type_name -> chainfire.api.v1.Member
-	29, // 9: chainfire.api.v1.AddMemberResponse.members:type_name -> chainfire.api.v1.Member
-	47, // 10: chainfire.api.v1.RemoveMemberResponse.header:type_name -> chainfire.api.v1.Header
-	29, // 11: chainfire.api.v1.RemoveMemberResponse.removed:type_name -> chainfire.api.v1.Member
-	29, // 12: chainfire.api.v1.RemoveMemberResponse.members:type_name -> chainfire.api.v1.Member
-	47, // 13: chainfire.api.v1.ReplaceMemberResponse.header:type_name -> chainfire.api.v1.Header
-	29, // 14: chainfire.api.v1.ReplaceMemberResponse.replaced:type_name -> chainfire.api.v1.Member
-	29, // 15: chainfire.api.v1.ReplaceMemberResponse.by:type_name -> chainfire.api.v1.Member
-	29, // 16: chainfire.api.v1.ReplaceMemberResponse.members:type_name -> chainfire.api.v1.Member
+	41, // 5: chainfire.api.v1.SnapshotMeta.conf:type_name -> chainfire.api.v1.ConfState
+	42, // 6: chainfire.api.v1.SnapshotMeta.files:type_name -> chainfire.api.v1.SnapshotFile
+	49, // 7: chainfire.api.v1.AddMemberResponse.header:type_name -> chainfire.api.v1.Header
+	31, // 8: chainfire.api.v1.AddMemberResponse.member:type_name -> chainfire.api.v1.Member
+	31, // 9: chainfire.api.v1.AddMemberResponse.members:type_name -> chainfire.api.v1.Member
+	49, // 10: chainfire.api.v1.RemoveMemberResponse.header:type_name -> chainfire.api.v1.Header
+	31, // 11: chainfire.api.v1.RemoveMemberResponse.removed:type_name -> chainfire.api.v1.Member
+	31, // 12: chainfire.api.v1.RemoveMemberResponse.members:type_name -> chainfire.api.v1.Member
+	49, // 13: chainfire.api.v1.ReplaceMemberResponse.header:type_name -> chainfire.api.v1.Header
+	31, // 14: chainfire.api.v1.ReplaceMemberResponse.replaced:type_name -> chainfire.api.v1.Member
+	31, // 15: chainfire.api.v1.ReplaceMemberResponse.by:type_name -> chainfire.api.v1.Member
+	31, // 16: chainfire.api.v1.ReplaceMemberResponse.members:type_name -> chainfire.api.v1.Member
 	14, // 17: chainfire.api.v1.CreateTokenResponse.token:type_name -> chainfire.api.v1.Token
 	14, // 18: chainfire.api.v1.ListTokensResponse.tokens:type_name -> chainfire.api.v1.Token
-	30, // 19: chainfire.api.v1.TakeSeedRequest.source:type_name -> chainfire.api.v1.SnapshotSource
-	29, // 20: chainfire.api.v1.JoinResponse.members:type_name -> chainfire.api.v1.Member
-	30, // 21: chainfire.api.v1.JoinResponse.sources:type_name -> chainfire.api.v1.SnapshotSource
-	29, // 22: chainfire.api.v1.LearnResponse.members:type_name -> chainfire.api.v1.Member
-	29, // 23: chainfire.api.v1.JoinStatusResponse.members:type_name -> chainfire.api.v1.Member
-	39, // 24: chainfire.api.v1.OpenSnapshotResponse.conf:type_name -> chainfire.api.v1.ConfState
-	40, // 25: chainfire.api.v1.OpenSnapshotResponse.files:type_name -> chainfire.api.v1.SnapshotFile
-	47, // 26: chainfire.api.v1.ClusterStatusResponse.header:type_name -> chainfire.api.v1.Header
-	50, // 27: chainfire.api.v1.ClusterStatusResponse.members:type_name -> chainfire.api.v1.MemberStatus
-	29, // 28: chainfire.api.v1.MemberStatus.member:type_name -> chainfire.api.v1.Member
+	32, // 19: chainfire.api.v1.TakeSeedRequest.source:type_name -> chainfire.api.v1.SnapshotSource
+	31, // 20: chainfire.api.v1.JoinResponse.members:type_name -> chainfire.api.v1.Member
+	32, // 21: chainfire.api.v1.JoinResponse.sources:type_name -> chainfire.api.v1.SnapshotSource
+	31, // 22: chainfire.api.v1.LearnResponse.members:type_name -> chainfire.api.v1.Member
+	31, // 23: chainfire.api.v1.JoinStatusResponse.members:type_name -> chainfire.api.v1.Member
+	41, // 24: chainfire.api.v1.OpenSnapshotResponse.conf:type_name -> chainfire.api.v1.ConfState
+	42, // 25: chainfire.api.v1.OpenSnapshotResponse.files:type_name -> chainfire.api.v1.SnapshotFile
+	49, // 26: chainfire.api.v1.ClusterStatusResponse.header:type_name -> chainfire.api.v1.Header
+	52, // 27: chainfire.api.v1.ClusterStatusResponse.members:type_name -> chainfire.api.v1.MemberStatus
+	31, // 28: chainfire.api.v1.MemberStatus.member:type_name -> chainfire.api.v1.Member
 	20, // 29: chainfire.api.v1.Peer.Identify:input_type -> chainfire.api.v1.IdentifyRequest
-	31, // 30: chainfire.api.v1.Peer.Join:input_type -> chainfire.api.v1.JoinRequest
-	33, // 31: chainfire.api.v1.Peer.Learn:input_type -> chainfire.api.v1.LearnRequest
-	35, // 32: chainfire.api.v1.Peer.JoinStatus:input_type -> chainfire.api.v1.JoinStatusRequest
-	37, // 33: chainfire.api.v1.Peer.Abandon:input_type -> chainfire.api.v1.AbandonRequest
-	41, // 34: chainfire.api.v1.Peer.OpenSnapshot:input_type -> chainfire.api.v1.OpenSnapshotRequest
-	43, // 35: chainfire.api.v1.Peer.ReadSnapshot:input_type -> chainfire.api.v1.ReadSnapshotRequest
-	45, // 36: chainfire.api.v1.Peer.CloseSnapshot:input_type -> chainfire.api.v1.CloseSnapshotRequest
+	33, // 30: chainfire.api.v1.Peer.Join:input_type -> chainfire.api.v1.JoinRequest
+	35, // 31: chainfire.api.v1.Peer.Learn:input_type -> chainfire.api.v1.LearnRequest
+	37, // 32: chainfire.api.v1.Peer.JoinStatus:input_type -> chainfire.api.v1.JoinStatusRequest
+	39, // 33: chainfire.api.v1.Peer.Abandon:input_type -> chainfire.api.v1.AbandonRequest
+	43, // 34: chainfire.api.v1.Peer.OpenSnapshot:input_type -> chainfire.api.v1.OpenSnapshotRequest
+	45, // 35: chainfire.api.v1.Peer.ReadSnapshot:input_type -> chainfire.api.v1.ReadSnapshotRequest
+	47, // 36: chainfire.api.v1.Peer.CloseSnapshot:input_type -> chainfire.api.v1.CloseSnapshotRequest
 	22, // 37: chainfire.api.v1.Peer.Vouch:input_type -> chainfire.api.v1.VouchRequest
 	24, // 38: chainfire.api.v1.Peer.TakeSeed:input_type -> chainfire.api.v1.TakeSeedRequest
 	25, // 39: chainfire.api.v1.Peer.RenewLease:input_type -> chainfire.api.v1.RenewLeaseRequest
 	27, // 40: chainfire.api.v1.Peer.LeaseTimeToLive:input_type -> chainfire.api.v1.LeaseTimeToLiveRequest
-	48, // 41: chainfire.api.v1.Cluster.ClusterStatus:input_type -> chainfire.api.v1.ClusterStatusRequest
-	7,  // 42: chainfire.api.v1.Cluster.AddMember:input_type -> chainfire.api.v1.AddMemberRequest
-	9,  // 43: chainfire.api.v1.Cluster.RemoveMember:input_type -> chainfire.api.v1.RemoveMemberRequest
-	11, // 44: chainfire.api.v1.Cluster.ReplaceMember:input_type -> chainfire.api.v1.ReplaceMemberRequest
-	13, // 45: chainfire.api.v1.Cluster.CreateToken:input_type -> chainfire.api.v1.CreateTokenRequest
-	16, // 46: chainfire.api.v1.Cluster.ListTokens:input_type -> chainfire.api.v1.ListTokensRequest
-	18, // 47: chainfire.api.v1.Cluster.RevokeToken:input_type -> chainfire.api.v1.RevokeTokenRequest
-	41, // 48: chainfire.api.v1.Cluster.OpenSnapshot:input_type -> chainfire.api.v1.OpenSnapshotRequest
-	43, // 49: chainfire.api.v1.Cluster.ReadSnapshot:input_type -> chainfire.api.v1.ReadSnapshotRequest
-	45, // 50: chainfire.api.v1.Cluster.CloseSnapshot:input_type -> chainfire.api.v1.CloseSnapshotRequest
-	3,  // 51: chainfire.api.v1.Cluster.GetSnapshot:input_type -> chainfire.api.v1.GetSnapshotRequest
-	0,  // 52: chainfire.api.v1.Cluster.TransferSnapshot:input_type -> chainfire.api.v1.TransferSnapshotRequest
-	21, // 53: chainfire.api.v1.Peer.Identify:output_type -> chainfire.api.v1.IdentifyResponse
-	32, // 54: chainfire.api.v1.Peer.Join:output_type -> chainfire.api.v1.JoinResponse
-	34, // 55: chainfire.api.v1.Peer.Learn:output_type -> chainfire.api.v1.LearnResponse
-	36, // 56: chainfire.api.v1.Peer.JoinStatus:output_type -> chainfire.api.v1.JoinStatusResponse
-	38, // 57: chainfire.api.v1.Peer.Abandon:output_type -> chainfire.api.v1.AbandonResponse
-	42, // 58: chainfire.api.v1.Peer.OpenSnapshot:output_type -> chainfire.api.v1.OpenSnapshotResponse
-	44, // 59: chainfire.api.v1.Peer.ReadSnapshot:output_type -> chainfire.api.v1.SnapshotChunk
-	46, // 60: chainfire.api.v1.Peer.CloseSnapshot:output_type -> chainfire.api.v1.CloseSnapshotResponse
-	23, // 61: chainfire.api.v1.Peer.Vouch:output_type -> chainfire.api.v1.VouchResponse
-	1,  // 62: chainfire.api.v1.Peer.TakeSeed:output_type -> chainfire.api.v1.TransferSnapshotResponse
-	26, // 63: chainfire.api.v1.Peer.RenewLease:output_type -> chainfire.api.v1.RenewLeaseResponse
-	28, // 64: chainfire.api.v1.Peer.LeaseTimeToLive:output_type -> chainfire.api.v1.LeaseTimeToLiveResponse
-	49, // 65: chainfire.api.v1.Cluster.ClusterStatus:output_type -> chainfire.api.v1.ClusterStatusResponse
-	8,  // 66: chainfire.api.v1.Cluster.AddMember:output_type -> chainfire.api.v1.AddMemberResponse
-	10, // 67: chainfire.api.v1.Cluster.RemoveMember:output_type -> chainfire.api.v1.RemoveMemberResponse
-	12, // 68: chainfire.api.v1.Cluster.ReplaceMember:output_type -> chainfire.api.v1.ReplaceMemberResponse
-	15, // 69: chainfire.api.v1.Cluster.CreateToken:output_type -> chainfire.api.v1.CreateTokenResponse
-	17, // 70: chainfire.api.v1.Cluster.ListTokens:output_type -> chainfire.api.v1.ListTokensResponse
-	19, // 71: chainfire.api.v1.Cluster.RevokeToken:output_type -> chainfire.api.v1.RevokeTokenResponse
-	42, // 72: chainfire.api.v1.Cluster.OpenSnapshot:output_type -> chainfire.api.v1.OpenSnapshotResponse
-	44, // 73: chainfire.api.v1.Cluster.ReadSnapshot:output_type -> chainfire.api.v1.SnapshotChunk
-	46, // 74: chainfire.api.v1.Cluster.CloseSnapshot:output_type -> chainfire.api.v1.CloseSnapshotResponse
-	4,  // 75: chainfire.api.v1.Cluster.GetSnapshot:output_type -> chainfire.api.v1.GetSnapshotResponse
-	1,  // 76: chainfire.api.v1.Cluster.TransferSnapshot:output_type -> chainfire.api.v1.TransferSnapshotResponse
-	53, // [53:77] is the sub-list for method output_type
-	29, // [29:53] is the sub-list for method input_type
+	29, // 41: chainfire.api.v1.Peer.HashKeySpace:input_type -> chainfire.api.v1.HashKeySpaceRequest
+	50, // 42: chainfire.api.v1.Cluster.ClusterStatus:input_type -> chainfire.api.v1.ClusterStatusRequest
+	7,  // 43: chainfire.api.v1.Cluster.AddMember:input_type -> chainfire.api.v1.AddMemberRequest
+	9,  // 44: chainfire.api.v1.Cluster.RemoveMember:input_type -> chainfire.api.v1.RemoveMemberRequest
+	11, // 45: chainfire.api.v1.Cluster.ReplaceMember:input_type -> chainfire.api.v1.ReplaceMemberRequest
+	13, // 46: chainfire.api.v1.Cluster.CreateToken:input_type -> chainfire.api.v1.CreateTokenRequest
+	16, // 47: chainfire.api.v1.Cluster.ListTokens:input_type -> chainfire.api.v1.ListTokensRequest
+	18, // 48: chainfire.api.v1.Cluster.RevokeToken:input_type -> chainfire.api.v1.RevokeTokenRequest
+	43, // 49: chainfire.api.v1.Cluster.OpenSnapshot:input_type -> chainfire.api.v1.OpenSnapshotRequest
+	45, // 50: chainfire.api.v1.Cluster.ReadSnapshot:input_type -> chainfire.api.v1.ReadSnapshotRequest
+	47, // 51: chainfire.api.v1.Cluster.CloseSnapshot:input_type -> chainfire.api.v1.CloseSnapshotRequest
+	3,  // 52: chainfire.api.v1.Cluster.GetSnapshot:input_type -> chainfire.api.v1.GetSnapshotRequest
+	0,  // 53: chainfire.api.v1.Cluster.TransferSnapshot:input_type -> chainfire.api.v1.TransferSnapshotRequest
+	21, // 54: chainfire.api.v1.Peer.Identify:output_type -> chainfire.api.v1.IdentifyResponse
+	34, // 55: chainfire.api.v1.Peer.Join:output_type -> chainfire.api.v1.JoinResponse
+	36, // 56: chainfire.api.v1.Peer.Learn:output_type -> chainfire.api.v1.LearnResponse
+	38, // 57: chainfire.api.v1.Peer.JoinStatus:output_type -> chainfire.api.v1.JoinStatusResponse
+	40, // 58: chainfire.api.v1.Peer.Abandon:output_type -> chainfire.api.v1.AbandonResponse
+	44, // 59: chainfire.api.v1.Peer.OpenSnapshot:output_type -> chainfire.api.v1.OpenSnapshotResponse
+	46, // 60: chainfire.api.v1.Peer.ReadSnapshot:output_type -> chainfire.api.v1.SnapshotChunk
+	48, // 61: chainfire.api.v1.Peer.CloseSnapshot:output_type -> chainfire.api.v1.CloseSnapshotResponse
+	23, // 62: chainfire.api.v1.Peer.Vouch:output_type -> chainfire.api.v1.VouchResponse
+	1,  // 63: chainfire.api.v1.Peer.TakeSeed:output_type -> chainfire.api.v1.TransferSnapshotResponse
+	26, // 64: chainfire.api.v1.Peer.RenewLease:output_type -> chainfire.api.v1.RenewLeaseResponse
+	28, // 65: chainfire.api.v1.Peer.LeaseTimeToLive:output_type -> chainfire.api.v1.LeaseTimeToLiveResponse
+	30, // 66: chainfire.api.v1.Peer.HashKeySpace:output_type -> chainfire.api.v1.HashKeySpaceResponse
+	51, // 67: chainfire.api.v1.Cluster.ClusterStatus:output_type -> chainfire.api.v1.ClusterStatusResponse
+	8,  // 68: chainfire.api.v1.Cluster.AddMember:output_type -> chainfire.api.v1.AddMemberResponse
+	10, // 69: chainfire.api.v1.Cluster.RemoveMember:output_type -> chainfire.api.v1.RemoveMemberResponse
+	12, // 70: chainfire.api.v1.Cluster.ReplaceMember:output_type -> chainfire.api.v1.ReplaceMemberResponse
+	15, // 71: chainfire.api.v1.Cluster.CreateToken:output_type -> chainfire.api.v1.CreateTokenResponse
+	17, // 72: chainfire.api.v1.Cluster.ListTokens:output_type -> chainfire.api.v1.ListTokensResponse
+	19, // 73: chainfire.api.v1.Cluster.RevokeToken:output_type -> chainfire.api.v1.RevokeTokenResponse
+	44, // 74: chainfire.api.v1.Cluster.OpenSnapshot:output_type -> chainfire.api.v1.OpenSnapshotResponse
+	46, // 75: chainfire.api.v1.Cluster.ReadSnapshot:output_type -> chainfire.api.v1.SnapshotChunk
+	48, // 76: chainfire.api.v1.Cluster.CloseSnapshot:output_type -> chainfire.api.v1.CloseSnapshotResponse
+	4,  // 77: chainfire.api.v1.Cluster.GetSnapshot:output_type -> chainfire.api.v1.GetSnapshotResponse
+	1,  // 78: chainfire.api.v1.Cluster.TransferSnapshot:output_type -> chainfire.api.v1.TransferSnapshotResponse
+	54, // [54:79] is the sub-list for method output_type
+	29, // [29:54] is the sub-list for method input_type
 	29, // [29:29] is the sub-list for extension type_name
 	29, // [29:29] is the sub-list for extension extendee
 	0,  // [0:29] is the sub-list for field type_name
@@ -4109,7 +4300,7 @@ func file_api_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_cluster_proto_rawDesc), len(file_api_cluster_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   51,
+			NumMessages:   53,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -39,6 +39,7 @@ const (
 	Peer_TakeSeed_FullMethodName        = "/chainfire.api.v1.Peer/TakeSeed"
 	Peer_RenewLease_FullMethodName      = "/chainfire.api.v1.Peer/RenewLease"
 	Peer_LeaseTimeToLive_FullMethodName = "/chainfire.api.v1.Peer/LeaseTimeToLive"
+	Peer_HashKeySpace_FullMethodName    = "/chainfire.api.v1.Peer/HashKeySpace"
 )
 
 // PeerClient is the client API for Peer service.
@@ -123,6 +124,12 @@ type PeerClient interface {
 	//
 	// Errors are those of RenewLease.
 	LeaseTimeToLive(ctx context.Context, in *LeaseTimeToLiveRequest, opts ...grpc.CallOption) (*LeaseTimeToLiveResponse, error)
+	// HashKeySpace hashes what this member holds of the key space, for one that compares
+	// members. It waits a while until the log is applied that far; it reads the whole key
+	// space, for one call at a time, unless what it hashed last has not changed.
+	//
+	// FAILED_PRECONDITION: another cluster. UNAVAILABLE: not ready, or too far behind.
+	HashKeySpace(ctx context.Context, in *HashKeySpaceRequest, opts ...grpc.CallOption) (*HashKeySpaceResponse, error)
 }
 
 type peerClient struct {
@@ -271,6 +278,16 @@ func (c *peerClient) LeaseTimeToLive(ctx context.Context, in *LeaseTimeToLiveReq
 	return out, nil
 }
 
+func (c *peerClient) HashKeySpace(ctx context.Context, in *HashKeySpaceRequest, opts ...grpc.CallOption) (*HashKeySpaceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(HashKeySpaceResponse)
+	err := c.cc.Invoke(ctx, Peer_HashKeySpace_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PeerServer is the server API for Peer service.
 // All implementations must embed UnimplementedPeerServer
 // for forward compatibility.
@@ -353,6 +370,12 @@ type PeerServer interface {
 	//
 	// Errors are those of RenewLease.
 	LeaseTimeToLive(context.Context, *LeaseTimeToLiveRequest) (*LeaseTimeToLiveResponse, error)
+	// HashKeySpace hashes what this member holds of the key space, for one that compares
+	// members. It waits a while until the log is applied that far; it reads the whole key
+	// space, for one call at a time, unless what it hashed last has not changed.
+	//
+	// FAILED_PRECONDITION: another cluster. UNAVAILABLE: not ready, or too far behind.
+	HashKeySpace(context.Context, *HashKeySpaceRequest) (*HashKeySpaceResponse, error)
 	mustEmbedUnimplementedPeerServer()
 }
 
@@ -398,6 +421,9 @@ func (UnimplementedPeerServer) RenewLease(context.Context, *RenewLeaseRequest) (
 }
 func (UnimplementedPeerServer) LeaseTimeToLive(context.Context, *LeaseTimeToLiveRequest) (*LeaseTimeToLiveResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method LeaseTimeToLive not implemented")
+}
+func (UnimplementedPeerServer) HashKeySpace(context.Context, *HashKeySpaceRequest) (*HashKeySpaceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method HashKeySpace not implemented")
 }
 func (UnimplementedPeerServer) mustEmbedUnimplementedPeerServer() {}
 func (UnimplementedPeerServer) testEmbeddedByValue()              {}
@@ -622,6 +648,24 @@ func _Peer_LeaseTimeToLive_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Peer_HashKeySpace_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(HashKeySpaceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServer).HashKeySpace(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Peer_HashKeySpace_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServer).HashKeySpace(ctx, req.(*HashKeySpaceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Peer_ServiceDesc is the grpc.ServiceDesc for Peer service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -668,6 +712,10 @@ var Peer_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "LeaseTimeToLive",
 			Handler:    _Peer_LeaseTimeToLive_Handler,
+		},
+		{
+			MethodName: "HashKeySpace",
+			Handler:    _Peer_HashKeySpace_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

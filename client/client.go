@@ -5,6 +5,7 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
@@ -36,18 +38,27 @@ type member struct {
 
 // New makes a client for members' client addresses, HOST:PORT or
 // http://HOST:PORT. It connects when it is first used. The caller closes it.
-func New(endpoints ...string) (*Client, error) {
+func New(endpoints ...string) (*Client, error) { return NewTLS(nil, endpoints...) }
+
+// NewTLS is New for members that speak TLS to their clients, as cfg says: the addresses
+// are HOST:PORT or https://HOST:PORT, and each member must prove to be its host, unless
+// cfg names another. Without cfg it is New.
+func NewTLS(cfg *tls.Config, endpoints ...string) (*Client, error) {
+	scheme, creds := "http://", insecure.NewCredentials()
+	if cfg != nil {
+		scheme, creds = "https://", credentials.NewTLS(cfg)
+	}
 	if len(endpoints) == 0 {
 		return nil, ErrNoEndpoints
 	}
 	c := &Client{}
 	for _, e := range endpoints {
-		addr := strings.TrimSuffix(strings.TrimPrefix(e, "http://"), "/")
+		addr := strings.TrimSuffix(strings.TrimPrefix(e, scheme), "/")
 		if addr == "" || strings.Contains(addr, "/") {
 			return nil, errors.Join(fmt.Errorf("endpoint %q: give HOST:PORT of a member's client port", e), c.Close())
 		}
 		conn, err := grpc.NewClient("passthrough:///"+addr,
-			grpc.WithTransportCredentials(insecure.NewCredentials()),
+			grpc.WithTransportCredentials(creds),
 			grpc.WithConnectParams(grpc.ConnectParams{
 				Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, MaxDelay: time.Second},
 				MinConnectTimeout: time.Second,

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"strings"
@@ -117,6 +118,31 @@ func TestNewRefusesWhatIsNoAddress(t *testing.T) {
 	for _, e := range []string{"", "http://", "127.0.0.1:1/path"} {
 		if _, err := New("127.0.0.1:1", e); err == nil {
 			t.Errorf("endpoint %q is taken", e)
+		}
+	}
+}
+
+func TestAddressesHaveTheSchemeThatTheClientSpeaks(t *testing.T) {
+	for _, x := range []struct {
+		cfg      *tls.Config
+		endpoint string
+		ok       bool
+	}{
+		{nil, "127.0.0.1:1", true},
+		{nil, "http://127.0.0.1:1/", true},
+		{nil, "https://127.0.0.1:1", false},
+		{&tls.Config{}, "127.0.0.1:1", true},
+		{&tls.Config{}, "https://127.0.0.1:1/", true},
+		{&tls.Config{}, "http://127.0.0.1:1", false},
+	} {
+		c, err := NewTLS(x.cfg, x.endpoint)
+		if x.ok != (err == nil) {
+			t.Errorf("%s, TLS %v: %v", x.endpoint, x.cfg != nil, err)
+		}
+		if err == nil {
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
 		}
 	}
 }

@@ -1,19 +1,28 @@
 package etcdapi
 
 import (
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+
+	"chainfire"
+	"chainfire/etcdapi/gateway"
 )
 
-// access is what every HTTP request passes first: it refuses foreign host names,
-// and tells browsers which pages of other origins may read the answers.
+// access is what every HTTP request passes first: it refuses foreign host names, which
+// TLS keeps away by itself, and JSON of those who would be taken for nobody; and it tells
+// browsers which pages of other origins may read the answers.
 type access struct {
 	hosts, origins map[string]struct{}
-	log            *slog.Logger
-	next           http.Handler
+	// certificates says that certificates name users, as long as member has any.
+	certificates bool
+	member       chainfire.Auth
+	log          *slog.Logger
+	next         http.Handler
 }
 
 // set is nil, which lets everything pass, for an empty list and for one with "*".
@@ -37,12 +46,16 @@ func (a *access) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if rest, old := strings.CutPrefix(r.URL.Path, "/v3beta/"); old {
 		r.URL.Path = "/v3/" + rest
 	}
-	if host := hostName(r.Host); a.hosts != nil {
+	if host := hostName(r.Host); a.hosts != nil && r.TLS == nil {
 		if _, ok := a.hosts[host]; !ok {
 			a.log.Warn("http request to a foreign host name was refused", "host", host)
 			http.Error(w, foreignHost(host), http.StatusMisdirectedRequest)
 			return
 		}
+	}
+	if a.namesUserInVain(r) {
+		http.Error(w, commonNameIgnored, http.StatusBadRequest)
+		return
 	}
 	a.allowOrigin(w, r.Header.Get("Origin"))
 	if r.Method == http.MethodOptions {
@@ -50,6 +63,25 @@ func (a *access) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.next.ServeHTTP(w, r)
+}
+
+const commonNameIgnored = "CommonName of client sending a request against gateway will be ignored and not used as expected"
+
+// namesUserInVain reports whether a request for JSON comes with a certificate that would
+// name its user over gRPC.
+func (a *access) namesUserInVain(r *http.Request) bool {
+	if !a.certificates || r.TLS == nil || !strings.HasPrefix(r.URL.Path, gateway.Path) {
+		return false
+	}
+	named := slices.ContainsFunc(r.TLS.VerifiedChains, func(chain []*x509.Certificate) bool {
+		return len(chain) > 0 && chain[0].Subject.CommonName != ""
+	})
+	if !named {
+		return false
+	}
+	// Without an answer the request has none either; it is left to say so.
+	st, err := a.member.AuthStatus(r.Context())
+	return err == nil && st.Enabled
 }
 
 func (a *access) allowOrigin(w http.ResponseWriter, origin string) {

@@ -51,7 +51,9 @@ func newHTTPServer(o *Options, overJSON http.Handler) (*http.Server, error) {
 		profiles(mux)
 	}
 	return &http.Server{
-		Handler:           &access{hosts: set(o.HostWhitelist), origins: set(o.CORS), log: o.Logger, next: mux},
+		Handler: &access{
+			hosts: set(o.HostWhitelist), origins: set(o.CORS), certificates: o.CertificateUsers, member: o.Member, log: o.Logger, next: mux,
+		},
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,

@@ -27,11 +27,6 @@ type maintenanceServer struct {
 
 var _ pb.MaintenanceServer = (*maintenanceServer)(nil)
 
-// unimplemented refuses a call of etcd's that this system has no answer to.
-func unimplemented(call, instead string) error {
-	return status.Errorf(codes.Unimplemented, "chainfire: Maintenance.%s is not implemented: %s", call, instead)
-}
-
 // Status describes this member. The version is that of etcd whose behavior is
 // offered, since clients choose what they use by it.
 func (s *maintenanceServer) Status(ctx context.Context, _ *pb.StatusRequest) (*pb.StatusResponse, error) {
@@ -155,9 +150,4 @@ func (s *maintenanceServer) Snapshot(_ *pb.SnapshotRequest, stream pb.Maintenanc
 		_, _ = hash.Write(part) // a hash takes everything
 	}
 	return stream.Send(&pb.SnapshotResponse{Blob: hash.Sum(nil), Version: f.Version()})
-}
-
-// Downgrade is etcd's change of its storage version.
-func (s *maintenanceServer) Downgrade(context.Context, *pb.DowngradeRequest) (*pb.DowngradeResponse, error) {
-	return nil, unimplemented("Downgrade", "there is no older storage version")
 }

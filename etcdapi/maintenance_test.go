@@ -84,21 +84,6 @@ func TestAlarmsAreRaisedListedShownAndTakenBack(t *testing.T) {
 	wantCode(t, err, codes.InvalidArgument)
 }
 
-func TestCallsWithoutAnAnswerSayWhatToDoInstead(t *testing.T) {
-	f := start(t)
-	m := pb.NewMaintenanceClient(f.conn)
-	ctx := bounded(t)
-	for name, call := range map[string]func() error{
-		"Downgrade": func() error { _, err := m.Downgrade(ctx, &pb.DowngradeRequest{}); return err },
-	} {
-		err := call()
-		wantCode(t, err, codes.Unimplemented)
-		if !strings.Contains(err.Error(), "Maintenance."+name+" is not implemented: ") {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
 func TestHashKVHasEtcdsFieldsAndErrors(t *testing.T) {
 	f := start(t)
 	m := pb.NewMaintenanceClient(f.conn)

@@ -1,6 +1,7 @@
 package etcdapi
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -66,14 +67,19 @@ type Options struct {
 	// SniffTimeout bounds how long a new connection may say nothing. The
 	// default is 10 seconds.
 	SniffTimeout time.Duration
-	// HostWhitelist are the host names that HTTP requests may be made to. Empty,
-	// and "*" among them, is any.
+	// TLS, if it is set, is what clients speak on every port; it may decide for each by
+	// GetConfigForClient. Who speaks plain text is refused then. A handler finds the
+	// state of the connection as credentials.TLSInfo in the AuthInfo of its peer, but for
+	// calls that came as JSON. The default is plain text.
+	TLS *tls.Config
+	// HostWhitelist are the host names that HTTP requests without TLS may be made to.
+	// Empty, and "*" among them, is any.
 	HostWhitelist []string
 	// CORS are the origins of the web pages that may read answers over HTTP, as
 	// https://example.org. Empty, and "*" among them, is any, as with etcd.
 	CORS []string
 	// CertificateUsers says that the common name of a client's certificate names the user
-	// that it is, where it shows no token.
+	// that it is, where it shows no token. It has an effect with TLS alone.
 	CertificateUsers bool
 	// Profiles serves profiles of the process under /debug/pprof/, as etcd does if told
 	// to. Whoever reaches the port can read and slow down the process by them.

@@ -7,6 +7,7 @@ package etcdapi
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,6 +26,7 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	"chainfire/etcdapi/locks"
+	"chainfire/internal/handshaken"
 	"chainfire/internal/sniff"
 )
 
@@ -44,8 +46,11 @@ type Server struct {
 	maxMessage   int
 	streams      *streamSet
 	locks        *locks.Services
-	// watched is what ServeMetrics serves.
+	// watched is what is served at a port of Metrics.
 	watched http.Handler
+	// tls is how clients speak TLS; nil is not at all.
+	tls      *tls.Config
+	overHTTP *overHTTP
 	// ctx ends with Shutdown; wg counts the monitor and the Serve calls.
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -72,8 +77,8 @@ func New(opts Options) (*Server, error) {
 	}
 	s := &Server{
 		log: o.Logger, sniffTimeout: o.SniffTimeout, interval: o.StatusInterval,
-		maxMessage: o.MaxRequestBytes + messageOverhead,
-		health:     health.NewServer(), streams: newStreamSet(), listeners: make(map[*sniff.Listener]struct{}),
+		maxMessage: o.MaxRequestBytes + messageOverhead, tls: o.TLS,
+		health: health.NewServer(), streams: newStreamSet(), listeners: make(map[*sniff.Listener]struct{}),
 	}
 	s.watched = watchedHandler(&o)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -87,6 +92,7 @@ func New(opts Options) (*Server, error) {
 		return nil, err
 	}
 	s.grpc = newGRPCServer(&o, calls, &gate{member: o.Member, monitor: s.monitor, streams: s.streams}, guard)
+	s.overHTTP = serveCallsOverHTTP(&o, s.grpc, s.http)
 	registerServices(s.grpc, &o, s.health, s.locks)
 	calls.prepare(s.grpc.GetServiceInfo())
 	return s, nil
@@ -94,6 +100,7 @@ func New(opts Options) (*Server, error) {
 
 func newGRPCServer(o *Options, calls *callMetrics, g *gate, u *guard) *grpc.Server {
 	return grpc.NewServer(
+		grpc.Creds(handshaken.Credentials{Plain: true}),
 		grpc.MaxRecvMsgSize(o.MaxRequestBytes+messageOverhead),
 		grpc.MaxSendMsgSize(math.MaxInt32),
 		grpc.MaxConcurrentStreams(o.MaxConcurrentStreams),
@@ -121,42 +128,10 @@ func registerServices(gs *grpc.Server, o *Options, hs *health.Server, ls *locks.
 	reflection.Register(gs)
 }
 
-// tlsHandshake is how a TLS connection begins: a handshake record of version 3.
-var tlsHandshake = []byte{0x16, 0x03}
-
 // Serve accepts clients on lis until Shutdown, after which it returns
 // ErrServerClosed, or until lis fails. It closes lis. It may be called several
 // times, with different listeners.
-func (s *Server) Serve(lis net.Listener) error {
-	mux := sniff.New(lis, sniff.Options{Timeout: s.sniffTimeout, Logger: s.log})
-	if err := s.enter(mux); err != nil {
-		return errors.Join(err, mux.Close())
-	}
-	defer s.leave(mux)
-	grpcLis, httpLis := mux.HTTP2(), mux.HTTP1()
-	// Who begins with TLS, as to a peer port, is told in plain text, which TLS
-	// takes for what it is, instead of being hung up on.
-	tlsLis, err := mux.Prefix(tlsHandshake)
-	if err != nil {
-		return errors.Join(fmt.Errorf("share the client port: %w", err), mux.Close())
-	}
-	s.log.Info("serving clients", "addr", lis.Addr().String())
-
-	ended := make(chan error, 4)
-	go func() { ended <- mux.Serve() }()
-	go func() { ended <- s.grpc.Serve(grpcLis) }()
-	go func() { ended <- s.http.Serve(httpLis) }()
-	go func() { ended <- s.http.Serve(tlsLis) }()
-	err = <-ended
-	closeErr := mux.Close()
-	for range 3 {
-		s.log.Debug("listener ended", "addr", lis.Addr().String(), "err", <-ended) // follows from the first
-	}
-	if s.ctx.Err() != nil {
-		return ErrServerClosed
-	}
-	return errors.Join(fmt.Errorf("serve clients on %s: %w", lis.Addr(), err), closeErr)
-}
+func (s *Server) Serve(lis net.Listener) error { return s.ServePart(lis, All, false) }
 
 // enter takes a listener in, and starts the monitor and the JSON gateway with the
 // first one.
@@ -223,7 +198,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	errs = append(errs, s.locks.Close(ctx))
 	finished := make(chan struct{})
 	go func() {
-		s.grpc.GracefulStop()
+		if s.overHTTP.end(ctx) {
+			s.grpc.GracefulStop()
+		}
 		close(finished)
 	}()
 	if port != nil {

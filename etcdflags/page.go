@@ -92,7 +92,7 @@ etcd has one. This page is a print of the table that the program itself uses: ` 
 		}
 		fmt.Fprintf(&b, "| `--%s` | %s | %s | %s | %s |\n", f.Name, cmp.Or(f.Kind(), "none"), def, f.Help, does)
 	}
-	fmt.Fprintf(&b, "\n## Feature gates\n\nThese names are known, and have no effect: `%s`. Another one is an error, as in etcd.\n", strings.Join(KnownGates(), "`, `"))
+	fmt.Fprintf(&b, "\n## Feature gates\n\nThese names are known: `%s`.\nAnother one is an error, as in etcd.\n", strings.Join(KnownGates(), "`, `"))
 	gone := slices.DeleteFunc(Flags(), func(f Flag) bool { return f.Does != Refused })
 	fmt.Fprintf(&b, "\n## What etcd 3.7 has no more\n\nFlags of etcd 3.6 and before that etcd 3.7 does not know (`--discovery`, `--enable-v2`, `--experimental-..`) are not\nknown here: the command line is shown, and the exit code is 2. %d flags are refused.\n", len(gone))
 	return b.String()

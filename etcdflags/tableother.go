@@ -39,13 +39,12 @@ func tracing() []Flag {
 
 func features() []Flag {
 	g := groupFeatures
-	const checked = "every block of the store has a checksum, which each read of it checks"
 	const never = "compaction does not hold up requests"
 	return []Flag{
 		same(g, "watch-progress-notify-interval", span(func(c *Config) *time.Duration { return &c.ProgressNotify }), "how often idle watches that asked for it are told how far they are; 0 is 10m"),
-		ignored(g, "feature-gates", gates(func(c *Config) *Gates { return &c.Features }), "gates of etcd's features, NAME=true,..", "they are of the inside of etcd"),
-		ignored(g, "corrupt-check-time", span(func(c *Config) *time.Duration { return &c.CorruptCheck }), "how often members compare what they hold", checked),
-		ignored(g, "compact-hash-check-time", span(func(c *Config) *time.Duration { return &c.CompactHashCheck }), "how often members compare what they compacted", checked),
+		differs(g, "feature-gates", gates(func(c *Config) *Gates { return &c.Features }), "gates of etcd's features, NAME=true,..", "CompactHashCheck and InitialCorruptCheck do what they do with etcd; the others are of the inside of etcd and have no effect"),
+		differs(g, "corrupt-check-time", span(func(c *Config) *time.Duration { return &c.CorruptCheck }), "how often the leader compares what the members hold; 0 is never", "at least 1s; it waits 50 times as long as hashing took"),
+		differs(g, "compact-hash-check-time", span(func(c *Config) *time.Duration { return &c.CompactHashCheck }), "with the gate CompactHashCheck, how soon after a compaction it does so", "at least 1s"),
 		ignored(g, "compaction-batch-limit", integer(func(c *Config) *int { return &c.CompactionBatch }), "revisions that are deleted at once", never),
 		ignored(g, "compaction-sleep-interval", span(func(c *Config) *time.Duration { return &c.CompactionSleep }), "the pause between two batches", never),
 		ignored(g, "downgrade-check-time", span(func(c *Config) *time.Duration { return &c.DowngradeCheck }), "how often a downgrade is looked for", "there is no downgrade"),

@@ -46,11 +46,12 @@ func peerSecurity() []Flag {
 
 func security() []Flag {
 	g := groupSecurity
+	const forClients = "counts at the ports for clients; members speak TLS 1.3 among themselves"
 	return []Flag{
 		same(g, "self-signed-cert-validity", count(func(c *Config) *uint { return &c.SelfSignedYears }), "for how many years a certificate is good that `--auto-tls` makes"),
-		same(g, "cipher-suites", list(func(c *Config) *[]string { return &c.CipherSuites }), "suites of TLS 1.2 that are taken; none is Go's choice"),
-		same(g, "tls-min-version", text(func(c *Config) *string { return &c.TLSMinVersion }), "least version of TLS: TLS1.2 or TLS1.3"),
-		same(g, "tls-max-version", text(func(c *Config) *string { return &c.TLSMaxVersion }), "highest version of TLS; none is Go's choice"),
+		differs(g, "cipher-suites", list(func(c *Config) *[]string { return &c.CipherSuites }), "suites of TLS 1.2 that are taken; none is Go's choice", forClients),
+		differs(g, "tls-min-version", text(func(c *Config) *string { return &c.TLSMinVersion }), "least version of TLS: TLS1.2 or TLS1.3", forClients),
+		differs(g, "tls-max-version", text(func(c *Config) *string { return &c.TLSMaxVersion }), "highest version of TLS; none is Go's choice", forClients),
 		same(g, "cors", origins(func(c *Config) *URLs { return &c.CORS }), "origins of web pages that may read what HTTP answers; * is any"),
 		same(g, "host-whitelist", set(func(c *Config) *[]string { return &c.HostWhitelist }), "host names that HTTP requests without TLS may be made to; empty or * is any"),
 	}

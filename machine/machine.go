@@ -168,6 +168,9 @@ func (m *Machine) Removed(id uint64) bool {
 	return gone
 }
 
+// State is where the store stands, all of it at one moment. Any goroutine.
+func (m *Machine) State() mvcc.State { return m.store.State() }
+
 // Revision is the key space's current revision.
 func (m *Machine) Revision() int64 { return m.store.State().Revision }
 

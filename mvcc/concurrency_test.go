@@ -201,3 +201,29 @@ func TestHashDoesNotDependOnWhatCompactionHasCleanedUp(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestHashRestsWhileItReadsAndEndsWithItsRest(t *testing.T) {
+	s := newStore(t, disk.NewFaultFS(), nil)
+	if err := write(s, 0, 2000, 10); err != nil {
+		t.Fatal(err)
+	}
+	want, err := s.HashKV(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := s.View()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rests := 0
+	if h, err := v.HashKV(t.Context(), 0, func() error { rests++; return nil }); err != nil || h != want || rests < 2000/cancelEvery {
+		t.Errorf("with %d rests: %+v, %v; want %+v", rests, h, err, want)
+	}
+	tired := errors.New("tired")
+	if _, err := v.HashKV(t.Context(), 0, func() error { return tired }); !errors.Is(err, tired) {
+		t.Errorf("it went on: %v", err)
+	}
+	if err := errors.Join(v.Close(), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -30,17 +30,27 @@ func (s *Store) HashKV(ctx context.Context, rev int64) (h Hash, err error) {
 		return h, err
 	}
 	defer func() { err = errors.Join(err, v.Close()) }()
+	return v.HashKV(ctx, rev, nil)
+}
+
+// restEvery is about how many bytes are hashed between two rests.
+const restEvery = 256 << 10
+
+// HashKV is Store.HashKV of what the view pins. rest, if set, is called over and over
+// while it works, to slow it down; its error ends the hash.
+func (v *View) HashKV(ctx context.Context, rev int64, rest func() error) (h Hash, err error) {
 	if rev, err = readRevision(rev, v.rev, v.compacted); err != nil {
 		return h, err
 	}
 	h.Revision, h.Compacted = rev, v.compacted
-	h.Sum, err = hashRows(ctx, v.snap, rev, v.compacted)
+	h.Sum, err = hashRows(ctx, v.snap, rev, v.compacted, rest)
 	return h, err
 }
 
 // hashRows hashes every version at or below rev that a read from compacted on
-// can see.
-func hashRows(ctx context.Context, r pebble.Reader, rev, compacted int64) (sum uint64, err error) {
+// can see. Programs of different versions are compared by it, so that what a row of a
+// version holds can change only with the feature level.
+func hashRows(ctx context.Context, r pebble.Reader, rev, compacted int64, rest func() error) (sum uint64, err error) {
 	it, err := r.NewIter(&pebble.IterOptions{LowerBound: []byte{tagKey}, UpperBound: []byte{tagKey + 1}})
 	if err != nil {
 		return 0, fmt.Errorf("hash key space: %w", err)
@@ -48,10 +58,16 @@ func hashRows(ctx context.Context, r pebble.Reader, rev, compacted int64) (sum u
 	defer func() { err = errors.Join(err, it.Close()) }()
 	digest := sha256.New()
 	var head [8]byte
-	steps := 0
+	steps, read := 0, 0
 	for ok := it.First(); ok; {
 		if steps++; steps%cancelEvery == 0 && ctx.Err() != nil {
 			return 0, ctx.Err()
+		}
+		if rest != nil && (steps%cancelEvery == 0 || read >= restEvery) {
+			if err := rest(); err != nil {
+				return 0, err
+			}
+			read = 0
 		}
 		row := it.Key()
 		n := splitRow(row)
@@ -74,6 +90,7 @@ func hashRows(ctx context.Context, r pebble.Reader, rev, compacted int64) (sum u
 			for _, part := range [3][]byte{head[:], row, value} {
 				digest.Write(part) // never fails
 			}
+			read += len(row) + len(value)
 		}
 		if old {
 			ok = it.NextPrefix() // what is older was superseded

@@ -221,7 +221,7 @@ func (n *inspector) read(db *pebble.DB) error {
 
 func (n *inspector) hash(db *pebble.DB) error {
 	st := n.out.State
-	sum, err := hashRows(n.ctx, db, st.Revision, st.Compacted)
+	sum, err := hashRows(n.ctx, db, st.Revision, st.Compacted, nil)
 	if n.ctx.Err() != nil {
 		return err
 	}

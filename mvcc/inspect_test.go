@@ -100,7 +100,7 @@ func filled(t *testing.T) (fs *disk.FaultFS, rows []string, hash Hash) {
 		t.Fatal(err)
 	}
 	hash = Hash{Revision: st.Revision, Compacted: st.Compacted}
-	hash.Sum, err = hashRows(ctx, db, hash.Revision, hash.Compacted)
+	hash.Sum, err = hashRows(ctx, db, hash.Revision, hash.Compacted, nil)
 	rows = dumpRows(t, db)
 	if err = errors.Join(err, db.Close()); err != nil {
 		t.Fatal(err)

@@ -2,7 +2,9 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 
 	"chainfire"
 	"chainfire/machine"
@@ -39,4 +41,23 @@ func (n *Node) Alarm(ctx context.Context, r *chainfire.AlarmRequest) (*chainfire
 	}
 	out.Header = n.Header()
 	return out, nil
+}
+
+// alarmNote says which alarms stand for a member; those for nobody the leader says.
+func (n *Node) alarmNote(id uint64) string {
+	var notes []string
+	for _, a := range n.machine.Alarms() {
+		if a.MemberID != id && (a.MemberID != nobody || id != n.id) {
+			continue
+		}
+		whose, effect := "it", "no writes"
+		if a.MemberID == nobody {
+			whose = "the whole cluster"
+		}
+		if a.Type == chainfire.AlarmNoSpace {
+			effect = "no more keys"
+		}
+		notes = append(notes, fmt.Sprintf("the alarm %v stands for %s: the cluster takes %s", a.Type, whose, effect))
+	}
+	return strings.Join(notes, "; ")
 }

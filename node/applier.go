@@ -65,6 +65,7 @@ func (n *Node) apply() {
 			err := n.machine.Restore(job.dir)
 			if err == nil {
 				n.appliedIndex.Store(job.meta.Index)
+				n.hasher.replaced()
 				n.membersChanged()
 				// What became of their users is not known.
 				n.tokens.Clear()

@@ -75,6 +75,9 @@ func (n *Node) permitted(ctx context.Context, check func(*auth.State, auth.Ident
 // doFor runs a client's command through the log, which checks what the client may do when
 // it is applied.
 func (n *Node) doFor(ctx context.Context, c *machine.Command) (machine.Result, error) {
+	if lagging(n.commit.Load(), n.appliedIndex.Load()) {
+		return machine.Result{}, chainfire.ErrTooManyRequests
+	}
 	id, err := n.whoAsks(ctx)
 	if err != nil {
 		return machine.Result{}, err
@@ -82,6 +85,14 @@ func (n *Node) doFor(ctx context.Context, c *machine.Command) (machine.Result, e
 	c.Caller = id
 	return n.do(ctx, c)
 }
+
+// maxApplyLag is how many committed entries may wait to be applied here, as in etcd. A
+// write would wait behind all of them, so that its client had better ask another member.
+const maxApplyLag = 5000
+
+// lagging reports whether clients' writes are refused for that. The applied index is that
+// of a moment later, so that it may be ahead.
+func lagging(commit, applied uint64) bool { return commit > applied && commit-applied > maxApplyLag }
 
 // PermitRead implements chainfire.Auth.
 func (n *Node) PermitRead(ctx context.Context, key, rangeEnd []byte) error {

@@ -157,7 +157,8 @@ func (h host) Linearize(ctx context.Context) error {
 	return h.n.linearize(ctx)
 }
 
-// Sources implements join.Host: followers first, as the leader has most to do.
+// Sources implements join.Host: followers first, as the leader has most to do, and none
+// that is known to differ from the others while there is another.
 func (h host) Sources() []uint64 {
 	st := h.n.status()
 	var out []uint64
@@ -166,7 +167,12 @@ func (h host) Sources() []uint64 {
 			out = append(out, p.ID)
 		}
 	}
-	return append(out, h.n.id)
+	out = append(out, h.n.id)
+	sound := slices.DeleteFunc(slices.Clone(out), func(id uint64) bool { return h.n.alarmed([]uint64{id}) })
+	if len(sound) > 0 {
+		return sound
+	}
+	return out
 }
 
 // Progress implements join.Host.

@@ -169,7 +169,8 @@ func (n *Node) view(st raft.Status) join.View {
 		p := peers[m.ID]
 		v.Members = append(v.Members, join.MemberView{
 			ID: m.ID, Reserved: m.Reserved, Joining: m.ReservedIndex != 0,
-			Manual: n.opts.NoPromote || m.Manual, Replaces: m.Replaces, ReadReplica: m.ReadReplica,
+			// One that differs from the others gets no vote by itself.
+			Manual: n.opts.NoPromote || m.Manual || n.alarmed([]uint64{m.ID}), Replaces: m.Replaces, ReadReplica: m.ReadReplica,
 			Match: p.Match, Applied: p.Applied, Acked: p.Acked, Active: p.Active,
 			Silent: time.Duration(p.SilentTicks) * n.opts.TickInterval,
 		})

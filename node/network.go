@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 
+	"chainfire/internal/handshaken"
 	"chainfire/internal/sniff"
 	"chainfire/join"
 	"chainfire/pki"
@@ -100,7 +101,7 @@ func (t *tcp) Listen(addr string, register func(grpc.ServiceRegistrar)) (Port, e
 	case t.own != nil:
 		// Who gets through the handshake is a peer.
 		l = &tlsListener{Listener: l, cfg: t.own.ServerTLS(), reports: t.reports}
-		options = append(options, grpc.Creds(handshaken{}))
+		options = append(options, grpc.Creds(handshaken.Credentials{}))
 	case t.creds != nil:
 		l = &tlsListener{Listener: l, cfg: t.creds.ServerTLS(), reports: t.reports}
 		options = append(options, guard{t.creds}.options()...)

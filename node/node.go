@@ -65,6 +65,8 @@ type Options struct {
 	// PeerFiles are the certificates of an operator by which members know each other
 	// in place of the authority that a cluster makes: at all members, or at none.
 	PeerFiles pki.Files
+	// PeerOnly narrows down whose certificates are taken, where there are PeerFiles.
+	PeerOnly pki.Only
 	// Token lets an empty directory join a cluster whose members speak TLS.
 	Token *pki.Token
 	// Version is the product's version, which is told to the other members: at most
@@ -101,6 +103,13 @@ type Options struct {
 	// ProgressInterval is how often idle watches that asked for it are told how far they
 	// are. Default 10 min.
 	ProgressInterval time.Duration
+	// CompareEvery is how often the leader compares what the members hold, and
+	// CompareCompactedEvery how soon after a compaction it does so beside that. Default is
+	// never. It is less often where hashing takes long.
+	CompareEvery, CompareCompactedEvery time.Duration
+	// CompareAtStart lets a member that was one before serve only once it has compared
+	// what it holds with the others.
+	CompareAtStart bool
 	// ReserveTTL is how long the place of a newcomer that is not heard of is
 	// kept. Default 30 s.
 	ReserveTTL time.Duration
@@ -234,6 +243,7 @@ type Node struct {
 	quota     quota
 	counts    counts
 	disk      diskGuard
+	hasher    *hasher
 
 	// What the loop publishes.
 	lead, term, commit atomic.Uint64
@@ -284,7 +294,7 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 		opts: opts, log: opts.Logger, lock: lock, sched: opts.Sched, tasks: sched.NewGroup(opts.Sched), stop: make(chan struct{}),
 		inbox: newInbox(), writer: newWriter(), applier: newApplier(),
 		waiters: newWaiters(), readers: newReaders(),
-		leaderSignal: make(chan struct{}), tokens: newTokens(&opts), hashTurns: newHashTurns(),
+		leaderSignal: make(chan struct{}), hasher: newHasher(), tokens: newTokens(&opts), hashTurns: newHashTurns(),
 	}
 	if err := n.start(ctx); err != nil {
 		return nil, errors.Join(err, n.closeAll())
@@ -336,6 +346,11 @@ func (n *Node) start(ctx context.Context) error {
 			return err
 		}
 	}
+	if found {
+		if err := n.compareAtStart(ctx); err != nil {
+			return err
+		}
+	}
 	if err := n.boots.begin(n.opts.FS, n.path(bootsFile)); err != nil {
 		return err
 	}
@@ -378,6 +393,9 @@ func (n *Node) serve(cfg replica.Config) error {
 	}
 	if n.opts.DiskReserve > 0 {
 		n.tasks.Go(n.guardDisk)
+	}
+	if n.opts.CompareEvery > 0 || n.opts.CompareCompactedEvery > 0 {
+		n.tasks.Go(n.compareMembers)
 	}
 	n.service.open()
 	return nil

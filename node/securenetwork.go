@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"chainfire/api"
+	"chainfire/internal/handshaken"
 	"chainfire/pki"
 )
 
@@ -50,7 +51,7 @@ var errStranger = status.Error(codes.Unauthenticated, "this call is for members 
 
 func (g guard) options() []grpc.ServerOption {
 	return []grpc.ServerOption{
-		grpc.Creds(handshaken{}),
+		grpc.Creds(handshaken.Credentials{}),
 		grpc.UnaryInterceptor(func(ctx context.Context, q any, info *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
 			if err := g.admit(ctx, info.FullMethod); err != nil {
 				return nil, err
@@ -65,39 +66,6 @@ func (g guard) options() []grpc.ServerOption {
 		}),
 	}
 }
-
-// handshaken are the credentials of connections whose TLS handshake is over when
-// gRPC gets them.
-type handshaken struct{}
-
-var errServerOnly = errors.New("these credentials are for servers")
-
-// ClientHandshake implements credentials.TransportCredentials.
-func (handshaken) ClientHandshake(context.Context, string, net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	return nil, nil, errServerOnly
-}
-
-// ServerHandshake implements credentials.TransportCredentials.
-func (handshaken) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	state, ok := tlsState(c)
-	if !ok {
-		return nil, nil, errors.New("a connection without TLS came to a port with TLS")
-	}
-	return c, credentials.TLSInfo{
-		State: state, CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
-	}, nil
-}
-
-// Info implements credentials.TransportCredentials.
-func (handshaken) Info() credentials.ProtocolInfo {
-	return credentials.ProtocolInfo{SecurityProtocol: "tls"}
-}
-
-// Clone implements credentials.TransportCredentials.
-func (h handshaken) Clone() credentials.TransportCredentials { return h }
-
-// OverrideServerName implements credentials.TransportCredentials.
-func (handshaken) OverrideServerName(string) error { return errServerOnly }
 
 // dialTLS connects to another member for the Raft streams.
 func (t *tcp) dialTLS(ctx context.Context, addr string) (net.Conn, error) {
@@ -114,7 +82,7 @@ func (t *tcp) dialTLS(ctx context.Context, addr string) (net.Conn, error) {
 // identifyPeer is who is at the other side of a connection of the Raft streams.
 func identifyPeer(creds *pki.Credentials) func(c net.Conn, dialed bool) (uint64, error) {
 	return func(c net.Conn, dialed bool) (uint64, error) {
-		state, ok := tlsState(c)
+		state, ok := handshaken.State(c)
 		if !ok {
 			return 0, errors.New("the connection has no TLS")
 		}
@@ -133,19 +101,4 @@ func explainTLS(err error) error {
 		return fmt.Errorf("what answers there does not speak TLS; is it a client port, or a member that was started with http:// in --listen-peer? (%w)", err)
 	}
 	return err
-}
-
-// tlsState finds the TLS connection in one that was looked at and passed on.
-func tlsState(c net.Conn) (tls.ConnectionState, bool) {
-	for range 4 {
-		if t, ok := c.(*tls.Conn); ok {
-			return t.ConnectionState(), true
-		}
-		w, ok := c.(interface{ NetConn() net.Conn })
-		if !ok {
-			break
-		}
-		c = w.NetConn()
-	}
-	return tls.ConnectionState{}, false
 }

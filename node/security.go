@@ -76,7 +76,7 @@ const ownInterval = 10 * time.Second
 
 // loadOwn reads the certificates of the operator.
 func (n *Node) loadOwn() (err error) {
-	n.own, err = pki.LoadOwn(pki.OwnOptions{FS: n.opts.FS, Files: n.opts.PeerFiles, Now: n.sched.Now, Log: n.log})
+	n.own, err = pki.LoadOwn(pki.OwnOptions{FS: n.opts.FS, Files: n.opts.PeerFiles, Only: n.opts.PeerOnly, Now: n.sched.Now, Log: n.log})
 	if err != nil {
 		return err
 	}

@@ -142,7 +142,7 @@ func (n *Node) clusterStatus(st raft.Status) *chainfire.ClusterStatus {
 			s.LastContactMillis = int64(p.SilentTicks) * n.opts.TickInterval.Milliseconds()
 		}
 		if leads {
-			s.Reason = cmp.Or(n.reason(m.ID, p, st.Conf.IsLearner(m.ID)), successor[m.ID])
+			s.Reason = cmp.Or(n.alarmNote(m.ID), n.reason(m.ID, p, st.Conf.IsLearner(m.ID)), successor[m.ID])
 		}
 		out.Members = append(out.Members, s)
 	}

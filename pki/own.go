@@ -10,7 +10,6 @@ import (
 	"net"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"chainfire/internal/disk"
@@ -28,17 +27,16 @@ type Files struct {
 // Given reports whether there is any.
 func (f Files) Given() bool { return f != Files{} }
 
-// list is the files in the order in which they are read.
-func (f Files) list() [3]string { return [3]string{f.Cert, f.Key, f.Authorities} }
-
 // ErrRefused says that the certificate at the other side of a connection is not
 // that of a peer here.
 var ErrRefused = errors.New("peer certificate refused")
 
-// OwnOptions configure an Own. All but Log are required.
+// OwnOptions configure an Own. All but Only and Log are required.
 type OwnOptions struct {
 	FS    disk.FS
 	Files Files
+	// Only narrows down whose certificates are taken.
+	Only Only
 	// Now is the clock by which certificates end.
 	Now func() time.Time
 	// Log hears what becomes of changed files; nil discards.
@@ -51,29 +49,17 @@ type OwnOptions struct {
 // for the host that was dialed. The files are read again when they change:
 // connections that are there stay, new ones use what is new. Safe for concurrent use.
 type Own struct {
-	o  OwnOptions
-	mu sync.Mutex
-	// host, if set, is what the certificate must be for.
+	o     OwnOptions
+	files kept[*material]
+	// host, if set, is what the certificate must be for; the lock of files guards it.
 	host string
-	// use is in force.
-	use *material
-	// seen are the files when they were last read; refused is what was wrong the last
-	// time, so that it is told once.
-	seen    [3]stamp
-	refused string
 }
 
 // material is what the files hold.
 type material struct {
-	raw   [3]string
-	cert  *tls.Certificate
-	roots *x509.CertPool
-}
-
-// stamp tells a changed file by a look at its entry.
-type stamp struct {
-	size int64
-	mod  time.Time
+	cert    *tls.Certificate
+	roots   *x509.CertPool
+	revoked *revoked
 }
 
 // LoadOwn reads an operator's credentials and checks that other members could
@@ -82,21 +68,34 @@ func LoadOwn(o OwnOptions) (*Own, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	c := &Own{o: o, seen: stamps(o.FS, o.Files)}
-	var err error
-	if c.use, err = c.read(); err != nil {
+	c := &Own{o: o}
+	key := keptFile{"--peer-key-file", o.Files.Key, maxFile}
+	c.files = kept[*material]{
+		fs: o.FS, log: o.Log, what: "peer certificate", parse: c.parse,
+		files: []keptFile{{"--peer-cert-file", o.Files.Cert, maxFile}, key, {"--peer-trusted-ca-file", o.Files.Authorities, maxAuthorities}},
+		taken: func(m *material) {
+			o.Log.Info("peer certificate files read again", "cert", presented(m.cert.Leaf), "ends", m.cert.Leaf.NotAfter.UTC().Format(time.RFC3339))
+			m.revoked.warn(o.Log, o.Now())
+			c.files.warnOfMode(key)
+		},
+	}
+	if o.Only.CRL != "" {
+		c.files.files = append(c.files.files, keptFile{"--peer-crl-file", o.Only.CRL, maxCRL})
+	}
+	if err := c.files.load(); err != nil {
 		return nil, err
 	}
-	c.warnOfMode()
+	c.files.use.revoked.warn(o.Log, o.Now())
+	c.files.warnOfMode(key)
 	return c, nil
 }
 
 // Expect demands that the certificate is for the host under which this member is
 // dialed, now and whenever the files change.
 func (c *Own) Expect(host string) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err := coversHost(c.use.cert.Leaf, host); err != nil {
+	c.files.mu.Lock()
+	defer c.files.mu.Unlock()
+	if err := coversHost(c.files.use.cert.Leaf, host); err != nil {
 		return fmt.Errorf("the peer certificate %s %w; the other members dial this one there (--advertise-peer): use a certificate that names it", c.o.Files.Cert, err)
 	}
 	c.host = host
@@ -109,111 +108,61 @@ func (c *Own) Ends() time.Time { return c.current().cert.Leaf.NotAfter }
 // Refresh reads the files and takes over what is good of a change. What is not is
 // told once in the log, and what was in force stays so. It is to be called now and
 // then: a change that a look at the files' entries does not show is found by it.
-func (c *Own) Refresh() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.refresh()
-}
+func (c *Own) Refresh() { c.files.refresh() }
 
-// glance is Refresh for every handshake: the files are read only where their
-// entries have changed.
-func (c *Own) glance() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if stamps(c.o.FS, c.o.Files) != c.seen {
-		c.refresh()
-	}
-}
+func (c *Own) current() *material { return c.files.current() }
 
-func (c *Own) refresh() {
-	// Before the reading: what is written meanwhile is seen the next time.
-	c.seen = stamps(c.o.FS, c.o.Files)
-	m, err := c.read()
-	if err == nil && c.host != "" {
-		if herr := coversHost(m.cert.Leaf, c.host); herr != nil {
-			err = fmt.Errorf("the peer certificate %s %w", c.o.Files.Cert, herr)
-		}
-	}
-	switch {
-	case err != nil:
-		text := "changed peer certificate files are not taken over; what was read before stays in force"
-		if m != nil && m.raw == c.use.raw {
-			text = "the peer certificate in force is not good any more, and other members refuse it"
-		}
-		// The same files are told of once, whatever the time is.
-		about := err.Error()
-		if m != nil {
-			about = strings.Join(m.raw[:], "")
-		}
-		if c.refused != about {
-			c.o.Log.Warn(text, "err", err)
-		}
-		c.refused = about
-	case m.raw != c.use.raw:
-		c.use, c.refused = m, ""
-		c.o.Log.Info("peer certificate files read again", "cert", presented(m.cert.Leaf), "ends", m.cert.Leaf.NotAfter.UTC().Format(time.RFC3339))
-		c.warnOfMode()
-	default:
-		c.refused = ""
-	}
-}
-
-func stamps(f disk.FS, files Files) (out [3]stamp) {
-	for i, path := range files.list() {
-		if info, err := f.Stat(path); err == nil {
-			out[i] = stamp{info.Size(), info.ModTime()}
-		}
-	}
-	return out
-}
-
-// read reads the files and checks them. What they hold comes with an error of the
-// check, so that a change can be told.
-func (c *Own) read() (*material, error) {
-	var m material
-	for i, path := range c.o.Files.list() {
-		b, err := disk.ReadFile(c.o.FS, path, maxFile)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", [...]string{"--peer-cert-file", "--peer-key-file", "--peer-trusted-ca-file"}[i], err)
-		}
-		m.raw[i] = string(b)
-	}
-	return &m, c.parse(&m)
-}
-
-func (c *Own) parse(m *material) error {
+func (c *Own) parse(raw []string) (*material, error) {
 	f := c.o.Files
+	var m material
 	var err error
-	if m.roots, err = authorities(m.raw[2]); err != nil {
-		return fmt.Errorf("--peer-trusted-ca-file %s: %w", f.Authorities, err)
+	if m.roots, err = authorities(raw[2]); err != nil {
+		return nil, fmt.Errorf("--peer-trusted-ca-file %s: %w", f.Authorities, err)
 	}
-	pair, err := tls.X509KeyPair([]byte(m.raw[0]), []byte(m.raw[1]))
-	switch {
-	case err != nil && strings.Contains(strings.ToLower(err.Error()), "private key"), err != nil && strings.Contains(err.Error(), "key input"):
-		return fmt.Errorf("--peer-key-file %s is not the key of the certificate in --peer-cert-file %s, or no key in PEM form (%w)", f.Key, f.Cert, err)
-	case err != nil:
-		return fmt.Errorf("--peer-cert-file %s, --peer-key-file %s: %w", f.Cert, f.Key, err)
+	if m.cert, err = keyPair("--peer-cert-file", f.Cert, raw[0], "--peer-key-file", f.Key, raw[1]); err != nil {
+		return nil, err
 	}
-	m.cert = &pair
-	now := c.o.Now()
-	if err := inTime(pair.Leaf, now); err != nil {
-		return fmt.Errorf("--peer-cert-file %s: the certificate %w", f.Cert, err)
+	leaf, now := m.cert.Leaf, c.o.Now()
+	if err := inTime(leaf, now); err != nil {
+		return nil, fmt.Errorf("--peer-cert-file %s: the certificate %w", f.Cert, err)
 	}
-	rest, err := between(pair.Certificate[1:])
+	rest, err := between(m.cert.Certificate[1:])
 	if err != nil {
-		return fmt.Errorf("--peer-cert-file %s: %w", f.Cert, err)
+		return nil, fmt.Errorf("--peer-cert-file %s: %w", f.Cert, err)
 	}
 	for _, usage := range []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth} {
-		_, err := pair.Leaf.Verify(x509.VerifyOptions{Roots: m.roots, Intermediates: rest, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{usage}})
+		_, err := leaf.Verify(x509.VerifyOptions{Roots: m.roots, Intermediates: rest, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{usage}})
 		var invalid x509.CertificateInvalidError
 		switch {
 		case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage:
-			return fmt.Errorf("--peer-cert-file %s: the certificate is not for TLS servers and TLS clients, and a member is both: make one with the extended key usages serverAuth and clientAuth", f.Cert)
+			return nil, fmt.Errorf("--peer-cert-file %s: the certificate is not for TLS servers and TLS clients, and a member is both: make one with the extended key usages serverAuth and clientAuth", f.Cert)
 		case err != nil:
-			return fmt.Errorf("--peer-cert-file %s (%s) is not signed by an authority in --peer-trusted-ca-file %s: %w", f.Cert, presented(pair.Leaf), f.Authorities, err)
+			return nil, fmt.Errorf("--peer-cert-file %s (%s) is not signed by an authority in --peer-trusted-ca-file %s: %w", f.Cert, presented(leaf), f.Authorities, err)
 		}
 	}
-	return nil
+	if c.o.Only.CRL != "" {
+		if m.revoked, err = revocations(raw[3]); err != nil {
+			return nil, fmt.Errorf("--peer-crl-file %s: %w", c.o.Only.CRL, err)
+		}
+	}
+	if c.host != "" {
+		if err := coversHost(leaf, c.host); err != nil {
+			return nil, fmt.Errorf("the peer certificate %s %w", f.Cert, err)
+		}
+	}
+	return &m, nil
+}
+
+// keyPair reads a certificate and its key; its errors tell the two apart.
+func keyPair(certFlag, certFile, cert, keyFlag, keyFile, key string) (*tls.Certificate, error) {
+	pair, err := tls.X509KeyPair([]byte(cert), []byte(key))
+	switch {
+	case err != nil && strings.Contains(strings.ToLower(err.Error()), "private key"), err != nil && strings.Contains(err.Error(), "key input"):
+		return nil, fmt.Errorf("%s %s is not the key of the certificate in %s %s, or no key in PEM form (%w)", keyFlag, keyFile, certFlag, certFile, err)
+	case err != nil:
+		return nil, fmt.Errorf("%s %s, %s %s: %w", certFlag, certFile, keyFlag, keyFile, err)
+	}
+	return &pair, nil
 }
 
 // authorities reads all certificates of a text, of which each must be good.
@@ -287,26 +236,12 @@ func presented(cert *x509.Certificate) string {
 	return "of " + name(cert.Subject.String()) + ", issued by " + name(cert.Issuer.String())
 }
 
-// warnOfMode tells of a key that others of this machine can read.
-func (c *Own) warnOfMode() {
-	info, err := c.o.FS.Stat(c.o.Files.Key)
-	if err == nil && info.Mode().Perm()&0o007 != 0 {
-		c.o.Log.Warn("the key in --peer-key-file can be read by others: chmod o= it", "file", c.o.Files.Key, "mode", info.Mode().Perm().String())
-	}
-}
-
-func (c *Own) current() *material {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.use
-}
-
 // ServerTLS is for the peer port: a client must show the certificate of a peer.
 func (c *Own) ServerTLS() *tls.Config {
 	cfg := base()
 	cfg.ClientAuth = tls.RequestClientCert
 	cfg.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-		c.glance()
+		c.files.glance()
 		return c.current().cert, nil
 	}
 	cfg.VerifyConnection = func(s tls.ConnectionState) error {
@@ -325,13 +260,13 @@ func (c *Own) ClientTLS(addr string) *tls.Config {
 	cfg := base()
 	cfg.ServerName = host
 	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		c.glance()
+		c.files.glance()
 		return c.current().cert, nil
 	}
 	// All is checked by verify, which takes the authorities of this moment.
 	cfg.InsecureSkipVerify = true
 	cfg.VerifyConnection = func(s tls.ConnectionState) error {
-		c.glance()
+		c.files.glance()
 		return c.verify(s, x509.ExtKeyUsageServerAuth, host)
 	}
 	return cfg
@@ -364,6 +299,9 @@ func (c *Own) verify(s tls.ConnectionState, usage x509.ExtKeyUsage, host string)
 		return fmt.Errorf("%w: wrong CA: the other side presents one %s, which no authority in %s signed", ErrRefused, presented(leaf), c.o.Files.Authorities)
 	case err != nil:
 		return fmt.Errorf("%w: that %s: %w", ErrRefused, presented(leaf), err)
+	}
+	if err := c.o.Only.admits(s, m.revoked); err != nil {
+		return fmt.Errorf("%w: that %s %w", ErrRefused, presented(leaf), err)
 	}
 	if host == "" {
 		return nil

@@ -18,6 +18,9 @@ const (
 	memberCertFile    = "member.crt"
 	memberKeyFile     = "member.key"
 	maxFile           = 64 << 10
+	// maxAuthorities and maxCRL are for what an operator collects.
+	maxAuthorities = 1 << 20
+	maxCRL         = 4 << 20
 )
 
 // Save writes the credentials of a member that has joined, and the authority if

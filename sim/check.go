@@ -32,6 +32,9 @@ func (c *cluster) compare() {
 }
 
 func (c *cluster) compareAt(h *host, m *machine.Machine) {
+	if alarms := m.Alarms(); len(alarms) > 0 {
+		c.w.violate("%s has alarms, and nothing is wrong: %v", h.name, alarms)
+	}
 	rev := m.Revision() / hashEvery * hashEvery
 	if rev <= h.hashed || rev < m.CompactRevision() || c.compacts() {
 		return

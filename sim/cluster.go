@@ -65,7 +65,8 @@ func (c *cluster) draw() {
 		segment: pick(w, int64(1<<10), 4<<10, 32<<10), keepLog: pick(w, int64(1), 1, 8<<10, 64<<10),
 		maxLog: pick(w, int64(8<<10), 64<<10, 1<<20), logCache: pick(w, int64(-1), 4<<10, 1<<20),
 		reserveTTL: 5 * time.Second, learnTTL: 6 * time.Second, requestTimeout: 3 * time.Second,
-		syncFast: 200 * time.Microsecond, syncSlow: pick(w, ms, 4*ms, 20*ms),
+		compareEvery: 300 * ms,
+		syncFast:     200 * time.Microsecond, syncSlow: pick(w, ms, 4*ms, 20*ms),
 		tears: []disk.Tear{disk.TearNothing},
 		raft: raft.Config{
 			MaxMessageBytes: pick(w, uint64(200), 4<<10, 1<<20), MaxInflight: pick(w, 1, 4, 64),

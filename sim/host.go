@@ -25,6 +25,7 @@ type settings struct {
 	logCache                 int64
 	raft                     raft.Config
 	reserveTTL, learnTTL     time.Duration
+	compareEvery             time.Duration
 	requestTimeout           time.Duration
 	syncFast, syncSlow       time.Duration
 	tears                    []disk.Tear
@@ -91,7 +92,8 @@ func (h *host) options(p *proc) node.Options {
 		Dir: ".", Name: h.name, ListenPeer: h.addr, AdvertiseClient: []string{"http://" + h.name + ":2379"},
 		Join: h.via, Replace: h.replaces, Version: "1.0.0", TickInterval: s.tick, HeartbeatTicks: s.heartbeat, ElectionTicks: s.election,
 		RequestTimeout: s.requestTimeout, ReserveTTL: s.reserveTTL, Logger: h.w.story.logger(h.name),
-		FS: h.disk, Network: &attachment{net: h.net, host: h, p: p}, Sched: p,
+		CompareEvery: s.compareEvery,
+		FS:           h.disk, Network: &attachment{net: h.net, host: h, p: p}, Sched: p,
 		Report: func(e join.Event) {
 			if e.Total == 0 || e.Done == e.Total {
 				h.say("join: %s: %s", e.Step, e.Text)

@@ -3,6 +3,7 @@ package test
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -104,6 +105,8 @@ type member struct {
 	lab          *lab
 	name, dir    string
 	client, peer string
+	// tls is how tests speak to it; nil is without.
+	tls *tls.Config
 	// args come after the arguments that every member has.
 	args []string
 	// within is the command that the binary is an argument of, if it runs in one.
@@ -248,7 +251,7 @@ func (m *member) kv() *clientv3.Client {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.api == nil {
-		c, err := newClient(m.client)
+		c, err := newTLSClient(m.tls, m.client)
 		if err != nil {
 			panic(err) // only an impossible configuration fails here
 		}
@@ -259,9 +262,11 @@ func (m *member) kv() *clientv3.Client {
 
 // newClient makes an etcd client that finds a member again soon after it comes
 // back.
-func newClient(endpoints ...string) (*clientv3.Client, error) {
+func newClient(endpoints ...string) (*clientv3.Client, error) { return newTLSClient(nil, endpoints...) }
+
+func newTLSClient(cfg *tls.Config, endpoints ...string) (*clientv3.Client, error) {
 	c, err := clientv3.New(clientv3.Config{
-		Endpoints: endpoints, Logger: zap.NewNop(),
+		Endpoints: endpoints, TLS: cfg, Logger: zap.NewNop(),
 		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.5, MaxDelay: 100 * time.Millisecond},
 			MinConnectTimeout: time.Second,
@@ -318,7 +323,7 @@ func (m *member) mustFail(within time.Duration, words ...string) {
 
 // status is the cluster as its leader sees it, asked through this member.
 func (m *member) status(ctx context.Context) (*chainfire.ClusterStatus, error) {
-	c, err := client.New(m.client)
+	c, err := client.NewTLS(m.tls, m.client)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package test
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"os"
 	"os/exec"
@@ -157,7 +158,28 @@ func (p *page) serve(line string) {
 		p.t.Fatal(err)
 	}
 	h.proc = proc
+	p.speakAs(h, line)
 	h.awaitReady()
+}
+
+// speakAs lets the test speak to a member as the clients of the page do.
+func (p *page) speakAs(h *member, line string) {
+	p.t.Helper()
+	h.tls = nil
+	if strings.Contains(line, "--cert-file ") {
+		h.tls = &tls.Config{InsecureSkipVerify: true}
+	}
+	if strings.Contains(line, "--client-cert-auth") {
+		alice, err := tls.LoadX509KeyPair(filepath.Join(p.work, "alice.crt"), filepath.Join(p.work, "alice.key"))
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		h.tls.Certificates = []tls.Certificate{alice}
+	}
+	if h.api != nil {
+		_ = h.api.Close() // nothing is in flight on it
+		h.api = nil
+	}
 }
 
 // systemctl does what the service manager of a host is told.

@@ -2,6 +2,7 @@ package test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"os"
 	"path/filepath"
@@ -42,6 +43,12 @@ func (l *lab) newEtcd(t *testing.T, restore ...string) string {
 // newEtcdWith is newEtcd with flags of the server.
 func (l *lab) newEtcdWith(t *testing.T, flags []string, restore ...string) string {
 	t.Helper()
+	return l.newEtcdOver(t, "http", nil, flags, restore...)
+}
+
+// newEtcdOver is newEtcdWith, with a scheme for clients, and how tests then speak to it.
+func (l *lab) newEtcdOver(t *testing.T, scheme string, cfg *tls.Config, flags []string, restore ...string) string {
+	t.Helper()
 	dir, client, peer := t.TempDir(), l.port(t), l.port(t)
 	log := filepath.Join(dir, "log")
 	same := []string{
@@ -53,9 +60,9 @@ func (l *lab) newEtcdWith(t *testing.T, flags []string, restore ...string) strin
 			t.Fatalf("restore: exit code %d: %s%s", a.code, a.stdout, a.stderr)
 		}
 	}
-	p, err := startProcess(etcdTool(t, "etcd"), append(append(same, flags...),
-		"--listen-client-urls", "http://"+client, "--advertise-client-urls", "http://"+client, "--listen-peer-urls", "http://"+peer,
-	), log)
+	p, err := startProcess(etcdTool(t, "etcd"), append(append(same,
+		"--listen-client-urls", scheme+"://"+client, "--advertise-client-urls", scheme+"://"+client, "--listen-peer-urls", "http://"+peer,
+	), flags...), log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +74,7 @@ func (l *lab) newEtcdWith(t *testing.T, flags []string, restore ...string) strin
 			t.Logf("the log of etcd ends:\n%s", tail(log, 20))
 		}
 	})
-	c := etcdClientOf(t, client)
+	c := etcdClientOver(t, cfg, client)
 	for end := time.Now().Add(patience); ; {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		_, err := c.Get(ctx, "up")
@@ -84,7 +91,12 @@ func (l *lab) newEtcdWith(t *testing.T, flags []string, restore ...string) strin
 // etcdClientOf is a client of one address, closed at the end of the test.
 func etcdClientOf(t *testing.T, endpoint string) *clientv3.Client {
 	t.Helper()
-	c, err := newClient(endpoint)
+	return etcdClientOver(t, nil, endpoint)
+}
+
+func etcdClientOver(t *testing.T, cfg *tls.Config, endpoint string) *clientv3.Client {
+	t.Helper()
+	c, err := newTLSClient(cfg, endpoint)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +18,8 @@ type etcdctl struct {
 	t         *testing.T
 	path      string
 	endpoints string
+	// flags come before those of a command.
+	flags []string
 }
 
 func newEtcdctl(t *testing.T, endpoints ...string) *etcdctl {
@@ -25,7 +28,7 @@ func newEtcdctl(t *testing.T, endpoints ...string) *etcdctl {
 }
 
 func (e *etcdctl) command(ctx context.Context, stdin string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, e.path, args...)
+	cmd := exec.CommandContext(ctx, e.path, slices.Concat(e.flags, args)...)
 	cmd.Stdin = strings.NewReader(stdin)
 	cmd.Env = append(os.Environ(), "ETCDCTL_ENDPOINTS="+e.endpoints)
 	cmd.SysProcAttr = dieWithParent()

@@ -156,6 +156,7 @@ func askPeerPort(t *testing.T, m *member) {
 		"join status":   func(ctx context.Context) error { _, err := p.JoinStatus(ctx, &api.JoinStatusRequest{}); return err },
 		"abandon":       func(ctx context.Context) error { _, err := p.Abandon(ctx, &api.AbandonRequest{}); return err },
 		"open snapshot": func(ctx context.Context) error { _, err := p.OpenSnapshot(ctx, &api.OpenSnapshotRequest{}); return err },
+		"hash":          func(ctx context.Context) error { _, err := p.HashKeySpace(ctx, &api.HashKeySpaceRequest{}); return err },
 	} {
 		mustAnswer(t, what, codes.Unauthenticated, "this call is for members of the cluster", call)
 	}

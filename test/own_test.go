@@ -36,7 +36,7 @@ func newAuthority(t *testing.T, name string) *authority {
 	t.Helper()
 	a := &authority{t: t, key: newKey(t)}
 	a.cert = a.sign(&x509.Certificate{
-		Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+		Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}, nil, &a.key.PublicKey)
 	return a
 }
@@ -88,7 +88,10 @@ func (a *authority) write(path, kind string, ders ...[]byte) {
 }
 
 // issue writes a certificate for loopback with its key.
-func (a *authority) issue(dir, name string) {
+func (a *authority) issue(dir, name string) { a.issueAs(dir, "peer", name) }
+
+// issueAs is issue, with the name that the two files begin with.
+func (a *authority) issueAs(dir, file, name string) *x509.Certificate {
 	a.t.Helper()
 	key := newKey(a.t)
 	der, err := x509.MarshalPKCS8PrivateKey(key)
@@ -100,8 +103,9 @@ func (a *authority) issue(dir, name string) {
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 	}, a.cert, &key.PublicKey)
-	a.write(filepath.Join(dir, "peer.key"), "PRIVATE KEY", der)
-	a.write(filepath.Join(dir, "peer.crt"), "CERTIFICATE", cert.Raw)
+	a.write(filepath.Join(dir, file+".key"), "PRIVATE KEY", der)
+	a.write(filepath.Join(dir, file+".crt"), "CERTIFICATE", cert.Raw)
+	return cert
 }
 
 // equip gives a member a certificate of this authority; the authorities that it
@@ -361,4 +365,34 @@ func TestClusterIsTakenToOwnCertificatesWithAllMembersStopped(t *testing.T) {
 	d.args = calm()
 	d.launch()
 	d.mustFail(patience, "has no certificate of this member", "certificates of its operator", "--peer-cert-file")
+}
+
+// TestWhoMayBeAMemberIsNarrowedDown has newcomers whose certificates are of the right
+// authority, and are not taken all the same.
+func TestWhoMayBeAMemberIsNarrowedDown(t *testing.T) {
+	t.Parallel()
+	p := &clientPort{t: t, ca: newAuthority(t, "ours"), dir: t.TempDir()}
+	p.revoke()
+	a := p.ca.equip(here.newMember(t, "a", "--peer-crl-file", p.file("crl"), "--peer-cert-allowed-cn", "a,b,c"))
+	a.start()
+	a.awaitServing()
+	b := p.ca.equip(here.newMember(t, "b"))
+	gone, err := tls.LoadX509KeyPair(filepath.Join(filepath.Dir(b.dir), "peer.crt"), filepath.Join(filepath.Dir(b.dir), "peer.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.revoke(gone.Leaf)
+	b.launchWith("", a.peer)
+	b.mustFail(patience, "the other side refused the certificate of this member", "its log says why")
+	a.awaitLog("of CN=b, issued by CN=ours is not taken", "was revoked")
+
+	d := p.ca.equip(here.newMember(t, "d"))
+	d.launchWith("", a.peer)
+	d.mustFail(patience, "the other side refused the certificate of this member")
+	a.awaitLog("of CN=d, issued by CN=ours is not taken: only those of a, b, c are")
+
+	c := p.ca.equip(here.newMember(t, "c"))
+	c.launchWith("", a.peer)
+	c.awaitReady()
+	(&cluster{t: t, members: []*member{a, c}}).awaitVoters(2, 1)
 }

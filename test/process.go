@@ -25,6 +25,8 @@ type event struct {
 	Text  string `json:"text"`
 	Done  int64  `json:"done_bytes"`
 	Total int64  `json:"total_bytes"`
+	// ClientURL is where a ready member serves clients.
+	ClientURL string `json:"client_url"`
 }
 
 // process is one run of the binary. Its methods may be called from any goroutine.

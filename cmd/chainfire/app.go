@@ -2,15 +2,14 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,6 +32,7 @@ type app struct {
 	environ func() []string
 
 	endpoints []string
+	trust     trust
 	format    string
 	timeout   time.Duration
 	logLevel  string
@@ -70,7 +70,8 @@ func (a *app) addGlobalFlags(root *cobra.Command) {
 		endpoints = strings.Split(v, ",")
 	}
 	f := root.PersistentFlags()
-	f.StringSliceVar(&a.endpoints, "endpoints", endpoints, "client addresses of members, HOST:PORT,...; also from "+endpointsVariable)
+	f.StringSliceVar(&a.endpoints, "endpoints", endpoints, "client addresses of members, HOST:PORT,..., over TLS https://HOST:PORT,...; also from "+endpointsVariable)
+	a.trust.flags(f, a.getenv)
 	f.StringVarP(&a.format, "write-out", "w", formatTable, "what to print: table or json")
 	f.DurationVar(&a.timeout, "timeout", 5*time.Second, "how long one request may take")
 	f.StringVar(&a.logLevel, "log-level", "info", "least level to log: debug, info, warn or error")
@@ -88,15 +89,8 @@ func (a *app) checkGlobalFlags() error {
 	if len(a.endpoints) == 0 {
 		return errors.New("--endpoints is empty: name the client address of a member, as " + defaultClientAddr)
 	}
-	for i, e := range a.endpoints {
-		e = strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(e), "http://"), "/")
-		if strings.HasPrefix(e, "https://") {
-			return fmt.Errorf("--endpoints %q: there is no TLS yet; give HOST:PORT", e)
-		}
-		if _, _, err := net.SplitHostPort(e); err != nil {
-			return fmt.Errorf("--endpoints %q: give HOST:PORT, as %s", e, defaultClientAddr)
-		}
-		a.endpoints[i] = e
+	if err := a.trust.settle(a.endpoints); err != nil {
+		return err
 	}
 	_, err := a.logger(io.Discard)
 	return err
@@ -124,12 +118,22 @@ func isTerminal(w any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// etcdClient makes an etcd client for members of a cluster. What it would log is
-// in the errors of its calls.
-func etcdClient(ctx context.Context, endpoints []string) (*clientv3.Client, error) {
+// etcdClient makes an etcd client for members of a cluster, as the flags say.
+func (a *app) etcdClient(ctx context.Context, endpoints []string) (*clientv3.Client, error) {
+	cfg, err := a.trust.config()
+	if err != nil {
+		return nil, err
+	}
+	return etcdClient(ctx, endpoints, cfg)
+}
+
+// etcdClient makes an etcd client for members of a cluster; without cfg it speaks no
+// TLS. What it would log is in the errors of its calls.
+func etcdClient(ctx context.Context, endpoints []string, cfg *tls.Config) (*clientv3.Client, error) {
 	c, err := clientv3.New(clientv3.Config{
 		Context:            ctx,
 		Endpoints:          endpoints,
+		TLS:                cfg,
 		DialTimeout:        2 * time.Second,
 		MaxCallSendMsgSize: 1 << 30, // what is too large, the member says
 		Logger:             zap.NewNop(),
@@ -144,10 +148,10 @@ func etcdClient(ctx context.Context, endpoints []string) (*clientv3.Client, erro
 func (a *app) withClient(ctx context.Context, do func(context.Context, *clientv3.Client) error) error {
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
-	if err := reachable(ctx, a.endpoints); err != nil {
+	if err := a.reachable(ctx); err != nil {
 		return err
 	}
-	c, err := etcdClient(ctx, a.endpoints)
+	c, err := a.etcdClient(ctx, a.endpoints)
 	if err != nil {
 		return err
 	}
@@ -162,34 +166,6 @@ func (a *app) withClient(ctx context.Context, do func(context.Context, *clientv3
 	return err
 }
 
-// reachable fails at once when nothing listens at any endpoint, where a request
-// would try until its time is over.
-func reachable(ctx context.Context, endpoints []string) error {
-	errs := make([]error, len(endpoints))
-	var wg sync.WaitGroup
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	for i, e := range endpoints {
-		wg.Go(func() {
-			var d net.Dialer
-			conn, err := d.DialContext(ctx, "tcp", e)
-			if err != nil {
-				errs[i] = err
-				return
-			}
-			cancel() // one is enough
-			_ = conn.Close()
-		})
-	}
-	wg.Wait()
-	for _, err := range errs {
-		if err == nil {
-			return nil
-		}
-	}
-	return &unreachableError{errs: errs}
-}
-
 // unreachableError says that no endpoint accepts connections.
 type unreachableError struct{ errs []error }
 
@@ -198,6 +174,10 @@ func (e *unreachableError) Error() string {
 	var reasons []string
 	for _, err := range e.errs {
 		reasons = append(reasons, err.Error())
+	}
+	var secure *tlsError
+	if errors.As(errors.Join(e.errs...), &secure) {
+		return fmt.Sprintf("no member can be spoken to (%s)", strings.Join(reasons, "; "))
 	}
 	return fmt.Sprintf("no member can be reached (%s); start one with 'chainfire serve', or name others with --endpoints",
 		strings.Join(reasons, "; "))
@@ -208,8 +188,9 @@ func (e *unreachableError) Unwrap() []error { return e.errs }
 
 // advise adds to a member's error what to do about it.
 func advise(err error) error {
-	next := ""
+	next := adviseTLS(err)
 	switch {
+	case next != "":
 	case errors.Is(err, rpctypes.ErrCompacted):
 		next = "that revision is gone; ask for a newer one with --rev, or leave it out"
 	case errors.Is(err, rpctypes.ErrFutureRev):

@@ -29,7 +29,7 @@ func (o *clientOptions) flags(f *pflag.FlagSet) {
 	f.DurationVar(&o.pingWait, "grpc-keepalive-timeout", 20*time.Second, "how long a client may take to answer that; 0 is for ever")
 	f.BoolVar(&o.profiles, "enable-pprof", false, "serve profiles of the process under /debug/pprof/ at the client port, to whoever can reach it")
 	f.StringSliceVar(&o.cors, "cors", []string{"*"}, "origins of web pages that may read what HTTP answers; empty or * is any")
-	f.StringSliceVar(&o.hostWhitelist, "host-whitelist", []string{"*"}, "host names that HTTP requests may be made to; empty or * is any")
+	f.StringSliceVar(&o.hostWhitelist, "host-whitelist", []string{"*"}, "host names that HTTP requests without TLS may be made to; empty or * is any")
 }
 
 func (o *clientOptions) check() error {

@@ -15,13 +15,16 @@ import (
 
 	"chainfire/internal/sniff"
 	"chainfire/join"
+	"chainfire/pki"
 )
 
 // earlyPort is the client port while the member joins and has nothing to answer
 // with: every call is refused at once, with how far the join is. A seed may take
 // hours, and whoever asks is not to wait for its end without a word.
 type earlyPort struct {
-	lis  *net.TCPListener
+	lis *net.TCPListener
+	// port is how clients speak TLS; nil is not at all.
+	port *pki.Port
 	mu   sync.Mutex
 	last join.Event
 	// begun says that there is a join, closed that it is over.
@@ -32,7 +35,9 @@ type earlyPort struct {
 	wg            sync.WaitGroup
 }
 
-func newEarlyPort(lis *net.TCPListener) *earlyPort { return &earlyPort{lis: lis} }
+func newEarlyPort(lis *net.TCPListener, port *pki.Port) *earlyPort {
+	return &earlyPort{lis: lis, port: port}
+}
 
 // tell takes in where the join is. The first word begins the answering.
 func (e *earlyPort) tell(ev join.Event) {
@@ -51,7 +56,12 @@ func (e *earlyPort) tell(ev join.Event) {
 		return status.Error(codes.Unavailable, e.reason())
 	}))
 	e.http = &http.Server{Handler: http.HandlerFunc(e.refuse), ReadHeaderTimeout: earlyTimeout}
-	calls, pages := e.mux.HTTP2(), e.mux.HTTP1()
+	var calls, pages net.Listener
+	if e.port != nil {
+		calls, pages = e.mux.TLS(e.port.ServerTLS())
+	} else {
+		calls, pages = e.mux.HTTP2(), e.mux.HTTP1()
+	}
 	// They end when the port is handed on, and with nothing that matters.
 	e.wg.Go(func() { _ = e.grpc.Serve(calls) })
 	e.wg.Go(func() { _ = e.http.Serve(pages) })

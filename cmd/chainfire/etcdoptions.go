@@ -21,6 +21,7 @@ import (
 type etcdOptions struct {
 	node node.Options
 	api  etcdapi.Options
+	tls  tlsOptions
 }
 
 // etcdQuota is what etcd takes a quota of 0 for.
@@ -37,6 +38,7 @@ func newEtcdOptions(cfg *etcdflags.Config, log *slog.Logger) (*etcdOptions, erro
 	s := serveOptions{
 		heartbeat: time.Duration(cfg.Heartbeat) * time.Millisecond, election: time.Duration(cfg.Election) * time.Millisecond,
 		history: historyOptions{mode: cfg.CompactionMode, retention: cfg.CompactionRetention},
+		compare: compareOptions{every: cfg.CorruptCheck, atStart: cfg.Features.Enabled("InitialCorruptCheck")},
 		auth:    authOptions{token: cfg.AuthToken, ttl: cfg.AuthTokenTTL, bcryptCost: cfg.BcryptCost},
 		clients: clientOptions{
 			maxTxnOps: int(min(cfg.MaxTxnOps, math.MaxInt32)), maxStreams: cfg.MaxStreams,
@@ -44,7 +46,10 @@ func newEtcdOptions(cfg *etcdflags.Config, log *slog.Logger) (*etcdOptions, erro
 			profiles: cfg.Pprof, cors: cfg.Origins(), hostWhitelist: cfg.HostWhitelist,
 		},
 	}
-	for _, check := range []func() error{s.history.parse, s.auth.parse, s.clients.check} {
+	if cfg.Features.Enabled("CompactHashCheck") {
+		s.compare.compactEvery = cfg.CompactHashCheck
+	}
+	for _, check := range []func() error{s.history.parse, s.auth.parse, s.clients.check, s.compare.check} {
 		if err := check(); err != nil {
 			return nil, err
 		}
@@ -64,16 +69,20 @@ func newEtcdOptions(cfg *etcdflags.Config, log *slog.Logger) (*etcdOptions, erro
 		// Who votes is for operators to say, as with etcd.
 		NoPromote: true, Voters: defaultVoters, ReplaceAfter: max(defaultReplaceAfter, s.election), ReserveTTL: defaultReserveTTL,
 		TickInterval: tick, HeartbeatTicks: heartbeat, ElectionTicks: election, Engine: raft.NewCore,
-		QuotaBytes: quota(cfg.QuotaBytes), ProgressInterval: cfg.ProgressNotify,
+		QuotaBytes: quota(cfg.QuotaBytes), DiskReserve: defaultDiskReserve, ProgressInterval: cfg.ProgressNotify,
 	}}
 	s.history.apply(&o.node)
 	s.auth.apply(&o.node)
+	s.compare.apply(&o.node)
 	s.clients.apply(&o.api)
 	o.api.MaxRequestBytes, o.api.NoGateway = int(cfg.MaxRequestBytes), !cfg.Gateway
 	if err := o.peers(cfg); err != nil {
 		return nil, err
 	}
-	return o, o.tls(cfg, log)
+	if err := o.security(cfg, log); err != nil {
+		return nil, err
+	}
+	return o, nil
 }
 
 func quota(n int64) int64 {

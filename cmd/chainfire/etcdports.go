@@ -11,39 +11,38 @@ import (
 
 	"chainfire/etcdapi"
 	"chainfire/etcdflags"
+	"chainfire/pki"
 )
 
-// What is served at a port.
-const (
-	trafficAll     = "grpc+http"
-	trafficCalls   = "grpc"
-	trafficPages   = "http"
-	trafficMetrics = "metrics"
-)
+// traffic is what is served at a port, in etcd's words.
+var traffic = map[etcdapi.Part]string{
+	etcdapi.All: "grpc+http", etcdapi.Calls: "grpc", etcdapi.Pages: "http",
+}
 
 // etcdPort is one URL that the member listens at.
 type etcdPort struct {
 	net.Listener
-	url     url.URL
-	traffic string
+	url  url.URL
+	part etcdapi.Part
 }
 
 // openPorts listens at every URL of a configuration that is for clients.
 func openPorts(cfg *etcdflags.Config) (ports []*etcdPort, err error) {
-	forClients := trafficAll
+	forClients := etcdapi.All
 	if len(cfg.ListenHTTP) > 0 {
-		forClients = trafficCalls
+		forClients = etcdapi.Calls
 	}
 	for _, l := range []struct {
-		flag, traffic string
-		urls          etcdflags.URLs
+		flag string
+		part etcdapi.Part
+		urls etcdflags.URLs
 	}{
 		{"--listen-client-urls", forClients, cfg.ListenClient},
-		{"--listen-client-http-urls", trafficPages, cfg.ListenHTTP},
-		{"--listen-metrics-urls", trafficMetrics, cfg.ListenMetrics},
+		{"--listen-client-http-urls", etcdapi.Pages, cfg.ListenHTTP},
+		{"--listen-metrics-urls", etcdapi.Metrics, cfg.ListenMetrics},
 	} {
 		for _, u := range l.urls {
-			p, err := openPort(u, l.traffic)
+			p, err := openPort(u, l.part)
 			if err != nil {
 				err = fmt.Errorf("%s %s: %w", l.flag, u.String(), err)
 				for _, p := range ports {
@@ -57,7 +56,7 @@ func openPorts(cfg *etcdflags.Config) (ports []*etcdPort, err error) {
 	return ports, nil
 }
 
-func openPort(u url.URL, traffic string) (*etcdPort, error) {
+func openPort(u url.URL, part etcdapi.Part) (*etcdPort, error) {
 	network, addr := etcdflags.Address(u)
 	if network == "unix" {
 		if err := clearSocket(addr); err != nil {
@@ -68,7 +67,7 @@ func openPort(u url.URL, traffic string) (*etcdPort, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	return &etcdPort{Listener: lis, url: u, traffic: traffic}, nil
+	return &etcdPort{Listener: lis, url: u, part: part}, nil
 }
 
 // clearSocket removes the socket that a member left which did not end in good order, and
@@ -90,33 +89,33 @@ func clearSocket(path string) error {
 }
 
 // earlyPorts answer at the ports while the member joins.
-func earlyPorts(ports []*etcdPort) []*earlyPort {
+func earlyPorts(ports []*etcdPort, secure *pki.Port) []*earlyPort {
 	var out []*earlyPort
 	for _, p := range ports {
-		if lis, ok := p.Listener.(*net.TCPListener); ok && p.traffic != trafficMetrics {
-			out = append(out, newEarlyPort(lis))
+		if lis, ok := p.Listener.(*net.TCPListener); ok && p.part != etcdapi.Metrics {
+			if !etcdflags.Secure(p.url) {
+				out = append(out, newEarlyPort(lis, nil))
+				continue
+			}
+			out = append(out, newEarlyPort(lis, secure))
 		}
 	}
 	return out
 }
 
 func (p *etcdPort) serve(api *etcdapi.Server) error {
-	switch p.traffic {
-	case trafficCalls:
-		return api.ServeCalls(p.Listener)
-	case trafficPages:
-		return api.ServePages(p.Listener)
-	case trafficMetrics:
-		return api.ServeMetrics(p.Listener)
-	}
-	return api.Serve(p.Listener)
+	return api.ServePart(p.Listener, p.part, !etcdflags.Secure(p.url))
 }
 
 // announce says that the port is served, in etcd's words.
 func (p *etcdPort) announce(log *slog.Logger) {
-	if p.traffic == trafficMetrics {
+	if p.part == etcdapi.Metrics {
 		log.Info("serving metrics", "address", p.url.String())
 		return
 	}
-	log.Info("serving client traffic insecurely; this is strongly discouraged!", "traffic", p.traffic, "address", p.Addr().String())
+	how := "serving client traffic insecurely; this is strongly discouraged!"
+	if etcdflags.Secure(p.url) {
+		how = "serving client traffic securely"
+	}
+	log.Info(how, "traffic", traffic[p.part], "address", p.Addr().String())
 }

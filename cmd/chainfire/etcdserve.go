@@ -15,6 +15,7 @@ import (
 	"chainfire/etcdflags"
 	"chainfire/join"
 	"chainfire/node"
+	"chainfire/pki"
 )
 
 // How long a stop takes at most: for the requests under way, and then for handing
@@ -31,6 +32,8 @@ type dropIn struct {
 	ports []*etcdPort
 	opts  *etcdOptions
 	node  *node.Node
+	// secure is how clients speak TLS; nil is not at all.
+	secure *pki.Port
 }
 
 // etcdServe runs a member until the context ends or the member does.
@@ -69,7 +72,10 @@ func (m *dropIn) start(ctx context.Context) (err error) {
 		return err
 	}
 	o := m.opts.node
-	early := earlyPorts(m.ports)
+	if m.secure, err = m.opts.loadTLS(m.cfg, m.log); err != nil {
+		return err
+	}
+	early := earlyPorts(m.ports, m.secure)
 	o.Logger = m.log
 	o.Report = func(e join.Event) {
 		for _, p := range early {
@@ -100,6 +106,12 @@ func (m *dropIn) run(ctx context.Context) error {
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	o := m.opts.api
 	o.Member, o.Logger, o.Registry, o.Register = m.node, m.log, registry, m.node.RegisterCluster
+	if m.secure != nil {
+		o.TLS, o.CertificateUsers = m.secure.ServerTLS(), m.opts.tls.askClients
+		fresh, stop := context.WithCancel(ctx)
+		defer stop()
+		go keepFresh(fresh, m.secure)
+	}
 	api, err := etcdapi.New(o)
 	if err != nil {
 		return errors.Join(fmt.Errorf("start the client port: %w", err), m.closePorts(), stopNode(m.node))

@@ -171,7 +171,7 @@ func (a *app) keepAlive(ctx context.Context, id clientv3.LeaseID, renewed func(*
 	if err := a.probe(ctx); err != nil {
 		return err
 	}
-	c, err := etcdClient(ctx, a.endpoints)
+	c, err := a.etcdClient(ctx, a.endpoints)
 	if err != nil {
 		return err
 	}

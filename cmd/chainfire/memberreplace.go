@@ -119,7 +119,7 @@ func (a *app) adviseNewcomer(ctx context.Context, r *api.ReplaceMemberResponse) 
 // newcomerLine is the command that starts a member in place of another.
 func (a *app) newcomerLine(s *chainfire.ClusterStatus, old *api.Member) (string, error) {
 	n := nextMember{
-		program: a.program, client: a.endpoints[0], dataDir: "./chainfire-data",
+		program: a.program, client: hostPort(a.endpoints[0]), secure: a.trust.secure, clientArgs: a.trust.args(), dataDir: "./chainfire-data",
 		free: portIsFree, exists: pathExists, replace: memberID(old.GetId()),
 	}
 	names := 0

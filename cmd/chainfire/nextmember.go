@@ -27,6 +27,11 @@ type nextMember struct {
 	plain bool
 	// peerFiles are the certificates of the operator, if members are known by those.
 	peerFiles pki.Files
+	// serveArgs are further flags of the new member.
+	serveArgs []string
+	// secure says that clients speak TLS to this member, clientArgs by which flags.
+	secure     bool
+	clientArgs []string
 	// tokenFile holds a join token, if it is there.
 	tokenFile string
 	// free reports whether an address can be listened on, exists whether there
@@ -57,6 +62,7 @@ func (n *nextMember) line() string {
 	default:
 		args = append(args, "--token", `"$(`+n.program+" token create"+n.endpoints()+`)"`)
 	}
+	args = append(args, n.serveArgs...)
 	if n.elsewhere {
 		args = append(args, "--listen-peer", scheme+"HOST:2380")
 		n.remote = n.remote || n.plain
@@ -92,12 +98,23 @@ func addPort(addr string, more int) (string, bool) {
 	return net.JoinHostPort(host, strconv.Itoa(n+more)), true
 }
 
-// endpoints is the flag that leads a command to this member.
+// endpoints are the flags that lead a command to this member.
 func (n *nextMember) endpoints() string {
-	if n.client == defaultClientAddr {
+	switch {
+	case n.secure:
+		return " " + strings.Join(append([]string{"--endpoints", n.url()}, n.clientArgs...), " ")
+	case n.client == defaultClientAddr:
 		return ""
 	}
 	return " --endpoints " + n.client
+}
+
+// url is where clients connect to.
+func (n *nextMember) url() string {
+	if n.secure {
+		return join.SchemeTLS + "://" + n.client
+	}
+	return n.client
 }
 
 // readyText is what a member says once it serves.
@@ -116,5 +133,5 @@ try it:
 add a member on this machine:
   %s
 
-`, member, cluster, n.client, n.peer, n.dataDir, n.program, endpoints, n.program, endpoints, n.line())
+`, member, cluster, n.url(), n.peer, n.dataDir, n.program, endpoints, n.program, endpoints, n.line())
 }

@@ -39,8 +39,9 @@ type progressEvent struct {
 	Match  uint64 `json:"match_index,omitempty"`
 	Commit uint64 `json:"commit_index,omitempty"`
 	// Client and Peer are the addresses that a ready member serves.
-	Client string `json:"client,omitempty"`
-	Peer   string `json:"peer,omitempty"`
+	Client    string `json:"client,omitempty"`
+	ClientURL string `json:"client_url,omitempty"`
+	Peer      string `json:"peer,omitempty"`
 	// who comes before the line, where several members are shown.
 	who string
 }

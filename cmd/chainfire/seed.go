@@ -122,7 +122,7 @@ func (a *app) exportRunning(ctx context.Context, dir string, within time.Duratio
 		return err
 	}
 	seed := node.SeedDir(disk.OS(), dir)
-	err = from.pull(ctx, seed, func(done, total int64) {
+	err = a.pull(ctx, &from, seed, func(done, total int64) {
 		bar.show(progressEvent{Step: string(join.StepSeed), Text: "from " + from.endpoint, Done: done, Total: total})
 	})
 	if err := errors.Join(err, bar.Close()); err != nil {

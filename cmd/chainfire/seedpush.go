@@ -86,7 +86,7 @@ func (a *app) findNewcomer(ctx context.Context, p *seedPush) error {
 }
 
 func (a *app) pushSeed(ctx context.Context, p *seedPush) (err error) {
-	conn, err := join.Dial(p.from)
+	conn, err := a.dialOwn(p.from)
 	if err != nil {
 		return err
 	}

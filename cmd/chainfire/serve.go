@@ -17,6 +17,7 @@ import (
 	"chainfire/etcdapi"
 	"chainfire/join"
 	"chainfire/node"
+	"chainfire/pki"
 )
 
 // stopTimeout bounds a stop in good order.
@@ -41,13 +42,18 @@ too, takes no writes, and is never promoted.
 
 Standard output tells where clients connect, and the line that adds the next
 member; with --progress json it has one JSON object a line, the last of a start
-being {"step":"ready","client":"HOST:PORT","peer":"HOST:PORT",..}. The log goes to
+being {"step":"ready","client":"HOST:PORT","client_url":"http://HOST:PORT","peer":"HOST:PORT",..}. The log goes to
 the error output.
 
 The first interrupt stops the member in good order: a leader hands leadership
 over. The second ends it at once, which loses nothing that was acknowledged.`,
 		Args: needArgs(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, f := range [][2]string{{"cert", "--cert-file"}, {"key", "--key-file"}, {"cacert", "--trusted-ca-file"}} {
+				if cmd.Flags().Changed(f[0]) {
+					return fmt.Errorf("--%s is for commands that ask a member; what a member takes is %s", f[0], f[1])
+				}
+			}
 			if err := o.check(); err != nil {
 				return err
 			}
@@ -72,15 +78,23 @@ func (a *app) serve(ctx context.Context, o *serveOptions) (err error) {
 	}
 	// The port is taken first: a join must not be made for a member that cannot
 	// serve. Clients that come early wait for the answer, but not for a join.
-	lis, err := listenClient(o.listenClient)
+	addr, err := o.tls.addr(o.listenClient)
 	if err != nil {
 		return err
 	}
-	early := newEarlyPort(lis)
+	lis, err := listenClient(addr)
+	if err != nil {
+		return err
+	}
 	opts, err := o.nodeOptions(lis.Addr().String(), a.getenv)
 	if err != nil {
 		return errors.Join(err, lis.Close())
 	}
+	port, err := o.tls.load(o.dataDir, opts.AdvertiseClient, log)
+	if err != nil {
+		return errors.Join(err, lis.Close())
+	}
+	early := newEarlyPort(lis, port)
 	opts.Logger = log
 	opts.Report = func(e join.Event) {
 		early.tell(e)
@@ -94,7 +108,7 @@ func (a *app) serve(ctx context.Context, o *serveOptions) (err error) {
 	if err != nil {
 		return errors.Join(fmt.Errorf("start the member: %w", err), lis.Close())
 	}
-	m := &servedMember{app: a, opts: o, node: n, log: log, show: show, lis: lis}
+	m := &servedMember{app: a, opts: o, node: n, log: log, show: show, lis: lis, port: port}
 	return m.run(ctx)
 }
 
@@ -118,6 +132,8 @@ type servedMember struct {
 	log  *slog.Logger
 	show *progress
 	lis  net.Listener
+	// port is how clients speak TLS; nil is not at all.
+	port *pki.Port
 }
 
 func (m *servedMember) run(ctx context.Context) error {
@@ -128,6 +144,12 @@ func (m *servedMember) run(ctx context.Context) error {
 		MaxRequestBytes: int(m.opts.maxRequestBytes), Register: m.node.RegisterCluster,
 	}
 	m.opts.clients.apply(&port)
+	if m.port != nil {
+		port.TLS, port.CertificateUsers = m.port.ServerTLS(), m.opts.tls.askClients
+		fresh, stop := context.WithCancel(ctx)
+		defer stop()
+		go keepFresh(fresh, m.port)
+	}
 	api, err := etcdapi.New(port)
 	if err != nil {
 		return errors.Join(fmt.Errorf("start the client port: %w", err), m.lis.Close(), stopNode(m.node))
@@ -183,7 +205,7 @@ func (m *servedMember) announce() error {
 	client := m.lis.Addr().String()
 	if m.show.mode == progressJSON {
 		m.show.show(progressEvent{
-			Time: time.Now(), Step: stepReady, Client: client, Peer: peer,
+			Time: time.Now(), Step: stepReady, Client: client, ClientURL: m.opts.tls.scheme() + "://" + client, Peer: peer,
 			Cluster: clusterID(m.node.ClusterID()), Member: memberID(m.node.ID()),
 		})
 		return nil
@@ -191,8 +213,8 @@ func (m *servedMember) announce() error {
 	next := nextMember{
 		program: m.app.program, client: client, peer: peer, dataDir: m.opts.dataDir,
 		plain: strings.HasPrefix(m.node.AdvertisePeer(), join.SchemePlain+"://"), tokenFile: node.TokenFile(m.opts.dataDir),
-		peerFiles: m.opts.peerFiles,
-		remote:    m.opts.insecureListenRemote, free: portIsFree, exists: pathExists,
+		peerFiles: m.opts.peerFiles, serveArgs: m.opts.tls.args(), secure: m.opts.tls.on(), clientArgs: m.opts.tls.clientArgs(),
+		remote: m.opts.insecureListenRemote, free: portIsFree, exists: pathExists,
 	}
 	return m.app.printf("%s", readyText(clusterID(m.node.ClusterID()), memberID(m.node.ID()), next))
 }

@@ -40,7 +40,9 @@ type serveOptions struct {
 	insecureListenRemote                  bool
 	clients                               clientOptions
 	history                               historyOptions
+	tls                                   tlsOptions
 	auth                                  authOptions
+	compare                               compareOptions
 	progress                              string
 	raftEngine                            string
 }
@@ -49,7 +51,7 @@ func (o *serveOptions) flags(f *pflag.FlagSet) {
 	o.maxRequestBytes = 1536 << 10
 	f.StringVar(&o.dataDir, "data-dir", "./chainfire-data", "folder for everything this member keeps")
 	f.StringVar(&o.name, "name", "", "name of this member, unique in the cluster (default: its peer address)")
-	f.StringVar(&o.listenClient, "listen-client", defaultClientAddr, "address for clients, HOST:PORT")
+	f.StringVar(&o.listenClient, "listen-client", defaultClientAddr, "address for clients, HOST:PORT; they speak TLS there with --cert-file")
 	f.StringVar(&o.listenPeer, "listen-peer", defaultPeerAddr, "address for other members, HOST:PORT; members speak mutual TLS, unless all of them write http://HOST:PORT")
 	f.StringSliceVar(&o.advertiseClient, "advertise-client", nil, "address at which clients reach this member (default: --listen-client)")
 	f.StringVar(&o.advertisePeer, "advertise-peer", "", "address at which the other members reach this one (default: --listen-peer)")
@@ -69,17 +71,22 @@ func (o *serveOptions) flags(f *pflag.FlagSet) {
 	f.DurationVar(&o.election, "election-timeout", defaultElection, "how long a leader may be silent, at least")
 	f.Var(&o.maxRequestBytes, "max-request-bytes", "the largest write that is taken")
 	f.Var(&o.quotaBytes, "quota-backend-bytes", "the size of the store on disk from which on the cluster takes no more keys; 0 is no bound")
-	o.diskReserve = 512 << 20
+	o.diskReserve = defaultDiskReserve
 	f.Var(&o.diskReserve, "disk-reserve", "how much of the disk is to stay free, but no more than a quarter of it; with less the cluster takes no more keys; 0 is to fill it")
 	f.Var(&o.seedRate, "seed-rate", "bytes a second that this member sends at most to seed others; 0 is no bound, but 16MiB while clients write")
 	f.DurationVar(&o.reserveTTL, "reserve-ttl", defaultReserveTTL, "how long the place of a newcomer that fell silent is kept")
 	f.StringVar(&o.raftEngine, "raft-engine", engineOwn, "the consensus engine: chainfire, or etcd for etcd's; members may differ, and change at a restart")
-	f.BoolVar(&o.insecureListenRemote, "insecure-listen-remote", false, "allow addresses without TLS that other machines can reach: that for clients, and http:// in --listen-peer")
+	f.BoolVar(&o.insecureListenRemote, "insecure-listen-remote", false, "allow addresses without TLS that other machines can reach: that for clients without --cert-file, and http:// in --listen-peer")
 	o.clients.flags(f)
 	o.history.flags(f)
+	o.tls.flags(f)
 	o.auth.flags(f)
+	o.compare.flags(f)
 	f.StringVar(&o.progress, "progress", progressAuto, "how to show a join: auto, bar, plain or json")
 }
+
+// defaultDiskReserve is how much of the disk is to stay free.
+const defaultDiskReserve = 512 << 20
 
 // The consensus engines.
 const (
@@ -154,8 +161,12 @@ func (o *serveOptions) checkListen(flag, addr string) error {
 	if isLoopback(host) || o.insecureListenRemote {
 		return nil
 	}
-	return fmt.Errorf("%s %s can be reached from other machines, and nothing protects it there: whoever reaches it can read and change everything; listen on 127.0.0.1, or, in a network that you trust, add --insecure-listen-remote",
-		flag, addr)
+	how := ", without http://"
+	if flag == "--listen-client" {
+		how = " with --cert-file and --key-file"
+	}
+	return fmt.Errorf("%s %s can be reached from other machines, and nothing protects it there: whoever reaches it can read and change everything; listen on 127.0.0.1, or speak TLS%s, or, in a network that you trust, add --insecure-listen-remote",
+		flag, addr, how)
 }
 
 func isLoopback(host string) bool {
@@ -198,24 +209,7 @@ func (o *serveOptions) check() error {
 	if o.dataDir == "" {
 		return errors.New("--data-dir is empty: name a folder")
 	}
-	if err := o.checkListen("--listen-client", o.listenClient); err != nil {
-		return err
-	}
-	addr, plain, err := o.peerAddr()
-	if err != nil {
-		return err
-	}
-	if plain {
-		if err := o.checkListen("--listen-peer", addr); err != nil {
-			return err
-		}
-	}
-	if o.listenClient == addr {
-		if _, port, err := net.SplitHostPort(addr); err != nil || port != "0" {
-			return fmt.Errorf("--listen-client and --listen-peer are both %s: give them different ports", addr)
-		}
-	}
-	if err := o.checkPeerFiles(plain); err != nil {
+	if err := o.checkAddresses(); err != nil {
 		return err
 	}
 	if o.token != "" && o.tokenFile != "" {
@@ -250,7 +244,7 @@ func (o *serveOptions) check() error {
 	if o.reserveTTL < minReserveTTL {
 		return fmt.Errorf("--reserve-ttl %v: give at least %v; a newcomer is heard of about once a second", o.reserveTTL, minReserveTTL)
 	}
-	for _, check := range []func() error{o.clients.check, o.history.parse, o.auth.parse} {
+	for _, check := range []func() error{o.clients.check, o.history.parse, o.auth.parse, o.compare.check} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -261,8 +255,39 @@ func (o *serveOptions) check() error {
 	if o.seedRate != 0 && o.seedRate < minSeedRate {
 		return fmt.Errorf("--seed-rate %s: give at least %d bytes a second, or 0 for no bound", o.seedRate.String(), minSeedRate)
 	}
-	_, err = newProgress(o.progress, nil)
+	_, err := newProgress(o.progress, nil)
 	return err
+}
+
+// checkAddresses looks at where the member listens, and what protects it there.
+func (o *serveOptions) checkAddresses() error {
+	client, err := o.tls.addr(o.listenClient)
+	if err != nil {
+		return err
+	}
+	if !o.tls.on() {
+		if err := o.checkListen("--listen-client", client); err != nil {
+			return err
+		}
+	}
+	addr, plain, err := o.peerAddr()
+	if err != nil {
+		return err
+	}
+	if plain {
+		if err := o.checkListen("--listen-peer", addr); err != nil {
+			return err
+		}
+	}
+	if client == addr {
+		if _, port, err := net.SplitHostPort(addr); err != nil || port != "0" {
+			return fmt.Errorf("--listen-client and --listen-peer are both %s: give them different ports", addr)
+		}
+	}
+	if err := o.checkPeerFiles(plain); err != nil {
+		return err
+	}
+	return o.tls.check(o.peerFiles.Given())
 }
 
 // checkPeerFiles demands all three files of an operator's certificates, or none.
@@ -355,18 +380,19 @@ func (o *serveOptions) nodeOptions(clientAddr string, getenv func(string) string
 	}
 	out := node.Options{
 		Dir: o.dataDir, Name: o.name, ListenPeer: peer, Plain: plain, Join: o.join, Replace: o.replace, Token: token,
-		PeerFiles: o.peerFiles, ReadReplica: o.readReplica, BootstrapFrom: o.bootstrapFrom, Version: productVersion(),
+		PeerFiles: o.peerFiles, PeerOnly: o.tls.peerOnly, ReadReplica: o.readReplica, BootstrapFrom: o.bootstrapFrom, Version: productVersion(),
 		Voters: o.voters, ReplaceAfter: o.replaceAfter, NoPromote: !o.manageVoters,
 		TickInterval: tick, HeartbeatTicks: heartbeat, ElectionTicks: election, SeedRate: int64(o.seedRate), QuotaBytes: int64(o.quotaBytes), DiskReserve: int64(o.diskReserve),
 		ReserveTTL: o.reserveTTL, Engine: engine,
 	}
 	o.history.apply(&out)
 	o.auth.apply(&out)
+	o.compare.apply(&out)
 	if len(o.advertiseClient) == 0 {
 		o.advertiseClient = []string{""}
 	}
 	for _, a := range o.advertiseClient {
-		u, err := advertised("--advertise-client", join.SchemePlain, a, clientAddr)
+		u, err := advertised("--advertise-client", o.tls.scheme(), a, clientAddr)
 		if err != nil {
 			return out, err
 		}

@@ -65,6 +65,10 @@ func TestServeRefusesFlagsThatCannotBeMeant(t *testing.T) {
 		{"--peer-cert-file=c --peer-key-file=k --peer-trusted-ca-file=a --listen-peer=http://127.0.0.1:2380", "leave one of the two away"},
 		{"--raft-engine=paxos", "give chainfire or etcd"},
 		{"--raft-engine=", "give chainfire or etcd"},
+		{"--corrupt-check-time=10ms", "--corrupt-check-time 10ms: give a time from 1s"},
+		{"--corrupt-check-time=-1s", "0 for never"},
+		{"--compact-hash-check-time=9999999h", "--compact-hash-check-time"},
+		{"--corrupt-check-time=0 --compact-hash-check-time=0", ""},
 	} {
 		_, err := parseServe(t, strings.Fields(c.args)...)
 		if c.want == "" {
@@ -122,7 +126,8 @@ func TestTimesBecomeTicks(t *testing.T) {
 
 func TestMemberOptionsCarryTheFlags(t *testing.T) {
 	o, err := parseServe(t, "--name=a", "--data-dir=d", "--listen-peer=127.0.0.1:7", "--seed-rate=10MiB",
-		"--join=h1,h2:9", "--advertise-client=c1:1,http://c2:2", "--voters=3", "--replace-after=2m", "--manage-voters=false")
+		"--join=h1,h2:9", "--advertise-client=c1:1,http://c2:2", "--voters=3", "--replace-after=2m", "--manage-voters=false",
+		"--corrupt-check-time=3m", "--initial-corrupt-check")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +137,8 @@ func TestMemberOptionsCarryTheFlags(t *testing.T) {
 	}
 	if n.Name != "a" || n.Dir != "d" || n.ListenPeer != "127.0.0.1:7" || n.SeedRate != 10<<20 ||
 		n.AdvertisePeer != "https://127.0.0.1:7" || n.Plain || len(n.Join) != 2 || n.Version == "" || n.Token != nil ||
-		n.Voters != 3 || n.ReplaceAfter != 2*time.Minute || !n.NoPromote {
+		n.Voters != 3 || n.ReplaceAfter != 2*time.Minute || !n.NoPromote ||
+		n.CompareEvery != 3*time.Minute || n.CompareCompactedEvery != time.Minute || !n.CompareAtStart {
 		t.Errorf("options %+v", n)
 	}
 	if got := strings.Join(n.AdvertiseClient, " "); got != "http://c1:1 http://c2:2" {
@@ -265,13 +271,14 @@ func TestWrongCallsEndWithOneLineAndNoUsage(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
 		{"serve --bogus", "'chainfire serve --help' lists the flags"},
 		{"serve --listen-client 0.0.0.0:1", "--insecure-listen-remote"},
+		{"serve --cert n1.crt --key n1.key", "--cert is for commands that ask a member; what a member takes is --cert-file"},
 		{"bogus", "unknown command"},
 		{"get", "usage: chainfire get KEY"},
 		{"get --prefix --from-key a", "choose one of"},
 		{"get a -w yaml", "choose table or json"},
 		{"get a --log-level loud", "debug, info"},
 		{"get a --endpoints nowhere", "give HOST:PORT"},
-		{"get a --endpoints https://h:1", "no TLS yet"},
+		{"get a --endpoints ftp://h:1", "or https://HOST:PORT"},
 		{"get a --timeout 0s", "above 0"},
 		{"demo --duration 1s", "at least 2s"},
 		{"member remove", "usage: chainfire member remove"},

@@ -89,7 +89,7 @@ func (a *app) saveSnapshot(ctx context.Context, s *snapshotSave) error {
 	if err := checkSaveFolder(s.tmp()); err != nil {
 		return err
 	}
-	err = s.pull(ctx, s.tmp(), func(done, total int64) {
+	err = a.pull(ctx, s, s.tmp(), func(done, total int64) {
 		bar.show(progressEvent{Step: string(join.StepSeed), Text: "from " + s.endpoint, Done: done, Total: total})
 	})
 	if err := errors.Join(err, bar.Close()); err != nil {
@@ -113,12 +113,12 @@ func (a *app) saveSnapshot(ctx context.Context, s *snapshotSave) error {
 func (a *app) locate(ctx context.Context, s *snapshotSave) error {
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
-	if err := reachable(ctx, a.endpoints); err != nil {
+	if err := a.reachable(ctx); err != nil {
 		return err
 	}
 	var errs []error
 	for _, e := range a.endpoints {
-		err := s.ask(ctx, e)
+		err := a.askSaved(ctx, s, e)
 		if err == nil {
 			return nil
 		}
@@ -127,10 +127,10 @@ func (a *app) locate(ctx context.Context, s *snapshotSave) error {
 	return fmt.Errorf("no member can tell what to save: %w", errors.Join(errs...))
 }
 
-func (s *snapshotSave) ask(ctx context.Context, endpoint string) (err error) {
+func (a *app) askSaved(ctx context.Context, s *snapshotSave, endpoint string) (err error) {
 	// A client of this member alone: once it has answered a linearizable read,
 	// it has applied everything that was acknowledged before.
-	c, err := etcdClient(ctx, []string{endpoint})
+	c, err := a.etcdClient(ctx, []string{endpoint})
 	if err != nil {
 		return err
 	}
@@ -167,8 +167,8 @@ func checkSaveFolder(dir string) error {
 	return fmt.Errorf("%s is in the way and is not what an earlier save left; move it, or choose another FILE", dir)
 }
 
-func (s *snapshotSave) pull(ctx context.Context, dir string, show func(done, total int64)) (err error) {
-	conn, err := join.Dial(s.endpoint)
+func (a *app) pull(ctx context.Context, s *snapshotSave, dir string, show func(done, total int64)) (err error) {
+	conn, err := a.dialOwn(s.endpoint)
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"chainfire"
-	"chainfire/client"
 )
 
 func newStatus(a *app) *cobra.Command {
@@ -71,10 +70,10 @@ for a member that was never heard of.`,
 func (a *app) clusterStatus(ctx context.Context) (*chainfire.ClusterStatus, error) {
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
-	if err := reachable(ctx, a.endpoints); err != nil {
+	if err := a.reachable(ctx); err != nil {
 		return nil, err
 	}
-	c, err := client.New(a.endpoints...)
+	c, err := a.ownClient()
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,7 @@ over as you would a password.`,
 
 // withCluster runs a request on ChainFire's own service.
 func (a *app) withCluster(ctx context.Context, do func(context.Context, *client.Client) error) (err error) {
-	c, err := client.New(a.endpoints...)
+	c, err := a.ownClient()
 	if err != nil {
 		return err
 	}

@@ -57,7 +57,7 @@ func (a *app) watch(ctx context.Context, key string, opts []clientv3.OpOption) e
 	if err := a.probe(ctx); err != nil {
 		return err
 	}
-	c, err := etcdClient(ctx, a.endpoints)
+	c, err := a.etcdClient(ctx, a.endpoints)
 	if err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func (a *app) watch(ctx context.Context, key string, opts []clientv3.OpOption) e
 func (a *app) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
-	return reachable(ctx, a.endpoints)
+	return a.reachable(ctx)
 }
 
 // jsonWatch is one answer of a watch as -w json prints it.

@@ -15,6 +15,7 @@ const policyText = `
 root:
 internal/invariant:
 internal/sniff:
+internal/handshaken:
 internal/sched:
 internal/archtest:
 internal/etcdlog:
@@ -41,11 +42,11 @@ snapshot:             raft raft/confchange api/... internal/disk internal/sched 
 replica:              root raft raft/confchange raft/quorum raft/progress internal/invariant
 transport:            raft raft/confchange api/... internal/invariant
 join:                 root api/... raft raft/confchange raft/quorum snapshot internal/disk internal/sched internal/invariant
-node:                 root api/... raft raft/confchange raft/quorum raft/progress wal mvcc etcdfile lessor auth auth/token machine snapshot replica transport join pki internal/disk internal/sniff internal/sched internal/invariant
+node:                 root api/... raft raft/confchange raft/quorum raft/progress wal mvcc etcdfile lessor auth auth/token machine snapshot replica transport join pki internal/disk internal/sniff internal/handshaken internal/sched internal/invariant
 
 etcdapi/gateway:
 etcdapi/locks:
-etcdapi:              root etcdapi/gateway etcdapi/locks internal/sniff
+etcdapi:              root etcdapi/gateway etcdapi/locks internal/sniff internal/handshaken
 client:               root api/...
 sim:                  root api/... raft wal mvcc machine snapshot replica transport join node internal/disk internal/sched internal/invariant
 cmd/chainfire:        all

@@ -29,9 +29,9 @@ func overlap(a, b []byte) bool {
 // errUnknown says that a connection begins as none of the protocols does.
 var errUnknown = errors.New("unknown protocol")
 
-// match reads until the bytes decide for one child, and returns it with all
+// match reads until the bytes decide for one route, and returns it with all
 // that was read. It reads no more than the longest prefix.
-func (l *Listener) match(conn net.Conn) (*child, []byte, error) {
+func (l *Listener) match(conn net.Conn) (*route, []byte, error) {
 	longest := 0
 	for _, r := range l.routes {
 		for _, p := range r.prefixes {
@@ -55,16 +55,16 @@ func (l *Listener) match(conn net.Conn) (*child, []byte, error) {
 	}
 }
 
-// decide returns the child whose prefix head begins with, or whether more
+// decide returns the route whose prefix head begins with, or whether more
 // bytes may still decide for one.
-func (l *Listener) decide(head []byte) (to *child, open bool) {
+func (l *Listener) decide(head []byte) (to *route, open bool) {
 	for i := range l.routes {
 		for _, p := range l.routes[i].prefixes {
 			if !overlap(p, head) {
 				continue
 			}
 			if len(head) >= len(p) {
-				return l.routes[i].child, false
+				return &l.routes[i], false
 			}
 			open = true
 		}

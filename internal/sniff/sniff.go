@@ -1,8 +1,8 @@
 // Package sniff lets several protocols share one port. A Listener looks at the
 // first bytes of each connection and hands it, with those bytes still to be
 // read, to the child listener of the protocol that speaks so: HTTP/2 with prior
-// knowledge (gRPC), HTTP/1, or a protocol that begins with a prefix of the
-// caller's choice.
+// knowledge (gRPC), HTTP/1, either of them over TLS, or a protocol that begins with a
+// prefix of the caller's choice.
 package sniff
 
 import (
@@ -56,10 +56,12 @@ type Listener struct {
 	pending list.List
 }
 
-// route sends connections that begin with any of the prefixes to a child.
+// route sends connections that begin with any of the prefixes to a child, or to where
+// their TLS ends.
 type route struct {
 	prefixes [][]byte
 	child    *child
+	secure   *secure
 }
 
 // candidate is a connection that has not been handed to a child yet.
@@ -119,9 +121,13 @@ func (l *Listener) Prefix(magic []byte) (net.Listener, error) {
 }
 
 func (l *Listener) route(prefixes [][]byte) *child {
-	c := &child{parent: l, conns: make(chan net.Conn), done: make(chan struct{})}
+	c := l.child()
 	l.routes = append(l.routes, route{prefixes: prefixes, child: c})
 	return c
+}
+
+func (l *Listener) child() *child {
+	return &child{parent: l, conns: make(chan net.Conn), done: make(chan struct{})}
 }
 
 // Addr is the address of the wrapped listener.
@@ -219,10 +225,18 @@ func (l *Listener) look(c *candidate, e *list.Element) {
 		l.drop(c.conn, "set deadline", err)
 		return
 	}
-	to, head, err := l.match(c.conn)
+	by, head, err := l.match(c.conn)
 	if err != nil {
 		l.drop(c.conn, "no known protocol", err)
 		return
+	}
+	to, conn := by.child, net.Conn(&Conn{Conn: c.conn, head: head})
+	if by.secure != nil {
+		if conn, to, err = by.secure.shake(conn); err != nil {
+			l.refused(c.conn, err)
+			l.drop(c.conn, "no TLS", err)
+			return
+		}
 	}
 	if err := c.conn.SetDeadline(time.Time{}); err != nil {
 		l.drop(c.conn, "clear deadline", err)
@@ -232,7 +246,7 @@ func (l *Listener) look(c *candidate, e *list.Element) {
 	c.decided = true
 	l.mu.Unlock()
 	select {
-	case to.conns <- &Conn{Conn: c.conn, head: head}:
+	case to.conns <- conn:
 		handed = true
 	case <-to.done:
 	case <-c.shed:
