@@ -47,6 +47,7 @@ func TestCommandsOfThePagesForOperatorsDoWhatTheySay(t *testing.T) {
 var (
 	commands = regexp.MustCompile("(?ms)^```sh\n(.*?)^```|^<!-- (kill n[0-9]+) -->")
 	address  = regexp.MustCompile(`10\.0\.0\.([0-9]+)(:23(?:79|80))?`)
+	etcdPeer = regexp.MustCompile(`--listen-peer-urls http://10\.0\.0\.([0-9]+)`)
 	listener = regexp.MustCompile(`--listen-peer (?:http://)?10\.0\.0\.([0-9]+)`)
 )
 
@@ -76,7 +77,7 @@ func newPage(t *testing.T) *page {
 	t.Helper()
 	p := &page{t: t, files: t.TempDir(), work: t.TempDir(), bin: t.TempDir(), hosts: map[string]*member{}}
 	for name, path := range map[string]string{
-		"chainfire": here.binary, "etcdctl": etcdTool(t, "etcdctl"), "etcdutl": etcdTool(t, "etcdutl"),
+		"chainfire": here.binary, "etcd": here.binary, "etcdctl": etcdTool(t, "etcdctl"), "etcdutl": etcdTool(t, "etcdutl"),
 	} {
 		path, err := filepath.Abs(path)
 		if err == nil {
@@ -116,6 +117,8 @@ func (p *page) run(line string) {
 	switch fields := strings.Fields(line); {
 	case strings.HasPrefix(line, "chainfire serve "):
 		p.serve(line)
+	case fields[0] == "etcd" && len(fields) > 2:
+		p.etcd(line)
 	case fields[0] == "kill":
 		p.host(fields[1]).kill()
 	case fields[0] == "systemctl":
@@ -180,6 +183,23 @@ func (p *page) speakAs(h *member, line string) {
 		_ = h.api.Close() // nothing is in flight on it
 		h.api = nil
 	}
+}
+
+// etcd starts a member under etcd's command line on the host that its peer address is of.
+func (p *page) etcd(line string) {
+	p.t.Helper()
+	m := etcdPeer.FindStringSubmatch(line)
+	if m == nil {
+		p.t.Fatalf("on which host is this: %s", line)
+	}
+	h := p.host("n" + m[1])
+	// Not a flag that etcd would not know: the files are elsewhere, and nothing else.
+	script := fmt.Sprintf("cd %s && PATH=%s:$PATH && exec %s", p.work, p.bin, strings.ReplaceAll(p.mapped(line), "/var/lib/etcd", p.files))
+	proc, err := startProcess("/bin/sh", []string{"-c", script}, h.stderr)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	h.proc = proc
 }
 
 // systemctl does what the service manager of a host is told.

@@ -156,3 +156,34 @@ func TestMembersOfAListSpeakTLSToEachOther(t *testing.T) {
 	}
 	all[2].ctl().prints("OK\n", "", "put", "a", "b")
 }
+
+// TestALineOfKubernetesStartsAMember has the flags that kubeadm gives.
+func TestALineOfKubernetesStartsAMember(t *testing.T) {
+	t.Parallel()
+	p := newClientPort(t)
+	p.ca.issue(p.dir, "peer")
+	d := newDropIn(t, "control-plane")
+	d.peerScheme, d.clientScheme = "https", "https"
+	also, metrics := here.port(t), here.port(t)
+	line := append(append(p.flags(), ownFlags(p.dir)...), "--client-cert-auth=true", "--peer-client-cert-auth=true", "--initial-cluster="+d.listed(),
+		"--listen-client-urls=https://"+d.client+",https://"+also, "--listen-metrics-urls=http://"+metrics,
+		"--feature-gates=InitialCorruptCheck=true", "--watch-progress-notify-interval=5s", "--snapshot-count=10000")
+	for _, want := range []string{"OK\n", "a\nb\n"} {
+		d.start(line...)
+		for _, at := range []string{d.client, also} {
+			ctl := newEtcdctl(t, "https://"+at)
+			ctl.flags = p.ctlFlags("alice")
+			if want == "OK\n" {
+				ctl.prints(want, "", "put", "a", "b")
+			} else {
+				ctl.prints(want, "", "get", "a")
+			}
+		}
+		for _, path := range []string{"/livez", "/readyz?exclude=non_learner", "/health?serializable=true"} {
+			if a := get(path).mustAt(t, metrics); a.code != 200 {
+				t.Errorf("%s: %+v", path, a)
+			}
+		}
+		d.end(syscall.SIGTERM)
+	}
+}
