@@ -38,15 +38,23 @@ type member struct {
 
 // New makes a client for members' client addresses, HOST:PORT or
 // http://HOST:PORT. It connects when it is first used. The caller closes it.
-func New(endpoints ...string) (*Client, error) { return NewTLS(nil, endpoints...) }
+func New(endpoints ...string) (*Client, error) { return NewWith(Options{}, endpoints...) }
 
-// NewTLS is New for members that speak TLS to their clients, as cfg says: the addresses
-// are HOST:PORT or https://HOST:PORT, and each member must prove to be its host, unless
-// cfg names another. Without cfg it is New.
-func NewTLS(cfg *tls.Config, endpoints ...string) (*Client, error) {
+// Options say how members are spoken to. The zero value is without TLS, by nobody.
+type Options struct {
+	// TLS is for members that speak it to their clients: each must prove to be its host,
+	// unless it names another.
+	TLS *tls.Config
+	// User and Password are who asks, in a cluster with users.
+	User, Password string
+}
+
+// NewWith is New with options. With TLS the addresses are HOST:PORT or
+// https://HOST:PORT.
+func NewWith(o Options, endpoints ...string) (*Client, error) {
 	scheme, creds := "http://", insecure.NewCredentials()
-	if cfg != nil {
-		scheme, creds = "https://", credentials.NewTLS(cfg)
+	if o.TLS != nil {
+		scheme, creds = "https://", credentials.NewTLS(o.TLS)
 	}
 	if len(endpoints) == 0 {
 		return nil, ErrNoEndpoints
@@ -57,12 +65,12 @@ func NewTLS(cfg *tls.Config, endpoints ...string) (*Client, error) {
 		if addr == "" || strings.Contains(addr, "/") {
 			return nil, errors.Join(fmt.Errorf("endpoint %q: give HOST:PORT of a member's client port", e), c.Close())
 		}
-		conn, err := grpc.NewClient("passthrough:///"+addr,
+		conn, err := grpc.NewClient("passthrough:///"+addr, append(As(o.User, o.Password),
 			grpc.WithTransportCredentials(creds),
 			grpc.WithConnectParams(grpc.ConnectParams{
 				Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, MaxDelay: time.Second},
 				MinConnectTimeout: time.Second,
-			}))
+			}))...)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("endpoint %q: %w", e, err), c.Close())
 		}

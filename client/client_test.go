@@ -135,7 +135,7 @@ func TestAddressesHaveTheSchemeThatTheClientSpeaks(t *testing.T) {
 		{&tls.Config{}, "https://127.0.0.1:1/", true},
 		{&tls.Config{}, "http://127.0.0.1:1", false},
 	} {
-		c, err := NewTLS(x.cfg, x.endpoint)
+		c, err := NewWith(Options{TLS: x.cfg}, x.endpoint)
 		if x.ok != (err == nil) {
 			t.Errorf("%s, TLS %v: %v", x.endpoint, x.cfg != nil, err)
 		}

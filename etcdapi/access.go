@@ -57,7 +57,13 @@ func (a *access) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, commonNameIgnored, http.StatusBadRequest)
 		return
 	}
-	a.allowOrigin(w, r.Header.Get("Origin"))
+	origin := r.Header.Get("Origin")
+	a.allowOrigin(w, origin)
+	if _, ok := a.origins[origin]; origin != "" && a.origins != nil && !ok && gateway.IsWebSocket(r) {
+		// A browser keeps the answers of other requests from such a page, but not these.
+		http.Error(w, "pages of "+origin+" may not open a WebSocket here; to allow it, add --cors "+origin, http.StatusForbidden)
+		return
+	}
 	if r.Method == http.MethodOptions {
 		w.WriteHeader(http.StatusOK)
 		return

@@ -42,6 +42,7 @@ func newHTTPServer(o *Options, overJSON http.Handler) (*http.Server, error) {
 		write(w, o.Logger, "application/json", versions)
 	}))
 	mux.Handle("/metrics", metricsHandler(o.Registry, o.Logger))
+	mux.HandleFunc("/debug/vars", varsHandler(o.Member, o.Logger))
 	h := &healthServer{member: o.Member, log: o.Logger, timeout: o.RequestTimeout}
 	h.register(mux)
 	if !o.NoGateway {

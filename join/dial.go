@@ -45,16 +45,17 @@ type Dialer func(addr string) (Conn, error)
 // first used.
 func Dial(addr string) (Conn, error) { return DialWith(addr, insecure.NewCredentials()) }
 
-// DialWith makes a connection that is protected by the given credentials.
-func DialWith(addr string, creds credentials.TransportCredentials) (Conn, error) {
-	conn, err := grpc.NewClient("passthrough:///"+addr,
+// DialWith makes a connection that is protected by the given credentials, with more
+// options if there are any.
+func DialWith(addr string, creds credentials.TransportCredentials, more ...grpc.DialOption) (Conn, error) {
+	conn, err := grpc.NewClient("passthrough:///"+addr, append(more,
 		grpc.WithTransportCredentials(creds),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(16<<20)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: KeepaliveTime, Timeout: KeepaliveTimeout}),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, MaxDelay: 2 * time.Second},
 			MinConnectTimeout: 2 * time.Second,
-		}))
+		}))...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", addr, err)
 	}

@@ -113,7 +113,7 @@ func (t *tcp) Listen(addr string, register func(grpc.ServiceRegistrar)) (Port, e
 	}
 	p := &tcpPort{
 		listener: l, mux: mux, calls: mux.HTTP2(), streams: streams,
-		grpc: grpc.NewServer(options...), network: t,
+		grpc: grpc.NewServer(options...), network: t, toPages: mux.HTTP1(), pages: newPages(t.creds, t.log),
 	}
 	if t.creds == nil && t.own == nil {
 		if p.misled, err = mux.Prefix([]byte{0x16, 0x03}); err != nil {
@@ -130,7 +130,10 @@ type tcpPort struct {
 	mux            *sniff.Listener
 	calls, streams net.Listener
 	// misled has the connections that begin with TLS at a port without it.
-	misled  net.Listener
+	misled net.Listener
+	// toPages has those of HTTP/1.
+	toPages net.Listener
+	pages   *pages
 	grpc    *grpc.Server
 	network *tcp
 }
@@ -140,14 +143,15 @@ func (p *tcpPort) Addr() string { return p.listener.Addr().String() }
 
 // Serve implements Port.
 func (p *tcpPort) Serve() error {
-	ends := make(chan error, 2)
+	ends := make(chan error, 3)
 	go func() { ends <- p.grpc.Serve(p.calls) }()
 	go func() { ends <- p.mux.Serve() }()
+	go func() { ends <- p.pages.serve(p.toPages) }()
 	if p.misled != nil {
 		go answerPlainly(p.misled)
 	}
 	err := <-ends
-	return errors.Join(err, p.Close(), <-ends)
+	return errors.Join(err, p.Close(), <-ends, <-ends)
 }
 
 // answerPlainly tells those who begin with TLS, in plain text, that there is none:
@@ -170,7 +174,7 @@ func answerPlainly(l net.Listener) {
 func (p *tcpPort) Close() error {
 	err := p.mux.Close()
 	p.grpc.Stop()
-	return err
+	return errors.Join(err, p.pages.http.Close())
 }
 
 // Streams implements Port.

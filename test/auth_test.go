@@ -393,3 +393,59 @@ func TestSnapshotForEtcdHasTheUsers(t *testing.T) {
 		}
 	}
 }
+
+// TestCommandsAskAsAUser: those that go through etcd's services and those that do not.
+func TestCommandsAskAsAUser(t *testing.T) {
+	t.Parallel()
+	m := oneMember(t, "--bcrypt-cost", "4").members[0]
+	run := func(args ...string) answer {
+		t.Helper()
+		return here.chainfire(t, t.TempDir(), m, args...)
+	}
+	lines := [][]string{
+		{"put", "a1", "v"},
+		{"get", "a1"},
+		{"lease", "list"},
+		{"status"},
+		{"member", "list"},
+		{"token", "list"},
+		{"snapshot", "save", "s"},
+	}
+	for _, line := range lines {
+		if r := run(append(line, "--user", "root:root")...); r.code != 0 { // nobody is asked for a user yet
+			t.Errorf("%v: %+v", line, r)
+		}
+	}
+	withUsers(t, m.kv())
+	for _, line := range lines {
+		if r := run(append(line, "--user", "root:root")...); r.code != 0 {
+			t.Errorf("%v as root: %+v", line, r)
+		}
+		if r := run(line...); r.code == 0 || !strings.Contains(r.stderr, "user name is empty") {
+			t.Errorf("%v as nobody: %+v", line, r)
+		}
+		if r := run(append(line, "--user", "root:wrong")...); r.code == 0 || !strings.Contains(r.stderr, "authentication failed, invalid user ID or password") {
+			t.Errorf("%v with a wrong password: %+v", line, r)
+		}
+	}
+	if r := run("token", "list", "--user", "ann:ann"); r.code == 0 || !strings.Contains(r.stderr, "permission denied") {
+		t.Errorf("join tokens for ann: %+v", r)
+	}
+	if r := run("put", "b", "v", "--user", "ann:ann"); r.code == 0 || !strings.Contains(r.stderr, "permission denied; the user has no role for it") {
+		t.Errorf("a key of somebody else: %+v", r)
+	}
+	for want, args := range map[string][]string{
+		"--user has no password":    {"--user", "ann"},
+		"give it once":              {"--user", "ann:ann", "--password", "ann"},
+		"a password without a user": {"--password", "ann"},
+		"is for the other commands": {"--user", "ann:ann"},
+	} {
+		line := append([]string{"get", "a1"}, args...)
+		if want == "is for the other commands" {
+			line = append([]string{"serve"}, args...)
+		}
+		if r := run(line...); r.code == 0 || !strings.Contains(r.stderr, want) {
+			t.Errorf("%v: %+v, want %q", line, r, want)
+		}
+	}
+}

@@ -323,7 +323,7 @@ func (m *member) mustFail(within time.Duration, words ...string) {
 
 // status is the cluster as its leader sees it, asked through this member.
 func (m *member) status(ctx context.Context) (*chainfire.ClusterStatus, error) {
-	c, err := client.NewTLS(m.tls, m.client)
+	c, err := client.NewWith(client.Options{TLS: m.tls}, m.client)
 	if err != nil {
 		return nil, err
 	}

@@ -33,6 +33,7 @@ type app struct {
 
 	endpoints []string
 	trust     trust
+	user      user
 	format    string
 	timeout   time.Duration
 	logLevel  string
@@ -72,6 +73,7 @@ func (a *app) addGlobalFlags(root *cobra.Command) {
 	f := root.PersistentFlags()
 	f.StringSliceVar(&a.endpoints, "endpoints", endpoints, "client addresses of members, HOST:PORT,..., over TLS https://HOST:PORT,...; also from "+endpointsVariable)
 	a.trust.flags(f, a.getenv)
+	a.user.flags(f, a.getenv)
 	f.StringVarP(&a.format, "write-out", "w", formatTable, "what to print: table or json")
 	f.DurationVar(&a.timeout, "timeout", 5*time.Second, "how long one request may take")
 	f.StringVar(&a.logLevel, "log-level", "info", "least level to log: debug, info, warn or error")
@@ -90,6 +92,9 @@ func (a *app) checkGlobalFlags() error {
 		return errors.New("--endpoints is empty: name the client address of a member, as " + defaultClientAddr)
 	}
 	if err := a.trust.settle(a.endpoints); err != nil {
+		return err
+	}
+	if err := a.user.settle(); err != nil {
 		return err
 	}
 	_, err := a.logger(io.Discard)
@@ -124,16 +129,18 @@ func (a *app) etcdClient(ctx context.Context, endpoints []string) (*clientv3.Cli
 	if err != nil {
 		return nil, err
 	}
-	return etcdClient(ctx, endpoints, cfg)
+	return etcdClient(ctx, endpoints, cfg, a.user)
 }
 
 // etcdClient makes an etcd client for members of a cluster; without cfg it speaks no
 // TLS. What it would log is in the errors of its calls.
-func etcdClient(ctx context.Context, endpoints []string, cfg *tls.Config) (*clientv3.Client, error) {
+func etcdClient(ctx context.Context, endpoints []string, cfg *tls.Config, as user) (*clientv3.Client, error) {
 	c, err := clientv3.New(clientv3.Config{
 		Context:            ctx,
 		Endpoints:          endpoints,
 		TLS:                cfg,
+		Username:           as.name,
+		Password:           as.password,
 		DialTimeout:        2 * time.Second,
 		MaxCallSendMsgSize: 1 << 30, // what is too large, the member says
 		Logger:             zap.NewNop(),
@@ -205,6 +212,10 @@ func advise(err error) error {
 		next = "give at most 9000000000 seconds"
 	case errors.Is(err, rpctypes.ErrRequestTooLarge), status.Code(err) == codes.ResourceExhausted:
 		next = "split it, or start the members with a larger --max-request-bytes"
+	case errors.Is(err, rpctypes.ErrUserEmpty), errors.Is(err, rpctypes.ErrAuthFailed):
+		next = "say who asks with --user NAME:PASSWORD"
+	case errors.Is(err, rpctypes.ErrPermissionDenied):
+		next = "the user has no role for it; 'etcdctl user get NAME --detail' shows what it may do"
 	case errors.Is(err, rpctypes.ErrNoLeader), errors.Is(err, rpctypes.ErrLeaderChanged):
 		next = "try again in a second; 'chainfire status' shows who is missing"
 	case errors.Is(err, rpctypes.ErrMemberNotFound):

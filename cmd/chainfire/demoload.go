@@ -41,7 +41,7 @@ func startLoad(ctx context.Context, endpoints []string) (*demoLoad, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	l := &demoLoad{start: time.Now(), cancel: cancel}
 	for range demoClients {
-		c, err := etcdClient(context.WithoutCancel(ctx), endpoints, nil)
+		c, err := etcdClient(context.WithoutCancel(ctx), endpoints, nil, user{})
 		if err != nil {
 			return nil, errors.Join(err, l.stop())
 		}
@@ -207,7 +207,7 @@ func (l *demoLoad) stop() error {
 
 // readAll reads every key at one member, as a last word in the history.
 func (l *demoLoad) readAll(ctx context.Context, endpoint string) error {
-	c, err := etcdClient(ctx, []string{endpoint}, nil)
+	c, err := etcdClient(ctx, []string{endpoint}, nil, user{})
 	if err != nil {
 		return err
 	}
@@ -223,7 +223,7 @@ func (l *demoLoad) readAll(ctx context.Context, endpoint string) error {
 // ballast writes so much that a seed takes a moment.
 func ballast(ctx context.Context, endpoint string, total int) (err error) {
 	const piece = 64 << 10
-	c, err := etcdClient(ctx, []string{endpoint}, nil)
+	c, err := etcdClient(ctx, []string{endpoint}, nil, user{})
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/pflag"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 
 	"chainfire/client"
 	"chainfire/internal/disk"
@@ -158,7 +159,7 @@ func (a *app) ownClient() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return client.NewTLS(cfg, a.endpoints...)
+	return client.NewWith(client.Options{TLS: cfg, User: a.user.name, Password: a.user.password}, a.endpoints...)
 }
 
 // dialOwn connects to ChainFire's own service at one endpoint.
@@ -167,10 +168,11 @@ func (a *app) dialOwn(endpoint string) (join.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cfg == nil {
-		return join.Dial(endpoint)
+	creds := insecure.NewCredentials()
+	if cfg != nil {
+		creds = credentials.NewTLS(cfg)
 	}
-	return join.DialWith(hostPort(endpoint), credentials.NewTLS(cfg))
+	return join.DialWith(hostPort(endpoint), creds, client.As(a.user.name, a.user.password)...)
 }
 
 // hostPort is an endpoint without its scheme.

@@ -49,6 +49,11 @@ The first interrupt stops the member in good order: a leader hands leadership
 over. The second ends it at once, which loses nothing that was acknowledged.`,
 		Args: needArgs(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, name := range []string{"user", "password"} {
+				if cmd.Flags().Changed(name) {
+					return fmt.Errorf("--%s is for the other commands: serve asks nobody", name)
+				}
+			}
 			for _, f := range [][2]string{{"cert", "--cert-file"}, {"key", "--key-file"}, {"cacert", "--trusted-ca-file"}} {
 				if cmd.Flags().Changed(f[0]) {
 					return fmt.Errorf("--%s is for commands that ask a member; what a member takes is %s", f[0], f[1])
@@ -154,6 +159,7 @@ func (m *servedMember) run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("start the client port: %w", err), m.lis.Close(), stopNode(m.node))
 	}
+	m.node.ServePages(etcdapi.PeerPages(m.node, m.log))
 	served := make(chan error, 1)
 	go func() { served <- api.Serve(m.lis) }()
 	err = m.announce()

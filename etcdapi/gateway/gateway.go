@@ -30,7 +30,7 @@ const jsonGrowth = 8
 // service registers the paths of one service.
 type service func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error
 
-// New returns the handler of everything below Path. It calls conn, which the
+// New returns the handler of everything below Path, also over WebSockets. It calls conn, which the
 // caller closes, after which requests are refused. A message on the wire may have
 // maxMessage bytes; JSON that could only be of a larger one is not read to its end.
 // The context is not kept.
@@ -52,7 +52,7 @@ func New(ctx context.Context, conn *grpc.ClientConn, maxMessage int) (http.Handl
 			return nil, fmt.Errorf("register the paths of a service: %w", err)
 		}
 	}
-	return mux, nil
+	return newWebSockets(mux, int64(maxMessage)*jsonGrowth), nil
 }
 
 // marshaler is etcd's JSON, with a bound on what is read of one message.
