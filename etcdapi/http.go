@@ -45,7 +45,9 @@ func newHTTPServer(o *Options, overJSON http.Handler) (*http.Server, error) {
 	mux.HandleFunc("/debug/vars", varsHandler(o.Member, o.Logger))
 	h := &healthServer{member: o.Member, log: o.Logger, timeout: o.RequestTimeout}
 	h.register(mux)
-	mux.Handle(gateway.Path, overJSON)
+	if !o.NoGateway {
+		mux.Handle(gateway.Path, overJSON)
+	}
 	if o.Profiles {
 		profiles(mux)
 	}

@@ -84,6 +84,8 @@ type Options struct {
 	// Profiles serves profiles of the process under /debug/pprof/, as etcd does if told
 	// to. Whoever reaches the port can read and slow down the process by them.
 	Profiles bool
+	// NoGateway leaves out what is served as JSON over HTTP.
+	NoGateway bool
 	// Register adds further services to the gRPC server. It is called once, by
 	// New. Their calls are counted, and refused without a leader if they carry
 	// that requirement, but they are served on learners too.

@@ -2,11 +2,11 @@ package etcdapi
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"math"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 
 	"google.golang.org/grpc"
@@ -24,9 +24,9 @@ type protocols struct {
 }
 
 // protocols takes its part of a port for everything that clients may speak.
-func (s *Server) protocols(mux *sniff.Listener) protocols {
+func (s *Server) protocols(mux *sniff.Listener, config *tls.Config) protocols {
 	calls, pages := mux.HTTP2(), mux.HTTP1()
-	if s.tls == nil {
+	if config == nil {
 		// Who begins with TLS, as to a peer port, is told in plain text, which TLS
 		// takes for what it is, instead of being hung up on.
 		misled := &told{mux.Misled(), s.log, "a client began with TLS, which this port does not speak: its endpoint is to be http://, or this member needs --cert-file"}
@@ -39,7 +39,7 @@ func (s *Server) protocols(mux *sniff.Listener) protocols {
 			end: func() {},
 		}
 	}
-	secureCalls, mixed := mux.TLS(s.tls)
+	secureCalls, mixed := mux.TLS(config)
 	r := newRefusal(s.log)
 	return protocols{
 		serve: []func() error{
@@ -128,7 +128,7 @@ func serveCallsOverHTTP(o *Options, gs *grpc.Server, hs *http.Server) *overHTTP 
 
 // ServeHTTP implements http.Handler.
 func (h *overHTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.ProtoMajor != 2 || !strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") {
+	if !isCall(r) {
 		h.pages.ServeHTTP(w, r)
 		return
 	}

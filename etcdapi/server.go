@@ -46,6 +46,8 @@ type Server struct {
 	maxMessage   int
 	streams      *streamSet
 	locks        *locks.Services
+	// watched is what is served at a port of Metrics.
+	watched http.Handler
 	// tls is how clients speak TLS; nil is not at all.
 	tls      *tls.Config
 	overHTTP *overHTTP
@@ -78,6 +80,7 @@ func New(opts Options) (*Server, error) {
 		maxMessage: o.MaxRequestBytes + messageOverhead, tls: o.TLS,
 		health: health.NewServer(), streams: newStreamSet(), listeners: make(map[*sniff.Listener]struct{}),
 	}
+	s.watched = watchedHandler(&o)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	guard := newGuard(&o)
 	s.locks = locks.New(s.ctx, guard.onBehalf)
@@ -128,31 +131,7 @@ func registerServices(gs *grpc.Server, o *Options, hs *health.Server, ls *locks.
 // Serve accepts clients on lis until Shutdown, after which it returns
 // ErrServerClosed, or until lis fails. It closes lis. It may be called several
 // times, with different listeners.
-func (s *Server) Serve(lis net.Listener) error {
-	mux := sniff.New(lis, sniff.Options{Timeout: s.sniffTimeout, Logger: s.log})
-	if err := s.enter(mux); err != nil {
-		return errors.Join(err, mux.Close())
-	}
-	defer s.leave(mux)
-	p := s.protocols(mux)
-	defer p.end()
-	s.log.Info("serving clients", "addr", lis.Addr().String(), "tls", s.tls != nil)
-
-	ended := make(chan error, len(p.serve)+1)
-	go func() { ended <- mux.Serve() }()
-	for _, serve := range p.serve {
-		go func() { ended <- serve() }()
-	}
-	err := <-ended
-	closeErr := mux.Close()
-	for range p.serve {
-		s.log.Debug("listener ended", "addr", lis.Addr().String(), "err", <-ended) // follows from the first
-	}
-	if s.ctx.Err() != nil {
-		return ErrServerClosed
-	}
-	return errors.Join(fmt.Errorf("serve clients on %s: %w", lis.Addr(), err), closeErr)
-}
+func (s *Server) Serve(lis net.Listener) error { return s.ServePart(lis, All, false) }
 
 // enter takes a listener in, and starts the monitor and the JSON gateway with the
 // first one.

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -121,7 +122,7 @@ const progressInterval = 10 * time.Minute
 func (n *Node) keep() {
 	ticks, stop := sched.Tick(n.sched, keepInterval*n.opts.TickInterval)
 	defer stop()
-	progress, stop := sched.Tick(n.sched, progressInterval)
+	progress, stop := sched.Tick(n.sched, cmp.Or(n.opts.ProgressInterval, progressInterval))
 	defer stop()
 	opts := join.KeeperOptions{
 		Round: n.opts.election(), ReserveTTL: n.opts.ReserveTTL,

@@ -100,6 +100,9 @@ type Options struct {
 	AuthTokenTTL time.Duration
 	// BcryptCost is that of the hashes of passwords, 4 to 31. Default 10.
 	BcryptCost int
+	// ProgressInterval is how often idle watches that asked for it are told how far they
+	// are. Default 10 min.
+	ProgressInterval time.Duration
 	// CompareEvery is how often the leader compares what the members hold, and
 	// CompareCompactedEvery how soon after a compaction it does so beside that. Default is
 	// never. It is less often where hashing takes long.

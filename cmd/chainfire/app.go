@@ -29,6 +29,7 @@ type app struct {
 	// program is how the user called this binary, for lines to copy.
 	program string
 	getenv  func(string) string
+	environ func() []string
 
 	endpoints []string
 	trust     trust
@@ -40,7 +41,7 @@ type app struct {
 }
 
 func newApp(in io.Reader, out, errOut io.Writer) *app {
-	return &app{in: in, out: out, errOut: errOut, program: programName(os.Args[0]), getenv: os.Getenv}
+	return &app{in: in, out: out, errOut: errOut, program: programName(os.Args[0]), getenv: os.Getenv, environ: os.Environ}
 }
 
 // programName is how to call this binary again: as it was called, or through

@@ -22,6 +22,10 @@ func main() {
 // runMain lets the first signal end the command by its context, and the second
 // end the process.
 func runMain() int {
+	if args, ok := etcdArgs(os.Args); ok {
+		keepPrivate()
+		return runEtcd(args, newApp(os.Stdin, os.Stdout, os.Stderr))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
@@ -107,7 +111,7 @@ value that is not valid UTF-8 is in a field with _base64 after its name instead.
 	})
 	a.addGlobalFlags(root)
 	root.AddCommand(
-		newServe(a), newDemo(a), newStatus(a), newMember(a), newToken(a),
+		newServe(a), newEtcd(a), newDemo(a), newStatus(a), newMember(a), newToken(a),
 		newGet(a), newPut(a), newDel(a), newTxn(a), newWatch(a), newLease(a),
 		newSnapshot(a), newMigrate(a), newSeed(a), newRecover(a), newDebug(a), newVersion(a),
 	)

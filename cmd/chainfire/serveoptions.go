@@ -71,7 +71,7 @@ func (o *serveOptions) flags(f *pflag.FlagSet) {
 	f.DurationVar(&o.election, "election-timeout", defaultElection, "how long a leader may be silent, at least")
 	f.Var(&o.maxRequestBytes, "max-request-bytes", "the largest write that is taken")
 	f.Var(&o.quotaBytes, "quota-backend-bytes", "the size of the store on disk from which on the cluster takes no more keys; 0 is no bound")
-	o.diskReserve = 512 << 20
+	o.diskReserve = defaultDiskReserve
 	f.Var(&o.diskReserve, "disk-reserve", "how much of the disk is to stay free, but no more than a quarter of it; with less the cluster takes no more keys; 0 is to fill it")
 	f.Var(&o.seedRate, "seed-rate", "bytes a second that this member sends at most to seed others; 0 is no bound, but 16MiB while clients write")
 	f.DurationVar(&o.reserveTTL, "reserve-ttl", defaultReserveTTL, "how long the place of a newcomer that fell silent is kept")
@@ -84,6 +84,9 @@ func (o *serveOptions) flags(f *pflag.FlagSet) {
 	o.compare.flags(f)
 	f.StringVar(&o.progress, "progress", progressAuto, "how to show a join: auto, bar, plain or json")
 }
+
+// defaultDiskReserve is how much of the disk is to stay free.
+const defaultDiskReserve = 512 << 20
 
 // The consensus engines.
 const (

@@ -18,6 +18,8 @@ internal/sniff:
 internal/handshaken:
 internal/sched:
 internal/archtest:
+internal/etcdlog:
+etcdflags:
 api/...:              root
 
 raft/confchange:      internal/invariant

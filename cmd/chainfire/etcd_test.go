@@ -1,0 +1,132 @@
+package main
+
+import (
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"chainfire/etcdapi"
+	"chainfire/etcdflags"
+	"chainfire/internal/etcdlog"
+	"chainfire/node"
+)
+
+func TestTheNameOfTheProgramOrTheFirstWordSaysWhoseCommandLineItIs(t *testing.T) {
+	for _, c := range []struct {
+		argv, args []string
+		ok         bool
+	}{
+		{[]string{"etcd"}, []string{}, true},
+		{[]string{"/usr/bin/etcd", "--name", "x"}, []string{"--name", "x"}, true},
+		{[]string{"etcd.exe", "-h"}, []string{"-h"}, true},
+		{[]string{"chainfire", "etcd", "--name=x"}, []string{"--name=x"}, true},
+		{[]string{"chainfire", "serve", "etcd"}, nil, false},
+		{[]string{"/opt/etcd/chainfire"}, nil, false},
+		{[]string{"etcdctl"}, nil, false},
+		{nil, nil, false},
+	} {
+		if args, ok := etcdArgs(c.argv); ok != c.ok || !slices.Equal(args, c.args) {
+			t.Errorf("%q: %q, %t", c.argv, args, ok)
+		}
+	}
+}
+
+// etcdOptionsOf reads a command line up to what a member is started with.
+func etcdOptionsOf(t *testing.T, args ...string) (*etcdOptions, string, error) {
+	t.Helper()
+	cfg, _, _, err := etcdflags.Parse(etcdflags.Input{Args: args})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	log, _, err := etcdlog.New(etcdlog.Options{Level: "info", Stdout: io.Discard, Stderr: &out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.DataDir == "" {
+		cfg.DataDir = filepath.Join(t.TempDir(), "d")
+	}
+	cfg.Settle("")
+	o, err := newEtcdOptions(cfg, log)
+	if err == nil {
+		err = o.form(cfg, log)
+	}
+	return o, out.String(), err
+}
+
+func TestAQuotaOfEtcdMeansWhatItMeansToEtcd(t *testing.T) {
+	for flag, want := range map[string]int64{"0": 2 << 30, "-1": 0, "8589934592": 8 << 30} {
+		o, _, err := etcdOptionsOf(t, "--quota-backend-bytes="+flag)
+		if err != nil || o.node.QuotaBytes != want {
+			t.Errorf("%s: %+v, %v", flag, o, err)
+		}
+	}
+}
+
+func TestTheListAndItsStateSayHowAMemberBegins(t *testing.T) {
+	own := []string{"--name=a", "--initial-advertise-peer-urls=http://127.0.0.1:1", "--listen-peer-urls=http://127.0.0.1:1", "--initial-cluster-token=t"}
+	alone, _, err := etcdOptionsOf(t, append(own, "--initial-cluster=a=http://127.0.0.1:1")...)
+	if err != nil || alone.node.Static != nil || alone.node.Join != nil || !alone.node.Plain || !alone.node.NoPromote {
+		t.Errorf("alone: %+v, %v", alone, err)
+	}
+	list := "--initial-cluster=a=http://127.0.0.1:1,b=http://127.0.0.1:2,b=http://127.0.0.1:3"
+	together, _, err := etcdOptionsOf(t, append(own, list)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []node.StaticMember{{Name: "b", PeerURLs: []string{"http://127.0.0.1:2", "http://127.0.0.1:3"}}, {Name: "a", PeerURLs: []string{"http://127.0.0.1:1"}}}
+	if s := together.node.Static; s == nil || s.Token != "t" || !slices.EqualFunc(s.Members, want, func(a, b node.StaticMember) bool {
+		return a.Name == b.Name && slices.Equal(a.PeerURLs, b.PeerURLs)
+	}) {
+		t.Errorf("together: %+v", s)
+	}
+	joins, _, err := etcdOptionsOf(t, append(own, list, "--initial-cluster-state=existing")...)
+	if err != nil || joins.node.Static != nil || !slices.Equal(joins.node.Join, []string{"127.0.0.1:2", "127.0.0.1:3"}) {
+		t.Errorf("joins: %+v, %v", joins.node.Join, err)
+	}
+	if _, _, err := etcdOptionsOf(t, append(own, "--initial-cluster=a=http://127.0.0.1:1,b=https://127.0.0.1:2", "--initial-cluster-state=existing")...); err == nil || !strings.Contains(err.Error(), "TLS") {
+		t.Errorf("a member that speaks otherwise: %v", err)
+	}
+}
+
+func TestTLSThatNoURLAsksForIsLeftOutWithAWarning(t *testing.T) {
+	o, said, err := etcdOptionsOf(t, "--cert-file=/none", "--key-file=/none", "--client-cert-auth", "--peer-cert-file=/none")
+	if err != nil || o.tls.on() || o.node.PeerFiles.Given() || strings.Count(said, `"level":"warn"`) != 2 {
+		t.Errorf("%+v, %v\n%s", o, err, said)
+	}
+}
+
+func TestOnlyASocketThatWasLeftIsReplaced(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "s")
+	left, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	left.SetUnlinkOnClose(false)
+	if err := left.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p, err := openPort(url.URL{Scheme: "unix", Path: path}, etcdapi.All)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openPort(url.URL{Scheme: "unix", Path: file}, etcdapi.All); err == nil {
+		t.Error("a file that is no socket was replaced")
+	}
+	if b, err := os.ReadFile(file); err != nil || string(b) != "mine" {
+		t.Errorf("%q, %v", b, err)
+	}
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math"
+	"os"
+	"path/filepath"
+	"time"
+
+	"chainfire/etcdapi"
+	"chainfire/etcdflags"
+	"chainfire/join"
+	"chainfire/node"
+	"chainfire/raft"
+)
+
+// etcdOptions are what a configuration of etcd's comes to.
+type etcdOptions struct {
+	node node.Options
+	api  etcdapi.Options
+	tls  tlsOptions
+}
+
+// etcdQuota is what etcd takes a quota of 0 for.
+const etcdQuota = 2 << 30
+
+// minProgressNotify bounds how often idle watches are told how far they are.
+const minProgressNotify = 100 * time.Millisecond
+
+// newEtcdOptions reads a configuration, as far as nothing of the data directory is needed.
+func newEtcdOptions(cfg *etcdflags.Config, log *slog.Logger) (*etcdOptions, error) {
+	if err := refuseEtcdData(cfg.DataDir); err != nil {
+		return nil, err
+	}
+	s := serveOptions{
+		heartbeat: time.Duration(cfg.Heartbeat) * time.Millisecond, election: time.Duration(cfg.Election) * time.Millisecond,
+		history: historyOptions{mode: cfg.CompactionMode, retention: cfg.CompactionRetention},
+		compare: compareOptions{every: cfg.CorruptCheck, atStart: cfg.Features.Enabled("InitialCorruptCheck")},
+		auth:    authOptions{token: cfg.AuthToken, ttl: cfg.AuthTokenTTL, bcryptCost: cfg.BcryptCost},
+		clients: clientOptions{
+			maxTxnOps: int(min(cfg.MaxTxnOps, math.MaxInt32)), maxStreams: cfg.MaxStreams,
+			pingMin: max(cfg.KeepaliveMinTime, 0), pingEvery: cfg.KeepaliveInterval, pingWait: cfg.KeepaliveTimeout,
+			profiles: cfg.Pprof, cors: cfg.Origins(), hostWhitelist: cfg.HostWhitelist,
+		},
+	}
+	if cfg.Features.Enabled("CompactHashCheck") {
+		s.compare.compactEvery = cfg.CompactHashCheck
+	}
+	for _, check := range []func() error{s.history.parse, s.auth.parse, s.clients.check, s.compare.check} {
+		if err := check(); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case cfg.MaxRequestBytes < minRequestLimit || cfg.MaxRequestBytes > maxRequestLimit:
+		return nil, fmt.Errorf("--max-request-bytes %d: give between %d and %d", cfg.MaxRequestBytes, minRequestLimit, maxRequestLimit)
+	case cfg.ProgressNotify != 0 && cfg.ProgressNotify < minProgressNotify:
+		return nil, fmt.Errorf("--watch-progress-notify-interval %v: give at least %v, or 0 for 10m", cfg.ProgressNotify, minProgressNotify)
+	}
+	tick, heartbeat, election, err := s.ticks()
+	if err != nil {
+		return nil, err
+	}
+	o := &etcdOptions{node: node.Options{
+		Dir: cfg.DataDir, Name: cfg.Name, AdvertiseClient: cfg.AdvertiseClient.Strings(), Version: productVersion(),
+		// Who votes is for operators to say, as with etcd.
+		NoPromote: true, Voters: defaultVoters, ReplaceAfter: max(defaultReplaceAfter, s.election), ReserveTTL: defaultReserveTTL,
+		TickInterval: tick, HeartbeatTicks: heartbeat, ElectionTicks: election, Engine: raft.NewCore,
+		QuotaBytes: quota(cfg.QuotaBytes), DiskReserve: defaultDiskReserve, ProgressInterval: cfg.ProgressNotify,
+	}}
+	s.history.apply(&o.node)
+	s.auth.apply(&o.node)
+	s.compare.apply(&o.node)
+	s.clients.apply(&o.api)
+	o.api.MaxRequestBytes, o.api.NoGateway = int(cfg.MaxRequestBytes), !cfg.Gateway
+	if err := o.peers(cfg); err != nil {
+		return nil, err
+	}
+	if err := o.security(cfg, log); err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+func quota(n int64) int64 {
+	switch {
+	case n == 0:
+		return etcdQuota
+	case n < 0:
+		return 0
+	}
+	return n
+}
+
+// refuseEtcdData refuses a directory that etcd has used.
+func refuseEtcdData(dir string) error {
+	for _, name := range []string{"member", "proxy"} {
+		_, err := os.Lstat(filepath.Join(dir, name))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return fmt.Errorf("--data-dir %s: %w", dir, err)
+		default:
+			return fmt.Errorf("--data-dir %s is that of a member of etcd (it holds %s), whose files are others: "+
+				"take a snapshot of that member with 'etcdctl snapshot save FILE', make a new directory of it with 'chainfire snapshot restore', and name that one here; %s stays as it is",
+				dir, name, dir)
+		}
+	}
+	return nil
+}
+
+// peers reads where this member and the others meet.
+func (o *etcdOptions) peers(cfg *etcdflags.Config) error {
+	for _, l := range []struct {
+		flag string
+		urls etcdflags.URLs
+	}{{"--listen-peer-urls", cfg.ListenPeer}, {"--initial-advertise-peer-urls", cfg.AdvertisePeer}} {
+		if len(l.urls) != 1 {
+			return fmt.Errorf("%s %s: a member has one address for the other members: give one URL; 0.0.0.0 listens at all addresses of the machine", l.flag, l.urls)
+		}
+		if s := l.urls[0].Scheme; s != join.SchemePlain && s != join.SchemeTLS {
+			return fmt.Errorf("%s %s: members meet over the network alone: give http://HOST:PORT or https://HOST:PORT", l.flag, l.urls)
+		}
+	}
+	listen, advertise := cfg.ListenPeer[0], cfg.AdvertisePeer[0]
+	if listen.Scheme != advertise.Scheme {
+		return fmt.Errorf("--listen-peer-urls %s and --initial-advertise-peer-urls %s: give both the same scheme; nothing between the members can speak TLS for them", listen.String(), advertise.String())
+	}
+	o.node.ListenPeer, o.node.AdvertisePeer = listen.Host, advertise.String()
+	o.node.Plain = listen.Scheme == join.SchemePlain
+	return nil
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net/url"
+	"slices"
+
+	"chainfire/etcdflags"
+	"chainfire/pki"
+)
+
+// security reads how members and clients speak TLS. Where no URL asks for it, what is
+// given for it is left out with a warning, as by etcd.
+func (o *etcdOptions) security(cfg *etcdflags.Config, log *slog.Logger) error {
+	if err := o.peerSecurity(cfg, log); err != nil {
+		return err
+	}
+	c := &cfg.ClientTLS
+	o.tls = tlsOptions{
+		files: pki.Files{Cert: c.CertFile, Key: c.KeyFile, Authorities: c.TrustedCAFile}, askClients: c.ClientCertAuth, auto: c.Auto,
+		validity: cfg.SelfSignedYears, only: pki.Only{CRL: c.CRLFile, Hosts: c.AllowedHostnames}, peerOnly: o.node.PeerOnly,
+		suites: cfg.CipherSuites, min: cfg.TLSMinVersion, max: cfg.TLSMaxVersion,
+	}
+	var insecure, secure []url.URL
+	for _, u := range slices.Concat(cfg.ListenClient, cfg.ListenHTTP, cfg.ListenMetrics) {
+		if etcdflags.Secure(u) {
+			secure = append(secure, u)
+		} else {
+			insecure = append(insecure, u)
+		}
+	}
+	given := o.tls.on() || o.tls.askClients || o.tls.files != (pki.Files{})
+	if given {
+		for _, u := range insecure {
+			log.Warn("scheme is http or unix while TLS is configured; it is ignored for this URL", "client-url", u.String())
+		}
+	}
+	switch {
+	case len(secure) == 0:
+		o.tls.files, o.tls.askClients, o.tls.auto, o.tls.only = pki.Files{}, false, false, pki.Only{}
+	case !o.tls.on():
+		return fmt.Errorf("%s: clients that speak TLS need --cert-file and --key-file, or --auto-tls", secure[0].String())
+	}
+	return o.tls.check(o.node.PeerFiles.Given())
+}
+
+// peerSecurity is security between members.
+func (o *etcdOptions) peerSecurity(cfg *etcdflags.Config, log *slog.Logger) error {
+	p := &cfg.PeerTLS
+	files := pki.Files{Cert: p.CertFile, Key: p.KeyFile, Authorities: p.TrustedCAFile}
+	switch {
+	case o.node.Plain && files.Given():
+		log.Warn("scheme is http while peer TLS is configured; it is ignored", "peer-url", cfg.ListenPeer.String())
+		return nil
+	case o.node.Plain:
+		return nil
+	case !files.Given():
+		return fmt.Errorf("--listen-peer-urls %s: members that speak TLS need --peer-cert-file, --peer-key-file and --peer-trusted-ca-file", cfg.ListenPeer)
+	}
+	s := serveOptions{peerFiles: files}
+	if err := s.checkPeerFiles(false); err != nil {
+		return err
+	}
+	o.node.PeerFiles, o.node.PeerOnly = files, pki.Only{CRL: p.CRLFile, CommonNames: p.AllowedCNs, Hosts: p.AllowedHostnames}
+	return nil
+}
+
+// loadTLS reads the certificate of the port for clients, or makes it; nil is no TLS.
+func (o *etcdOptions) loadTLS(cfg *etcdflags.Config, log *slog.Logger) (*pki.Port, error) {
+	var names []string
+	for _, u := range slices.Concat(cfg.AdvertiseClient, cfg.ListenClient) {
+		if network, _ := etcdflags.Address(u); network == "tcp" {
+			names = append(names, u.String())
+		}
+	}
+	return o.tls.load(cfg.DataDir, names, log)
+}

@@ -1,0 +1,3 @@
+package etcdflags
+
+//go:generate go test -run TestThePageIsAPrintOfTheTable -write .

@@ -1,0 +1,104 @@
+package etcdflags
+
+import (
+	"flag"
+	"slices"
+)
+
+// Treatment is what a flag comes to here.
+type Treatment string
+
+// The treatments. A flag that is refused may be given with its default.
+const (
+	Same      Treatment = "same"
+	Different Treatment = "different"
+	Ignored   Treatment = "ignored"
+	Refused   Treatment = "refused"
+)
+
+// Flag is one flag of etcd 3.7.3.
+type Flag struct {
+	// Group is the heading that it stands under.
+	Group string
+	Name  string
+	Does  Treatment
+	// Help is what it is for; Note says how it differs, why it is ignored, or what to do
+	// in its place. It is empty for those that are the same.
+	Help, Note string
+
+	binding
+}
+
+// Kind is the form of its value; empty is a flag without one.
+func (f Flag) Kind() string { return f.kind }
+
+// Default is its value unless another is given.
+func (f Flag) Default() string { return f.valueIn(Defaults()) }
+
+// valueIn is what a flag has in a configuration.
+func (f Flag) valueIn(c *Config) string {
+	fs := flag.NewFlagSet("", flag.ContinueOnError)
+	f.add(fs, f.Name, c)
+	return fs.Lookup(f.Name).Value.String()
+}
+
+// The groups.
+const (
+	groupMember     = "Member"
+	groupClustering = "Clustering"
+	groupSecurity   = "Security"
+	groupAuth       = "Auth"
+	groupWatching   = "Profiling and monitoring"
+	groupLogging    = "Logging"
+	groupTracing    = "Distributed tracing"
+	groupFeatures   = "Features"
+	groupUnsafe     = "Unsafe"
+	groupGone       = "Taken, and nothing more"
+)
+
+// Flags lists every flag of etcd 3.7.3, in groups.
+func Flags() []Flag {
+	return slices.Concat(
+		member(), backend(), clustering(), discovery(), clientSecurity(), peerSecurity(), security(),
+		auth(), watching(), logging(), tracing(), features(), unsafe(), gone(),
+	)
+}
+
+// newFlagSet makes the flags, tied to a configuration.
+func newFlagSet(c *Config) *flag.FlagSet {
+	fs := flag.NewFlagSet("etcd", flag.ContinueOnError)
+	for _, f := range Flags() {
+		f.add(fs, f.Name, c)
+	}
+	return fs
+}
+
+// same, differs, ignored and refused make rows of the table.
+func same(group, name string, b binding, help string) Flag {
+	return Flag{Group: group, Name: name, Does: Same, Help: help, binding: b}
+}
+
+func differs(group, name string, b binding, help, how string) Flag {
+	return Flag{Group: group, Name: name, Does: Different, Help: help, Note: how, binding: b}
+}
+
+func ignored(group, name string, b binding, help, why string) Flag {
+	return Flag{Group: group, Name: name, Does: Ignored, Help: help, Note: why, binding: b}
+}
+
+func refused(group, name string, b binding, help, instead string) Flag {
+	return Flag{Group: group, Name: name, Does: Refused, Help: help, Note: instead, binding: b}
+}
+
+// gone are names that etcd still takes without a use for them.
+func gone() []Flag {
+	var out []Flag
+	for _, name := range []string{
+		"cluster-active-size", "cluster-remove-delay", "cluster-sync-interval", "config", "force", "max-result-buffer",
+		"max-retry-attempts", "peer-heartbeat-interval", "peer-election-timeout", "retry-interval", "snapshot", "v", "vv",
+		"test.coverprofile", "test.outputdir",
+	} {
+		out = append(out, ignored(groupGone, name, nothing(), "of older versions of etcd", "etcd 3.7 ignores it, too"))
+	}
+	return out
+}

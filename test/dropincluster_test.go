@@ -1,0 +1,189 @@
+package test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// listOf is --initial-cluster of some members.
+func listOf(members ...*dropIn) string {
+	var out []string
+	for _, d := range members {
+		out = append(out, d.listed())
+	}
+	return strings.Join(out, ",")
+}
+
+// idOf is a member's id as etcdctl prints it.
+func (d *dropIn) idOf(name string) string {
+	d.t.Helper()
+	out, errOut, code := d.ctl().run("", "member", "list")
+	if code != 0 {
+		d.t.Fatalf("member list: %s", errOut)
+	}
+	for line := range strings.Lines(out) {
+		if f := strings.Split(line, ", "); len(f) > 2 && f[2] == name {
+			return f[0]
+		}
+	}
+	d.t.Fatalf("no member is called %s:\n%s", name, out)
+	return ""
+}
+
+func TestAMemberThatWasAddedComesInByTheStateExisting(t *testing.T) {
+	t.Parallel()
+	m1, m2, m3 := newDropIn(t, "m1"), newDropIn(t, "m2"), newDropIn(t, "m3")
+	m1.start("--initial-cluster", listOf(m1))
+	m1.ctl().prints("OK\n", "", "put", "a", "b")
+
+	if _, errOut, code := m1.ctl().run("", "member", "add", "m2", "--learner", "--peer-urls=http://"+m2.peer); code != 0 {
+		t.Fatal(errOut)
+	}
+	m2.start("--initial-cluster", listOf(m1, m2), "--initial-cluster-state", "existing")
+	id := m1.idOf("m2")
+	await(t, "m2 is promoted", patience, func(context.Context) error {
+		if _, errOut, code := m1.ctl().run("", "member", "promote", id); code != 0 {
+			return fmt.Errorf("%s", errOut)
+		}
+		return nil
+	})
+	if _, errOut, code := m1.ctl().run("", "member", "add", "m3", "--peer-urls=http://"+m3.peer); code != 0 {
+		t.Fatal(errOut)
+	}
+	m3.start("--initial-cluster", listOf(m1, m2, m3), "--initial-cluster-state", "existing")
+	m3.ctl().prints("a\nb\n", "", "get", "a")
+	out, _, _ := m3.ctl().run("", "member", "list")
+	if strings.Count(out, ", started, ") != 3 || strings.Contains(out, "true") {
+		t.Errorf("not all of them vote:\n%s", out)
+	}
+	// A restart has the same line, or one that says something else by now.
+	m2.end(syscall.SIGTERM)
+	m2.start("--initial-cluster", listOf(m2), "--initial-cluster-state", "new")
+	m2.ctl().prints("a\nb\n", "", "get", "a")
+}
+
+func TestMembersOfAListBeginTogetherAndALeaderThatEndsHandsOver(t *testing.T) {
+	t.Parallel()
+	all := []*dropIn{newDropIn(t, "m1"), newDropIn(t, "m2"), newDropIn(t, "m3")}
+	for _, d := range all {
+		d.launch(nil, d.line("--initial-cluster", listOf(all...), "--initial-cluster-state", "new")...)
+	}
+	for _, d := range all {
+		d.awaitReady()
+	}
+	all[0].ctl(all[1:]...).prints("OK\n", "", "put", "a", "b")
+	var leader, other *dropIn
+	for _, d := range all {
+		out, errOut, code := d.ctl().run("", "endpoint", "status", "-w", "fields")
+		if code != 0 {
+			t.Fatal(errOut)
+		}
+		var member, lead string
+		for line := range strings.Lines(out) {
+			if v, ok := strings.CutPrefix(line, `"MemberID" : `); ok {
+				member = v
+			}
+			if v, ok := strings.CutPrefix(line, `"Leader" : `); ok {
+				lead = v
+			}
+		}
+		if member == lead {
+			leader = d
+		} else {
+			other = d
+		}
+	}
+	if leader == nil {
+		t.Fatal("nobody leads")
+	}
+	leader.end(syscall.SIGTERM)
+	if !strings.Contains(leader.proc.log(), "received signal; shutting down") {
+		t.Error("the log does not say why it ended")
+	}
+	other.ctl().prints("OK\n", "", "put", "a", "c")
+	leader.start("--initial-cluster", listOf(all...), "--initial-cluster-state", "new")
+	leader.ctl().prints("a\nc\n", "", "get", "a")
+}
+
+func TestANewClusterIsForcedOnceOfWhatAMemberHolds(t *testing.T) {
+	t.Parallel()
+	all := []*dropIn{newDropIn(t, "m1"), newDropIn(t, "m2"), newDropIn(t, "m3")}
+	for _, d := range all {
+		d.launch(nil, d.line("--initial-cluster", listOf(all...))...)
+	}
+	for _, d := range all {
+		d.awaitReady()
+	}
+	all[0].ctl().prints("OK\n", "", "put", "a", "b")
+	all[0].ctl().prints("a\nb\n", "", "get", "a")
+	for _, d := range all {
+		d.end(syscall.SIGTERM)
+	}
+	m := all[0]
+	m.start("--force-new-cluster")
+	m.ctl().prints("a\nb\n", "", "get", "a")
+	m.ctl().prints("OK\n", "", "put", "a", "c")
+	out, _, _ := m.ctl().run("", "member", "list")
+	if strings.Count(out, "started") != 1 {
+		t.Errorf("it is not alone:\n%s", out)
+	}
+	m.end(syscall.SIGTERM)
+	m.start("--force-new-cluster")
+	m.ctl().prints("a\nc\n", "", "get", "a")
+	if again, _, _ := m.ctl().run("", "member", "list"); again != out {
+		t.Errorf("it was forced again:\n%s%s", out, again)
+	}
+}
+
+func TestMembersOfAListSpeakTLSToEachOther(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t, "ours")
+	dir := t.TempDir()
+	ca.trust(dir)
+	ca.issue(dir, "peer")
+	all := []*dropIn{newDropIn(t, "m1"), newDropIn(t, "m2"), newDropIn(t, "m3")}
+	for _, d := range all {
+		d.peerScheme = "https"
+	}
+	for _, d := range all {
+		d.launch(nil, d.line(append(ownFlags(dir), "--peer-client-cert-auth", "--initial-cluster", listOf(all...))...)...)
+	}
+	for _, d := range all {
+		d.awaitReady()
+	}
+	all[2].ctl().prints("OK\n", "", "put", "a", "b")
+}
+
+// TestALineOfKubernetesStartsAMember has the flags that kubeadm gives.
+func TestALineOfKubernetesStartsAMember(t *testing.T) {
+	t.Parallel()
+	p := newClientPort(t)
+	p.ca.issue(p.dir, "peer")
+	d := newDropIn(t, "control-plane")
+	d.peerScheme, d.clientScheme = "https", "https"
+	also, metrics := here.port(t), here.port(t)
+	line := append(append(p.flags(), ownFlags(p.dir)...), "--client-cert-auth=true", "--peer-client-cert-auth=true", "--initial-cluster="+d.listed(),
+		"--listen-client-urls=https://"+d.client+",https://"+also, "--listen-metrics-urls=http://"+metrics,
+		"--feature-gates=InitialCorruptCheck=true", "--watch-progress-notify-interval=5s", "--snapshot-count=10000")
+	for _, want := range []string{"OK\n", "a\nb\n"} {
+		d.start(line...)
+		for _, at := range []string{d.client, also} {
+			ctl := newEtcdctl(t, "https://"+at)
+			ctl.flags = p.ctlFlags("alice")
+			if want == "OK\n" {
+				ctl.prints(want, "", "put", "a", "b")
+			} else {
+				ctl.prints(want, "", "get", "a")
+			}
+		}
+		for _, path := range []string{"/livez", "/readyz?exclude=non_learner", "/health?serializable=true"} {
+			if a := get(path).mustAt(t, metrics); a.code != 200 {
+				t.Errorf("%s: %+v", path, a)
+			}
+		}
+		d.end(syscall.SIGTERM)
+	}
+}
