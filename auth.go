@@ -52,6 +52,21 @@ const (
 	AuthRoleRevoke          // Role, Permission, whose type is ignored
 )
 
+// String says what is done.
+func (o AuthOp) String() string {
+	names := [...]string{
+		AuthEnable: "enable authentication", AuthDisable: "disable authentication",
+		AuthUserAdd: "add a user", AuthUserDelete: "delete a user", AuthUserPassword: "change a password",
+		AuthUserGrant: "grant a role", AuthUserRevoke: "revoke a role",
+		AuthRoleAdd: "add a role", AuthRoleDelete: "delete a role",
+		AuthRoleGrant: "grant a permission", AuthRoleRevoke: "revoke a permission",
+	}
+	if int(o) < len(names) && names[o] != "" {
+		return names[o]
+	}
+	return "unknown change"
+}
+
 // AuthRequest is one change.
 type AuthRequest struct {
 	Op         AuthOp

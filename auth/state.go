@@ -23,6 +23,10 @@ const (
 	MaxPermissions = 10_000 // of one role
 	MaxNameLen     = 1024   // bytes
 	MaxHashLen     = 128    // bytes
+	// MaxKeyLen bounds each end of an interval that is granted, MaxRoleBytes all of those
+	// of a role together, in bytes.
+	MaxKeyLen    = 32 << 10
+	MaxRoleBytes = 1 << 20
 )
 
 // User is one user. Neither it nor a role is modified once it is in a State.
@@ -98,24 +102,30 @@ func Import(enabled bool, revision uint64, users []User, roles []Role) (*State, 
 		if err := errors.Join(c.Bounded(), c.check()); err != nil {
 			return nil, fmt.Errorf("role %q: %w", r.Name, err)
 		}
-		if len(r.Permissions) > MaxPermissions {
+		if len(r.Permissions) > MaxPermissions || sizeOf(r.Permissions) > MaxRoleBytes {
 			return nil, fmt.Errorf("role %q: %w", r.Name, chainfire.ErrTooManyAuth)
 		}
-		var err error
-		if r.Permissions, err = tidy(r.Permissions); err != nil {
-			return nil, fmt.Errorf("role %q: %w", r.Name, err)
-		}
+		r.Permissions = tidy(r.Permissions)
 	}
 	return Load(enabled, revision, users, roles), nil
 }
 
-// tidy is a list of permissions in order, each interval once.
-func tidy(l []chainfire.Permission) ([]chainfire.Permission, error) {
+// sizeOf is what permissions take, in bytes.
+func sizeOf(l []chainfire.Permission) (n int) {
+	for i := range l {
+		n += len(l[i].Key) + len(l[i].RangeEnd)
+	}
+	return n
+}
+
+// tidy is a list of permissions in order, each interval once, and without those that
+// permit nothing.
+func tidy(l []chainfire.Permission) []chainfire.Permission {
 	slices.SortStableFunc(l, comparePermissions)
 	out := l[:0]
 	for _, p := range l {
-		if err := (&Change{Op: chainfire.AuthRoleGrant, Permission: &p}).check(); err != nil {
-			return nil, err
+		if !interval(p.Key, p.RangeEnd) {
+			continue
 		}
 		if n := len(out); n > 0 && comparePermissions(out[n-1], p) == 0 {
 			if out[n-1].Type != p.Type {
@@ -125,7 +135,7 @@ func tidy(l []chainfire.Permission) ([]chainfire.Permission, error) {
 		}
 		out = append(out, p)
 	}
-	return out, nil
+	return out
 }
 
 // Enabled reports whether calls need a user.
@@ -178,6 +188,8 @@ func (c *Change) Bounded() error {
 	case c.Op < chainfire.AuthEnable || c.Op > chainfire.AuthRoleRevoke:
 		return chainfire.ErrInvalidAuthMgmt
 	case len(c.User) > MaxNameLen, len(c.Role) > MaxNameLen, len(c.Hash) > MaxHashLen:
+		return chainfire.ErrTooManyAuth
+	case c.Permission != nil && (len(c.Permission.Key) > MaxKeyLen || len(c.Permission.RangeEnd) > MaxKeyLen):
 		return chainfire.ErrTooManyAuth
 	}
 	return nil
@@ -366,7 +378,7 @@ func (s *State) changeRole(c *Change) (*Role, error) {
 		r.Permissions = slices.Delete(r.Permissions, i, i+1)
 	case has:
 		r.Permissions[i] = p
-	case len(r.Permissions) >= MaxPermissions:
+	case len(r.Permissions) >= MaxPermissions, sizeOf(r.Permissions)+sizeOf([]chainfire.Permission{p}) > MaxRoleBytes:
 		return nil, chainfire.ErrTooManyAuth
 	default:
 		r.Permissions = slices.Insert(r.Permissions, i, p)

@@ -99,7 +99,7 @@ func newGuard(o *Options) *guard {
 // The metadata in which a call of the server's own says for whom it is.
 const (
 	sealKey       = "chainfire-own-call"
-	commonNameKey = "chainfire-common-name"
+	commonNameKey = "chainfire-common-name-bin"
 )
 
 // bearer begins a token in the header of an HTTP request.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"strings"
 
 	"chainfire"
 	"chainfire/auth"
@@ -265,6 +266,12 @@ func AuthOf(v *mvcc.View) (*auth.State, error) {
 		}
 	}
 	return stored.state(), nil
+}
+
+// IsSecretRow reports whether a row of the store, as mvcc names it, holds the hash of a
+// password or of a join token, which who reads files for others should not show.
+func IsSecretRow(name string) bool {
+	return strings.HasPrefix(name, "u/"+rowUser) || strings.HasPrefix(name, "u/"+rowToken)
 }
 
 // Auth is who may do what. Any goroutine.

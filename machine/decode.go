@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"chainfire"
+	"chainfire/auth"
 	"chainfire/raft"
 	"chainfire/raft/confchange"
 )
@@ -131,8 +132,26 @@ func (w *describer) command(c *Command) {
 			what = "take back"
 		}
 		w.add("%s the alarm %s of member %d", what, c.SetAlarm.Type, c.SetAlarm.Member)
+	case c.Auth != nil:
+		w.auth(c.Auth)
+	case c.Authenticate != nil:
+		w.add("give user %q a token", c.Authenticate.User)
 	default:
 		w.lease(c)
+	}
+}
+
+// auth leaves out the hash of a password.
+func (w *describer) auth(c *auth.Change) {
+	w.add("%s", c.Op)
+	if c.User != "" {
+		w.add(", user %q", c.User)
+	}
+	if c.Role != "" {
+		w.add(", role %q", c.Role)
+	}
+	if p := c.Permission; p != nil {
+		w.add(", keys %q to %q", p.Key, p.RangeEnd)
 	}
 }
 

@@ -134,6 +134,10 @@ func keepFrom(reserved, seed uint64) uint64 {
 	return seed + 1
 }
 
+// begun reports whether a member began the cluster with others, so that it is no
+// newcomer's place although it has not told yet which directory is its own.
+func (r *round) begun(rec *MemberRecord) bool { return !rec.Manual && r.cluster.conf.IsVoter(rec.ID) }
+
 // sameMember is the member that a reservation means: one with exactly its peer
 // URLs that has its incarnation, or none yet.
 func (r *round) sameMember(q *Reserve) *MemberRecord {
@@ -142,7 +146,7 @@ func (r *round) sameMember(q *Reserve) *MemberRecord {
 	}
 	for i := range r.cluster.members {
 		rec := &r.cluster.members[i]
-		if (rec.Incarnation == q.Incarnation || rec.Incarnation == 0) && sameURLs(rec.PeerURLs, q.PeerURLs) {
+		if (rec.Incarnation == q.Incarnation || rec.Incarnation == 0 && !r.begun(rec)) && sameURLs(rec.PeerURLs, q.PeerURLs) {
 			return rec
 		}
 	}
@@ -178,6 +182,9 @@ func (r *round) update(q *UpdateMember) error {
 	}
 	if err := r.cluster.conflict(q.ID, r.cluster.members[i].Replaces, q.Name, q.PeerURLs); err != nil {
 		return refuse(err)
+	}
+	if known := r.cluster.members[i].Incarnation; q.Incarnation != 0 && known != 0 && q.Incarnation != known {
+		return refuse(fmt.Errorf("%w: member %d has another data directory", ErrBadMember, q.ID))
 	}
 	rec := merge(r.cluster.members[i].clone(), q)
 	if q.Settled && !rec.Reserved {

@@ -287,3 +287,25 @@ func TestReadReplicaStaysALearner(t *testing.T) {
 		t.Errorf("a word that comes late: %+v, %+v", r, record(t, m, id))
 	}
 }
+
+// TestMemberThatBeganTheClusterIsNotClaimed by a newcomer at its address, before it has
+// told which directory is its own; and after that it stays that one.
+func TestMemberThatBeganTheClusterIsNotClaimed(t *testing.T) {
+	m, _ := start(t)
+	change(t, m, one(confchange.AddVoter, 5), &MemberRecord{ID: 5, Name: "five", PeerURLs: []string{"http://five"}})
+	if r := do(t, m, reserve("six", "http://five", 66)); !errors.Is(r.Err, chainfire.ErrPeerURLExists) {
+		t.Errorf("claimed: %+v", r)
+	}
+	tell := func(incarnation uint64) error {
+		return do(t, m, Command{UpdateMember: &UpdateMember{ID: 5, Incarnation: incarnation}}).Err
+	}
+	if err := tell(55); err != nil {
+		t.Fatal(err)
+	}
+	if err := tell(55); err != nil {
+		t.Errorf("again: %v", err)
+	}
+	if err := tell(56); !errors.Is(err, ErrBadMember) || record(t, m, 5).Incarnation != 55 {
+		t.Errorf("another directory: %v, %+v", err, record(t, m, 5))
+	}
+}

@@ -62,13 +62,14 @@ func (n *Node) apply() {
 	for n.sched.Wait(n.stop, n.applier.signal) == 1 {
 		es, job := n.applier.take()
 		if job != nil {
+			// What became of their users will not be known.
+			n.tokens.Clear()
 			err := n.machine.Restore(job.dir)
 			if err == nil {
 				n.appliedIndex.Store(job.meta.Index)
 				n.hasher.replaced()
 				n.membersChanged()
-				// What became of their users is not known.
-				n.tokens.Clear()
+				n.authRevision.Store(n.machine.Auth().Revision())
 			}
 			job.err = err
 			close(job.done)
@@ -100,9 +101,9 @@ func (n *Node) applyRound(es []raft.Entry) error {
 	if err != nil {
 		return fmt.Errorf("apply entries [%d, %d]: %w", es[0].Index, last.Index, err)
 	}
+	n.rememberTokens(results)
 	n.appliedIndex.Store(last.Index)
 	n.lessors.applied(results)
-	n.rememberTokens(results)
 	changed := false
 	var ids, refused []uint64
 	for i := range results {

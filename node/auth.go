@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 
 	"golang.org/x/crypto/bcrypt"
 
@@ -13,15 +14,21 @@ import (
 	"chainfire/machine"
 )
 
-// maxHashing is how many passwords are hashed at a time: each takes a processor for some
-// tens of milliseconds, which whoever asks must not take from everyone else.
-const maxHashing = 2
+// maxHashWaiters is how many may wait for a turn to hash a password: each takes a processor
+// for some tens of milliseconds, which whoever asks must not take from everyone else.
+const maxHashWaiters = 32
 
-// hashing lets maxHashing callers in.
+// hashing lets half as many callers in as there are processors.
 func (n *Node) hashing(ctx context.Context, f func() error) error {
-	switch n.sched.Wait(n.hashTurns, ctx.Done(), n.stop) {
+	if n.hashWaiters.Add(1) > maxHashWaiters {
+		n.hashWaiters.Add(-1)
+		return chainfire.ErrTooManyRequests
+	}
+	turn := n.sched.Wait(n.hashTurns, ctx.Done(), n.stop)
+	n.hashWaiters.Add(-1)
+	switch turn {
 	case 1:
-		return ctx.Err()
+		return n.timeoutError(ctx)
 	case 2:
 		return chainfire.ErrStopped
 	}
@@ -30,8 +37,8 @@ func (n *Node) hashing(ctx context.Context, f func() error) error {
 }
 
 func newHashTurns() chan struct{} {
-	turns := make(chan struct{}, maxHashing)
-	for range maxHashing {
+	turns := make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
+	for range cap(turns) {
 		turns <- struct{}{}
 	}
 	return turns
@@ -43,6 +50,9 @@ func (n *Node) AuthChange(ctx context.Context, r *chainfire.AuthRequest) (chainf
 	defer cancel()
 	c := &auth.Change{Op: r.Op, User: r.User, Role: r.Role, NoPassword: r.NoPassword, Permission: r.Permission}
 	if err := n.mayHaveUsers(ctx, r.Op); err != nil {
+		return chainfire.Header{}, err
+	}
+	if err := n.mayChangeUsers(ctx); err != nil {
 		return chainfire.Header{}, err
 	}
 	switch {
@@ -62,9 +72,18 @@ func (n *Node) AuthChange(ctx context.Context, r *chainfire.AuthRequest) (chainf
 		return chainfire.Header{}, err
 	}
 	if res.Auth != nil {
-		n.log.Info("users and roles changed", "change", changeName(r.Op), "user", r.User, "role", r.Role)
+		n.log.Info("users and roles changed", "change", r.Op.String(), "user", r.User, "role", r.Role)
 	}
 	return n.Header(), nil
+}
+
+// mayChangeUsers refuses who may not, before anything is done; the log decides.
+func (n *Node) mayChangeUsers(ctx context.Context) error {
+	if !n.machine.Auth().Enabled() {
+		return nil
+	}
+	_, err := n.authState(ctx, func(s *auth.State, id auth.Identity) error { return s.PermitAdmin(id) })
+	return err
 }
 
 // mayHaveUsers waits until the cluster may have users. One that may not has authentication
@@ -74,16 +93,6 @@ func (n *Node) mayHaveUsers(ctx context.Context, op chainfire.AuthOp) error {
 		return chainfire.ErrFeatureLevel
 	}
 	return n.untilLevel(ctx, machine.AuthLevel)
-}
-
-func changeName(op chainfire.AuthOp) string {
-	return map[chainfire.AuthOp]string{
-		chainfire.AuthEnable: "authentication enabled", chainfire.AuthDisable: "authentication disabled",
-		chainfire.AuthUserAdd: "user added", chainfire.AuthUserDelete: "user deleted", chainfire.AuthUserPassword: "password changed",
-		chainfire.AuthUserGrant: "role granted", chainfire.AuthUserRevoke: "role revoked",
-		chainfire.AuthRoleAdd: "role added", chainfire.AuthRoleDelete: "role deleted",
-		chainfire.AuthRoleGrant: "permission granted", chainfire.AuthRoleRevoke: "permission revoked",
-	}[op]
 }
 
 // authState is who may do what, after all that was acknowledged before the call. A bad
@@ -176,7 +185,7 @@ func (n *Node) Authenticate(ctx context.Context, user, password string) (*chainf
 		s := n.machine.Auth()
 		if err := n.checkPassword(ctx, s, user, password); err != nil {
 			if errors.Is(err, chainfire.ErrAuthFailed) || errors.Is(err, chainfire.ErrNoPasswordUser) {
-				n.log.Warn("a password was refused", "user", user, "err", err)
+				n.log.Warn("a password was refused", "user", user[:min(len(user), auth.MaxNameLen)], "err", err)
 			}
 			return nil, err
 		}
@@ -195,6 +204,9 @@ func (n *Node) Authenticate(ctx context.Context, user, password string) (*chainf
 func (n *Node) checkPassword(ctx context.Context, s *auth.State, user, password string) error {
 	if !s.Enabled() {
 		return chainfire.ErrAuthNotEnabled
+	}
+	if len(user) > auth.MaxNameLen {
+		return chainfire.ErrAuthFailed
 	}
 	u, ok := s.User(user)
 	if ok && u.NoPassword {
@@ -231,11 +243,13 @@ func (n *Node) giveToken(ctx context.Context, id auth.Identity) (string, error) 
 }
 
 // rememberTokens keeps the tokens of a round of results, and forgets those of users that
-// are gone or have another password. Applier only.
+// are gone or have another password. What this member had in its log when it started has
+// been good for its time, and is not good again. Applier only.
 func (n *Node) rememberTokens(results []machine.Result) {
 	for i := range results {
 		r := &results[i]
 		switch {
+		case r.Authenticated != nil && r.Index < n.tokensFrom.Load():
 		case r.Authenticated != nil:
 			n.tokens.Add(token.Hash(r.Authenticated.TokenHash), r.Index, r.Authenticated.User, n.sched.Now())
 		case r.Auth == nil:
@@ -245,4 +259,5 @@ func (n *Node) rememberTokens(results []machine.Result) {
 			n.tokens.DropUser(r.Auth.User)
 		}
 	}
+	n.authRevision.Store(n.machine.Auth().Revision())
 }

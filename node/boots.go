@@ -261,7 +261,12 @@ func (p *peerService) Vouch(ctx context.Context, q *api.VouchRequest) (*api.Vouc
 		return nil, status.Errorf(codes.PermissionDenied, "member %d asks for member %d", id, q.GetMemberId())
 	}
 	for _, m := range n.machine.Members() {
-		if m.ID == q.GetMemberId() && m.Incarnation == q.GetIncarnation() {
+		switch {
+		case m.ID != q.GetMemberId():
+		case m.Incarnation != 0 && m.Incarnation != q.GetIncarnation() && q.GetBoots() == 1:
+			// It begins a cluster that there is. Others the streams tell what is wrong.
+			return &api.VouchResponse{Copied: fmt.Sprintf("member %d knows member %d with another data directory", n.id, m.ID)}, nil
+		case m.Incarnation == 0 || m.Incarnation == q.GetIncarnation():
 			return &api.VouchResponse{Copied: n.judgeBoot(ctx, m, boot{m.ID, q.GetBoots(), q.GetBootNonce()}, true)}, nil // it does not count yet
 		}
 	}

@@ -163,10 +163,7 @@ func (n *Node) Put(ctx context.Context, r *chainfire.PutRequest) (*chainfire.Put
 	if n.learner() {
 		return nil, chainfire.ErrLearner
 	}
-	if err := n.roomFor(ctx, putCost(r)); err != nil {
-		return nil, err
-	}
-	res, err := n.doFor(ctx, &machine.Command{Put: r})
+	res, err := n.doWithRoom(ctx, putCost(r), &machine.Command{Put: r})
 	if err != nil {
 		return nil, err
 	}
@@ -193,10 +190,7 @@ func (n *Node) Txn(ctx context.Context, r *chainfire.TxnRequest) (*chainfire.Txn
 		if n.learner() {
 			return nil, chainfire.ErrLearner
 		}
-		if err := n.roomFor(ctx, txnCost(r)); err != nil {
-			return nil, err
-		}
-		res, err := n.doFor(ctx, &machine.Command{Txn: r})
+		res, err := n.doWithRoom(ctx, txnCost(r), &machine.Command{Txn: r})
 		if err != nil {
 			return nil, err
 		}

@@ -35,15 +35,12 @@ func (n *Node) LeaseGrant(ctx context.Context, r *chainfire.LeaseGrantRequest) (
 	if err := n.untilLevel(ctx, machine.LeaseLevel); err != nil {
 		return nil, err
 	}
-	if err := n.roomFor(ctx, leaseCost); err != nil {
-		return nil, err
-	}
 	q := &machine.GrantLease{ID: r.ID, TTL: max(r.TTL, n.minTTL())}
 	for {
 		if r.ID == 0 {
 			q.ID = int64(n.sched.Uint64()>>2) + 1
 		}
-		res, err := n.do(ctx, &machine.Command{GrantLease: q})
+		res, err := n.doWithRoom(ctx, leaseCost, &machine.Command{GrantLease: q})
 		switch {
 		case r.ID == 0 && errors.Is(err, chainfire.ErrLeaseExists):
 			continue
@@ -153,10 +150,10 @@ func (n *Node) LeaseTimeToLive(ctx context.Context, id int64, keys bool) (*chain
 		if err := n.linearize(ctx); err != nil {
 			return nil, err
 		}
-		if err := n.permitLease(ctx, []int64{id}, mayRead); err != nil {
+		if out.Keys, err = n.machine.LeaseKeys(id); err != nil {
 			return nil, err
 		}
-		if out.Keys, err = n.machine.LeaseKeys(id); err != nil {
+		if err := n.permitKeys(ctx, out.Keys, mayRead); err != nil {
 			return nil, err
 		}
 	}

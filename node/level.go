@@ -56,10 +56,16 @@ func (n *Node) tryIntroduce(ctx context.Context) error {
 	if len(urls) == 0 || slices.Equal(members[i].ClientURLs, urls) {
 		urls = nil
 	}
-	if members[i].Version == version && members[i].Level == level && urls == nil {
+	var incarnation uint64
+	if members[i].Incarnation == 0 {
+		incarnation = n.incarnation // it began the cluster with others, by a list
+	}
+	if members[i].Version == version && members[i].Level == level && urls == nil && incarnation == 0 {
 		return nil
 	}
-	_, err := n.do(ctx, &machine.Command{UpdateMember: &machine.UpdateMember{ID: n.id, Version: version, Level: level, ClientURLs: urls}})
+	_, err := n.do(ctx, &machine.Command{UpdateMember: &machine.UpdateMember{
+		ID: n.id, Version: version, Level: level, ClientURLs: urls, Incarnation: incarnation,
+	}})
 	if err == nil {
 		n.log.Info("the cluster knows the version of this member", "version", version, "feature_level", level)
 	}

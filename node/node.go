@@ -238,12 +238,16 @@ type Node struct {
 	watch   *keeping
 	lessors *lessors
 	tokens  *token.Table
+	// authRevision is that of users and roles of which the tokens are; tokensFrom is the
+	// first entry whose tokens are remembered.
+	authRevision, tokensFrom atomic.Uint64
 	// hashTurns has the turns of who hashes a password.
-	hashTurns chan struct{}
-	quota     quota
-	counts    counts
-	disk      diskGuard
-	hasher    *hasher
+	hashTurns   chan struct{}
+	hashWaiters atomic.Int64
+	quota       quota
+	counts      counts
+	disk        diskGuard
+	hasher      *hasher
 
 	// What the loop publishes.
 	lead, term, commit atomic.Uint64
@@ -324,6 +328,8 @@ func (n *Node) start(ctx context.Context) error {
 		if id, err = n.found(ctx); err != nil {
 			return err
 		}
+	} else if err := remove(n.opts.FS, n.path(foundingFile)); err != nil {
+		return err // a crash left it, and it would let a later start wipe what is here
 	}
 	n.id, n.cluster, n.incarnation = id.Member, id.Cluster, id.Incarnation
 	if n.opts.Name == "" {

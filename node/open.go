@@ -190,6 +190,8 @@ func (n *Node) open(ctx context.Context) (replica.Config, error) {
 	n.floor = state.Floor
 	cfg.Raft, cfg.Engine = n.raftConfig(), n.opts.Engine
 	cfg.Raft.HardState, cfg.Raft.Applied, cfg.Raft.Conf = hs, index, n.machine.Conf()
+	n.tokensFrom.Store(log.LastIndex() + 1)
+	n.authRevision.Store(n.machine.Auth().Revision())
 	n.log.Info("member opened", "member", n.id, "applied", index, "last", log.LastIndex(), "term", hs.Term,
 		"conf", cfg.Raft.Conf.String())
 	return cfg, nil

@@ -73,6 +73,13 @@ func (q *quota) take(n *Node, cost int64) (bool, error) {
 	return true, nil
 }
 
+// give takes back what was counted for a write that was not made.
+func (q *quota) give(cost int64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.added = max(0, q.added-cost)
+}
+
 func putCost(r *chainfire.PutRequest) int64 { return keyCost + int64(len(r.Key)+len(r.Value)) }
 
 // txnCost is that of the way through a transaction that costs more.

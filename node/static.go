@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"chainfire/internal/disk"
 	"chainfire/machine"
 	"chainfire/raft"
 )
@@ -84,8 +85,8 @@ func (c *StaticCluster) sorted() []StaticMember {
 	return out
 }
 
-// number is one that all members come to by themselves; it is never 0.
-func (c *StaticCluster) number(what string) uint64 {
+// number is the cluster's id, to which all members come by themselves; it is never 0.
+func (c *StaticCluster) number() uint64 {
 	h := sha256.New()
 	text := func(s string) {
 		var n [8]byte
@@ -93,7 +94,6 @@ func (c *StaticCluster) number(what string) uint64 {
 		h.Write(n[:])
 		h.Write([]byte(s))
 	}
-	text(what)
 	text(c.Token)
 	for _, m := range c.sorted() {
 		text(m.Name)
@@ -107,12 +107,14 @@ func (c *StaticCluster) number(what string) uint64 {
 // bootstrapStatic writes the state in which all members of a new cluster begin.
 func (n *Node) bootstrapStatic() (identity, error) {
 	c := n.opts.Static
-	init := machine.Init{ClusterID: c.number("cluster"), Term: firstTerm}
+	init := machine.Init{ClusterID: c.number(), Term: firstTerm}
 	id := identity{Cluster: init.ClusterID, Name: n.opts.Name}
 	for i, m := range c.sorted() {
-		r := machine.MemberRecord{ID: uint64(i + 1), Name: m.Name, PeerURLs: m.PeerURLs, Incarnation: c.number(m.Name)}
+		// Which directory is whose the members tell through the log (tryIntroduce): the one
+		// in the place of a directory that was lost is another one.
+		r := machine.MemberRecord{ID: uint64(i + 1), Name: m.Name, PeerURLs: m.PeerURLs}
 		if m.Name == n.opts.Name {
-			id.Member, id.Incarnation = r.ID, r.Incarnation
+			id.Member, id.Incarnation = r.ID, n.random()
 		}
 		init.Members = append(init.Members, r)
 		init.Conf.Voters = append(init.Conf.Voters, r.ID)
@@ -144,5 +146,5 @@ func (n *Node) forget() error {
 	if err := n.opts.FS.Remove(n.path(identityFile)); err != nil {
 		return fmt.Errorf("remove %s: %w", n.path(identityFile), err)
 	}
-	return nil
+	return disk.SyncDir(n.opts.FS, n.opts.Dir)
 }

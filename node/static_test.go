@@ -169,3 +169,48 @@ func membersOf(t *testing.T, n *node.Node) []chainfire.MemberInfo {
 	}
 	return c.Members
 }
+
+// TestMemberThatLostItsDataIsNotLetInByStartingTwice: the others know its directory, not
+// only how often it was started. It comes up alone, ends, and comes up again; the member
+// that was down when the last write was acknowledged must not form a majority with it.
+func TestMemberThatLostItsDataIsNotLetInByStartingTwice(t *testing.T) {
+	l := listed(t, "t", "a", "b", "c")
+	members := startAll(t, l)
+	put(t, members[0], "k", "old")
+	eventually(t, "all have told which directory is theirs", func() error {
+		for _, n := range members {
+			s, err := n.ClusterStatus(t.Context())
+			if err != nil {
+				return err
+			}
+			for _, m := range s.Members {
+				if m.Phase == chainfire.PhaseUnstarted {
+					return fmt.Errorf("member %d has not", m.ID)
+				}
+			}
+		}
+		return nil
+	})
+	stop(t, members[1])
+	put(t, members[0], "k", "new")
+	stop(t, members[0])
+	stop(t, members[2])
+	if err := os.RemoveAll(l[2].Dir); err != nil {
+		t.Fatal(err)
+	}
+	stop(t, start(t, l[2]))
+	again := startAll(t, l[1:])
+	for _, n := range again {
+		t.Cleanup(func() { stop(t, n) })
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if r, err := again[0].Range(ctx, &chainfire.RangeRequest{Key: []byte("k")}); err == nil {
+		t.Errorf("the last write is lost: %+v", r.KVs)
+	}
+	a := startAll(t, l[:1])[0]
+	t.Cleanup(func() { stop(t, a) })
+	if got := get(t, a, "k"); got != "new" {
+		t.Errorf("it is %q", got)
+	}
+}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 
+	"chainfire/machine"
 	"chainfire/mvcc"
 )
 
@@ -34,6 +35,9 @@ func newJSONRow(r *mvcc.InspectedRow) *jsonRow {
 	if r.Kind == mvcc.RowMeta {
 		out.Name, out.NameBase64 = jsonBytes(r.Name)
 		out.Content = r.Content
+		if machine.IsSecretRow(string(r.Name)) {
+			out.Content = nil // the hash of a password or of a token
+		}
 		return out
 	}
 	if r.Kind == mvcc.RowLease {

@@ -8,7 +8,11 @@ import (
 )
 
 // user is who asks, in a cluster with users, with etcdctl's flags.
-type user struct{ name, password string }
+type user struct {
+	name, password string
+	// getenv has what the flags leave out, and help does not show.
+	getenv func(string) string
+}
 
 // The environment variables below the flags.
 const (
@@ -17,12 +21,19 @@ const (
 )
 
 func (u *user) flags(f *pflag.FlagSet, getenv func(string) string) {
-	f.StringVar(&u.name, "user", getenv(userVariable), "who asks, where the cluster has users: NAME[:PASSWORD]; also from "+userVariable)
-	f.StringVar(&u.password, "password", getenv(passwordVariable), "password of --user, which other users of this machine may see; better from "+passwordVariable)
+	u.getenv = getenv
+	f.StringVar(&u.name, "user", "", "who asks, where the cluster has users: NAME[:PASSWORD]; also from "+userVariable)
+	f.StringVar(&u.password, "password", "", "password of --user, which other users of this machine may see; better from "+passwordVariable)
 }
 
 // settle takes name and password apart.
 func (u *user) settle() error {
+	if u.name == "" && u.password == "" {
+		u.name = u.getenv(userVariable)
+	}
+	if u.password == "" && !strings.Contains(u.name, ":") && u.name != "" {
+		u.password = u.getenv(passwordVariable)
+	}
 	name, password, both := strings.Cut(u.name, ":")
 	switch {
 	case both && u.password != "":
