@@ -6,6 +6,8 @@ package auth
 import (
 	"bytes"
 	"cmp"
+	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -71,6 +73,59 @@ func Load(enabled bool, revision uint64, users []User, roles []Role) *State {
 		s.roles[roles[i].Name] = &roles[i]
 	}
 	return s
+}
+
+// Import is Load of what another system stored, in any order: intervals that are granted
+// twice are granted once, with all that either permits. It returns
+// chainfire.ErrTooManyAuth, or what a change would be refused with that makes it.
+func Import(enabled bool, revision uint64, users []User, roles []Role) (*State, error) {
+	if len(users) > MaxUsers || len(roles) > MaxRoles {
+		return nil, chainfire.ErrTooManyAuth
+	}
+	for i := range users {
+		u := &users[i]
+		c := Change{Op: chainfire.AuthUserAdd, User: u.Name, Hash: u.Hash}
+		if err := errors.Join(c.Bounded(), c.check()); err != nil {
+			return nil, fmt.Errorf("user %q: %w", u.Name, err)
+		}
+		if len(u.Roles) > MaxUserRoles {
+			return nil, fmt.Errorf("user %q: %w", u.Name, chainfire.ErrTooManyAuth)
+		}
+	}
+	for i := range roles {
+		r := &roles[i]
+		c := Change{Op: chainfire.AuthRoleAdd, Role: r.Name}
+		if err := errors.Join(c.Bounded(), c.check()); err != nil {
+			return nil, fmt.Errorf("role %q: %w", r.Name, err)
+		}
+		if len(r.Permissions) > MaxPermissions {
+			return nil, fmt.Errorf("role %q: %w", r.Name, chainfire.ErrTooManyAuth)
+		}
+		var err error
+		if r.Permissions, err = tidy(r.Permissions); err != nil {
+			return nil, fmt.Errorf("role %q: %w", r.Name, err)
+		}
+	}
+	return Load(enabled, revision, users, roles), nil
+}
+
+// tidy is a list of permissions in order, each interval once.
+func tidy(l []chainfire.Permission) ([]chainfire.Permission, error) {
+	slices.SortStableFunc(l, comparePermissions)
+	out := l[:0]
+	for _, p := range l {
+		if err := (&Change{Op: chainfire.AuthRoleGrant, Permission: &p}).check(); err != nil {
+			return nil, err
+		}
+		if n := len(out); n > 0 && comparePermissions(out[n-1], p) == 0 {
+			if out[n-1].Type != p.Type {
+				out[n-1].Type = chainfire.PermitReadWrite
+			}
+			continue
+		}
+		out = append(out, p)
+	}
+	return out, nil
 }
 
 // Enabled reports whether calls need a user.

@@ -1,14 +1,17 @@
 package etcdfile
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"go.etcd.io/bbolt"
 	"go.etcd.io/etcd/api/v3/authpb"
 	"google.golang.org/protobuf/proto"
 
+	"chainfire"
 	"chainfire/auth"
 )
 
@@ -60,4 +63,51 @@ func putUsers(tx *bbolt.Tx, s *auth.State) error {
 		return fmt.Errorf("write users and roles: %w", err)
 	}
 	return nil
+}
+
+// Auth reads who may do what.
+func (f *File) Auth() (*auth.State, error) {
+	enabled, revision := false, uint64(0)
+	err := f.each(tableAuth, func(k, v []byte) error {
+		switch {
+		case bytes.Equal(k, rowAuthEnabled):
+			enabled = len(v) == 1 && v[0] == 1
+		case bytes.Equal(k, rowAuthRev) && len(v) == 8:
+			revision = binary.BigEndian.Uint64(v)
+		}
+		return nil
+	})
+	var users []auth.User
+	var roles []auth.Role
+	err = errors.Join(err, f.each(tableUsers, func(k, v []byte) error {
+		m := &authpb.User{}
+		if err := proto.Unmarshal(v, m); err != nil {
+			return fmt.Errorf("user %q: %w", k, err)
+		}
+		roles := slices.Compact(slices.Sorted(slices.Values(m.Roles)))
+		users = append(users, auth.User{Name: string(k), Hash: m.Password, NoPassword: m.GetOptions().GetNoPassword(), Roles: roles})
+		return nil
+	}), f.each(tableRoles, func(k, v []byte) error {
+		m := &authpb.Role{}
+		if err := proto.Unmarshal(v, m); err != nil {
+			return fmt.Errorf("role %q: %w", k, err)
+		}
+		r := auth.Role{Name: string(k)}
+		for _, p := range m.KeyPermission {
+			if p.PermType < authpb.Permission_READ || p.PermType > authpb.Permission_READWRITE {
+				continue // it permits nothing there
+			}
+			r.Permissions = append(r.Permissions, chainfire.Permission{Type: chainfire.PermissionType(p.PermType), Key: p.Key, RangeEnd: p.RangeEnd})
+		}
+		roles = append(roles, r)
+		return nil
+	}))
+	var s *auth.State
+	if err == nil {
+		s, err = auth.Import(enabled, revision, users, roles)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read users and roles of %s: %w", f.Path, err)
+	}
+	return s, nil
 }

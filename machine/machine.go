@@ -84,15 +84,19 @@ type Machine struct {
 // ErrExist if there is one in the directory; after a crash there is none or a
 // whole one.
 func Bootstrap(opts Options, init Init) error {
+	c := &cluster{id: init.ClusterID, conf: init.Conf, removed: map[uint64]struct{}{}, tokens: init.Tokens, auth: init.Auth}
+	for _, r := range init.Members {
+		c.put(r.clone())
+	}
+	return bootstrap(opts, init, c)
+}
+
+func bootstrap(opts Options, init Init, c *cluster) error {
 	if init.ClusterID == 0 {
 		return errors.New("bootstrap: no cluster id")
 	}
 	if err := init.Conf.Validate(); err != nil {
 		return fmt.Errorf("bootstrap: %w", err)
-	}
-	c := &cluster{id: init.ClusterID, conf: init.Conf, removed: map[uint64]struct{}{}, tokens: init.Tokens, auth: init.Auth}
-	for _, r := range init.Members {
-		c.put(r.clone())
 	}
 	st := mvcc.State{Applied: init.Index, Term: init.Term}
 	if err := mvcc.Create(opts.store(), st, c.rows()); err != nil {

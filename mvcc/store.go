@@ -179,8 +179,15 @@ func fill(opts *Options, dir string, st State, rows []MetaRow) (err error) {
 	if err := b.Commit(pebble.NoSync); err != nil {
 		return fmt.Errorf("write new store: %w", err)
 	}
-	if err := e.db.Flush(); err != nil {
+	// On a full disk the engine tries again without end.
+	done, err := e.db.AsyncFlush()
+	if err != nil {
 		return fmt.Errorf("flush new store: %w", err)
+	}
+	select {
+	case <-done:
+	case <-fail.failed:
+		return fmt.Errorf("flush new store: %w", fail.get())
 	}
 	return disk.SyncDir(opts.FS, opts.Dir)
 }

@@ -37,7 +37,7 @@ func settleRecovery(f disk.FS, dir string) error {
 // settle brings a directory to where what was begun on it, and cut short, is done or
 // never was.
 func settle(f disk.FS, dir string) error {
-	return errors.Join(settleRecovery(f, dir), settlePreparation(f, dir))
+	return errors.Join(settleRecovery(f, dir), settlePreparation(f, dir), settleRestoration(f, dir))
 }
 
 // ResumeRecovery completes a recovery of a directory that was cut short after it was

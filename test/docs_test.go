@@ -13,11 +13,11 @@ import (
 	"time"
 )
 
-// TestCommandsOfThePagesForOperatorsDoWhatTheySay runs the pages of docs/operate as
-// they are written: every line of every block of commands (```sh), in order. Host nN
+// TestCommandsOfThePagesForOperatorsDoWhatTheySay runs the pages of docs/operate, and
+// docs/migrate-from-etcd.md, as they are written: every line of every block of commands (```sh), in order. Host nN
 // of a page has the address 10.0.0.N; a service runs on the host that its peer
 // address is of, and everything else on n1. The hosts share their file system.
-// Besides `systemctl --host nN stop|kill … chainfire`, a comment `<!-- kill nN -->`
+// Besides `systemctl --host nN stop|kill … chainfire|etcd`, a comment `<!-- kill nN -->`
 // says where a machine of a story dies.
 func TestCommandsOfThePagesForOperatorsDoWhatTheySay(t *testing.T) {
 	t.Parallel()
@@ -25,7 +25,7 @@ func TestCommandsOfThePagesForOperatorsDoWhatTheySay(t *testing.T) {
 	if err != nil || len(paths) == 0 {
 		t.Fatalf("no pages: %v", err)
 	}
-	for _, path := range paths {
+	for _, path := range append(paths, "../docs/migrate-from-etcd.md") {
 		b, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -47,8 +47,7 @@ func TestCommandsOfThePagesForOperatorsDoWhatTheySay(t *testing.T) {
 var (
 	commands = regexp.MustCompile("(?ms)^```sh\n(.*?)^```|^<!-- (kill n[0-9]+) -->")
 	address  = regexp.MustCompile(`10\.0\.0\.([0-9]+)(:23(?:79|80))?`)
-	etcdPeer = regexp.MustCompile(`--listen-peer-urls http://10\.0\.0\.([0-9]+)`)
-	listener = regexp.MustCompile(`--listen-peer (?:http://)?10\.0\.0\.([0-9]+)`)
+	listener = regexp.MustCompile(`--listen-peer(?:-urls)? (?:http://)?10\.0\.0\.([0-9]+)`)
 )
 
 // commandsOf lists the commands of a page.
@@ -77,7 +76,7 @@ func newPage(t *testing.T) *page {
 	t.Helper()
 	p := &page{t: t, files: t.TempDir(), work: t.TempDir(), bin: t.TempDir(), hosts: map[string]*member{}}
 	for name, path := range map[string]string{
-		"chainfire": here.binary, "etcd": here.binary, "etcdctl": etcdTool(t, "etcdctl"), "etcdutl": etcdTool(t, "etcdutl"),
+		"chainfire": here.binary, "etcd": etcdTool(t, "etcd"), "etcdctl": etcdTool(t, "etcdctl"), "etcdutl": etcdTool(t, "etcdutl"),
 	} {
 		path, err := filepath.Abs(path)
 		if err == nil {
@@ -117,8 +116,8 @@ func (p *page) run(line string) {
 	switch fields := strings.Fields(line); {
 	case strings.HasPrefix(line, "chainfire serve "):
 		p.serve(line)
-	case fields[0] == "etcd" && len(fields) > 2:
-		p.etcd(line)
+	case fields[0] == "etcd", strings.HasPrefix(line, "chainfire etcd "):
+		p.serveEtcd(line)
 	case fields[0] == "kill":
 		p.host(fields[1]).kill()
 	case fields[0] == "systemctl":
@@ -154,8 +153,24 @@ func (p *page) serve(line string) {
 	if !strings.Contains(line, "--listen-client ") {
 		line += " --listen-client " + h.client
 	}
-	// The shell is replaced by the member, which a signal then reaches.
-	script := fmt.Sprintf("cd %s && PATH=%s:$PATH && exec %s --progress json", p.work, p.bin, line)
+	p.launch(h, line+" --progress json")
+}
+
+// serveEtcd starts an etcd as a service of the host that its peer address is of.
+func (p *page) serveEtcd(line string) {
+	p.t.Helper()
+	m := listener.FindStringSubmatch(line)
+	if m == nil {
+		p.t.Fatalf("on which host is this to run: %s", line)
+	}
+	p.launch(p.host("n"+m[1]), p.mapped(line))
+}
+
+// launch starts a service on a host and waits until it serves. The shell is replaced by
+// it, which a signal then reaches.
+func (p *page) launch(h *member, line string) {
+	p.t.Helper()
+	script := fmt.Sprintf("cd %s && PATH=%s:$PATH && exec %s", p.work, p.bin, line)
 	proc, err := startProcess("/bin/sh", []string{"-c", script}, h.stderr)
 	if err != nil {
 		p.t.Fatal(err)
@@ -185,31 +200,19 @@ func (p *page) speakAs(h *member, line string) {
 	}
 }
 
-// etcd starts a member under etcd's command line on the host that its peer address is of.
-func (p *page) etcd(line string) {
-	p.t.Helper()
-	m := etcdPeer.FindStringSubmatch(line)
-	if m == nil {
-		p.t.Fatalf("on which host is this: %s", line)
-	}
-	h := p.host("n" + m[1])
-	// Not a flag that etcd would not know: the files are elsewhere, and nothing else.
-	script := fmt.Sprintf("cd %s && PATH=%s:$PATH && exec %s", p.work, p.bin, strings.ReplaceAll(p.mapped(line), "/var/lib/etcd", p.files))
-	proc, err := startProcess("/bin/sh", []string{"-c", script}, h.stderr)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	h.proc = proc
-}
-
 // systemctl does what the service manager of a host is told.
 func (p *page) systemctl(line string, fields []string) {
 	p.t.Helper()
-	if len(fields) < 5 || fields[1] != "--host" || fields[len(fields)-1] != "chainfire" {
+	service := fields[len(fields)-1]
+	if len(fields) < 5 || fields[1] != "--host" || service != "chainfire" && service != "etcd" {
 		p.t.Fatalf("what is this to do: %s", line)
 	}
 	switch h := p.host(fields[2]); fields[3] {
 	case "stop":
+		if service == "etcd" {
+			(&etcdServer{proc: h.proc}).stop(p.t) // its exit code is that of the signal
+			return
+		}
 		h.stop()
 	case "kill":
 		h.kill()

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -33,11 +34,11 @@ func etcdTool(t *testing.T, name string) string {
 }
 
 // newEtcd starts one member of etcd, to compare with, and returns its client address:
-// with nothing, or with what etcdutl restores of a file. It is killed at the end of the
+// with nothing, or with what etcdutl restores of a file, with flags. It is killed at the end of the
 // test.
 func (l *lab) newEtcd(t *testing.T, restore ...string) string {
 	t.Helper()
-	return l.newEtcdWith(t, nil, restore...)
+	return l.startEtcd(t, restore...).client
 }
 
 // newEtcdWith is newEtcd with flags of the server.
@@ -49,14 +50,43 @@ func (l *lab) newEtcdWith(t *testing.T, flags []string, restore ...string) strin
 // newEtcdOver is newEtcdWith, with a scheme for clients, and how tests then speak to it.
 func (l *lab) newEtcdOver(t *testing.T, scheme string, cfg *tls.Config, flags []string, restore ...string) string {
 	t.Helper()
+	return l.startEtcdOver(t, scheme, cfg, flags, restore...).client
+}
+
+// etcdServer is a member of etcd that runs.
+type etcdServer struct {
+	// dir is its data directory.
+	dir, client string
+	proc        *process
+}
+
+// stop ends it in good order.
+func (e *etcdServer) stop(t *testing.T) {
+	t.Helper()
+	if err := e.proc.signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.proc.exit(patience); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (l *lab) startEtcd(t *testing.T, restore ...string) *etcdServer {
+	t.Helper()
+	return l.startEtcdOver(t, "http", nil, nil, restore...)
+}
+
+func (l *lab) startEtcdOver(t *testing.T, scheme string, cfg *tls.Config, flags []string, restore ...string) *etcdServer {
+	t.Helper()
 	dir, client, peer := t.TempDir(), l.port(t), l.port(t)
 	log := filepath.Join(dir, "log")
 	same := []string{
 		"--name", "etcd", "--data-dir", filepath.Join(dir, "data"),
 		"--initial-advertise-peer-urls", "http://" + peer, "--initial-cluster", "etcd=http://" + peer,
 	}
-	for _, file := range restore {
-		if a := runToEnd(t, dir, etcdTool(t, "etcdutl"), append([]string{"snapshot", "restore", file}, same...)...); a.code != 0 {
+	if len(restore) > 0 {
+		args := append(append([]string{"snapshot", "restore"}, restore...), same...)
+		if a := runToEnd(t, dir, etcdTool(t, "etcdutl"), args...); a.code != 0 {
 			t.Fatalf("restore: exit code %d: %s%s", a.code, a.stdout, a.stderr)
 		}
 	}
@@ -80,7 +110,7 @@ func (l *lab) newEtcdOver(t *testing.T, scheme string, cfg *tls.Config, flags []
 		_, err := c.Get(ctx, "up")
 		cancel()
 		if err == nil || errors.Is(err, rpctypes.ErrUserEmpty) { // of a file with users
-			return client
+			return &etcdServer{dir: filepath.Join(dir, "data"), client: client, proc: p}
 		}
 		if time.Now().After(end) || !p.alive() {
 			t.Fatalf("etcd does not serve: %v", err)

@@ -20,11 +20,11 @@ import (
 func newSnapshot(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "snapshot",
-		Short: "Save the state of the cluster",
+		Short: "Save the state of the cluster, and begin a new one with it",
 		Args:  needArgs(0, 0),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newSnapshotSave(a))
+	cmd.AddCommand(newSnapshotSave(a), newSnapshotRestore(a))
 	return cmd
 }
 

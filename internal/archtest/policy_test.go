@@ -36,6 +36,7 @@ mvcc:                 root internal/disk internal/invariant
 auth:                 root
 auth/token:           auth
 etcdfile:             root auth mvcc internal/invariant
+migrate:              root mvcc
 lessor:
 machine:              root auth raft raft/confchange mvcc internal/disk internal/invariant
 snapshot:             raft raft/confchange api/... internal/disk internal/sched internal/invariant
