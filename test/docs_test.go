@@ -50,6 +50,9 @@ var (
 	listener = regexp.MustCompile(`--listen-peer(?:-urls)? (?:http://)?10\.0\.0\.([0-9]+)`)
 )
 
+// inPlace is where the data of etcd's folder is where this program takes etcd's place.
+const inPlace = "/var/lib/etcd/"
+
 // commandsOf lists the commands of a page.
 func commandsOf(text string) []string {
 	var out []string
@@ -69,18 +72,21 @@ type page struct {
 	// files stands for /var/lib/chainfire, work is where commands run, and bin holds
 	// the program.
 	files, work, bin string
-	hosts            map[string]*member
+	// inPlace has this program under etcd's name.
+	inPlace string
+	hosts   map[string]*member
 }
 
 func newPage(t *testing.T) *page {
 	t.Helper()
-	p := &page{t: t, files: t.TempDir(), work: t.TempDir(), bin: t.TempDir(), hosts: map[string]*member{}}
-	for name, path := range map[string]string{
-		"chainfire": here.binary, "etcd": etcdTool(t, "etcd"), "etcdctl": etcdTool(t, "etcdctl"), "etcdutl": etcdTool(t, "etcdutl"),
+	p := &page{t: t, files: t.TempDir(), work: t.TempDir(), bin: t.TempDir(), inPlace: t.TempDir(), hosts: map[string]*member{}}
+	for at, path := range map[string]string{
+		filepath.Join(p.inPlace, "etcd"):  here.binary,
+		filepath.Join(p.bin, "chainfire"): here.binary, filepath.Join(p.bin, "etcd"): etcdTool(t, "etcd"), filepath.Join(p.bin, "etcdctl"): etcdTool(t, "etcdctl"), filepath.Join(p.bin, "etcdutl"): etcdTool(t, "etcdutl"),
 	} {
 		path, err := filepath.Abs(path)
 		if err == nil {
-			err = os.Symlink(path, filepath.Join(p.bin, name))
+			err = os.Symlink(path, at)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -116,7 +122,9 @@ func (p *page) run(line string) {
 	switch fields := strings.Fields(line); {
 	case strings.HasPrefix(line, "chainfire serve "):
 		p.serve(line)
-	case fields[0] == "etcd", strings.HasPrefix(line, "chainfire etcd "):
+	case fields[0] == "etcd" && strings.Contains(line, inPlace):
+		p.etcd(line)
+	case fields[0] == "etcd":
 		p.serveEtcd(line)
 	case fields[0] == "kill":
 		p.host(fields[1]).kill()
@@ -198,6 +206,23 @@ func (p *page) speakAs(h *member, line string) {
 		_ = h.api.Close() // nothing is in flight on it
 		h.api = nil
 	}
+}
+
+// etcd starts a member under etcd's command line on the host that its peer address is of.
+func (p *page) etcd(line string) {
+	p.t.Helper()
+	m := listener.FindStringSubmatch(line)
+	if m == nil {
+		p.t.Fatalf("on which host is this: %s", line)
+	}
+	h := p.host("n" + m[1])
+	// Not a flag that etcd would not know: the files are elsewhere, and nothing else.
+	script := fmt.Sprintf("cd %s && exec %s/%s", p.work, p.inPlace, strings.ReplaceAll(p.mapped(line), inPlace, p.files+"/"))
+	proc, err := startProcess("/bin/sh", []string{"-c", script}, h.stderr)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	h.proc = proc
 }
 
 // systemctl does what the service manager of a host is told.
