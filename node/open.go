@@ -167,7 +167,7 @@ func (n *Node) open(ctx context.Context) (replica.Config, error) {
 		n.opts.Bounds.Opened(n.machine)
 	}
 	if n.machine.Removed(n.id) {
-		return cfg, fmt.Errorf("member %d was removed from the cluster: %w", n.id, errRemoved)
+		return cfg, fmt.Errorf("member %d was removed from the cluster: %w", n.id, ErrRemoved)
 	}
 	if err := n.checkRole(); err != nil {
 		return cfg, err

@@ -119,7 +119,7 @@ func (h handler) PeerRefused(id uint64, reason *transport.RefusedError) {
 	h.n.log.Warn("a member refuses this one", "member", id, "code", reason.Code.String(), "reason", reason.Text)
 	switch reason.Code {
 	case transport.CodeRemoved:
-		h.n.fatal("this member was removed from the cluster", errRemoved)
+		h.n.fatal("this member was removed from the cluster", ErrRemoved)
 	case transport.CodeCopied:
 		h.n.overtaken(reason.Text)
 	}
@@ -226,13 +226,14 @@ func (n *Node) leave() {
 				n.log.Warn("leadership was not taken over before this removed member stops", "err", err)
 			}
 			if n.pause(context.Background(), n.opts.election()) == nil {
-				n.fatal("this member was removed from the cluster", errRemoved)
+				n.fatal("this member was removed from the cluster", ErrRemoved)
 			}
 		})
 	})
 }
 
-var errRemoved = errors.New("its id never returns; wipe the data directory and join again")
+// ErrRemoved is why a member stops, or does not start, that is not in the cluster any more.
+var ErrRemoved = errors.New("its id never returns; wipe the data directory and join again")
 
 // peerService is api.Peer on the peer port. Until the member runs it only says
 // who it is.

@@ -63,6 +63,17 @@ func TestAMemberThatWasAddedComesInByTheStateExisting(t *testing.T) {
 	m2.end(syscall.SIGTERM)
 	m2.start("--initial-cluster", listOf(m2), "--initial-cluster-state", "new")
 	m2.ctl().prints("a\nb\n", "", "get", "a")
+	// One that is removed ends, which is no failure, and does not start again.
+	if _, errOut, code := m1.ctl().run("", "member", "remove", m1.idOf("m3")); code != 0 {
+		t.Fatal(errOut)
+	}
+	if code, err := m3.proc.exit(patience); err != nil || code != 0 {
+		t.Errorf("removed: exit code %d, %v", code, err)
+	}
+	m3.launch(nil, m3.line("--initial-cluster", listOf(m1, m2, m3), "--initial-cluster-state", "existing")...)
+	if code, err := m3.proc.exit(patience); err != nil || code != 1 {
+		t.Errorf("started after that: exit code %d, %v", code, err)
+	}
 }
 
 func TestMembersOfAListBeginTogetherAndALeaderThatEndsHandsOver(t *testing.T) {

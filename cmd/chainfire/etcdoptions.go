@@ -105,8 +105,8 @@ func refuseEtcdData(dir string) error {
 			return fmt.Errorf("--data-dir %s: %w", dir, err)
 		default:
 			return fmt.Errorf("--data-dir %s is that of a member of etcd (it holds %s), whose files are others: "+
-				"take a snapshot of that member with 'etcdctl snapshot save FILE', make a new directory of it with 'chainfire snapshot restore', and name that one here; %s stays as it is",
-				dir, name, dir)
+				"make a new directory of it with 'chainfire snapshot restore %s --data-dir NEW', or of an etcd that runs with 'chainfire migrate', and name that one here; %s stays as it is",
+				dir, name, dir, dir)
 		}
 	}
 	return nil

@@ -184,7 +184,13 @@ func (m *dropIn) wait(ctx context.Context, served <-chan error) error {
 	case <-ctx.Done():
 		return nil
 	case <-m.node.Done():
-		if err := m.node.Err(); err != nil {
+		err := m.node.Err()
+		if errors.Is(err, node.ErrRemoved) {
+			// For etcd that is an end in good order.
+			m.log.Warn("this member was removed from the cluster and ends", "err", err)
+			return nil
+		}
+		if err != nil {
 			return fmt.Errorf("the member stopped: %w", err)
 		}
 		return errors.New("the member stopped")
