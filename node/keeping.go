@@ -112,8 +112,8 @@ func (k *keeping) done(a join.Action) {
 // keepInterval is how often the keeper looks, in ticks.
 const keepInterval = 4
 
-// progressInterval is how often idle watches that asked for it are told how far
-// they are, as etcd does.
+// progressInterval is how often idle watches are told how far they are if nobody
+// says, as etcd does.
 const progressInterval = 10 * time.Minute
 
 // keep runs until the node stops. It looks after learners while this member
@@ -121,7 +121,7 @@ const progressInterval = 10 * time.Minute
 func (n *Node) keep() {
 	ticks, stop := sched.Tick(n.sched, keepInterval*n.opts.TickInterval)
 	defer stop()
-	progress, stop := sched.Tick(n.sched, progressInterval)
+	progress, stop := sched.Tick(n.sched, n.opts.ProgressInterval)
 	defer stop()
 	opts := join.KeeperOptions{
 		Round: n.opts.election(), ReserveTTL: n.opts.ReserveTTL,

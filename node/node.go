@@ -101,6 +101,9 @@ type Options struct {
 	// ReserveTTL is how long the place of a newcomer that is not heard of is
 	// kept. Default 30 s.
 	ReserveTTL time.Duration
+	// ProgressInterval is how often idle watches that asked for it are told how far
+	// they are. Default 10 min.
+	ProgressInterval time.Duration
 	// Engine makes the consensus engine; members of one cluster may differ in it.
 	// Default is raft.NewCore.
 	Engine raft.NewEngine
@@ -159,6 +162,7 @@ func (o *Options) fill() error {
 	o.HeartbeatTicks = cmp.Or(o.HeartbeatTicks, 2)
 	o.ElectionTicks = cmp.Or(o.ElectionTicks, 10)
 	o.RequestTimeout = cmp.Or(o.RequestTimeout, 5*time.Second+2*o.election())
+	o.ProgressInterval = cmp.Or(o.ProgressInterval, progressInterval)
 	o.BcryptCost = cmp.Or(o.BcryptCost, bcrypt.DefaultCost)
 	o.Version = cmp.Or(o.Version, "0.0.0")
 	if len(o.Version) > machine.MaxVersionLen {
