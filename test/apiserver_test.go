@@ -65,8 +65,14 @@ func TestCallsOfAnAPIServer(t *testing.T) {
 		name string
 		run  func()
 	}{
-		{"create", a.create}, {"update", a.update}, {"list", a.list}, {"watch", a.watch},
-		{"lease", a.lease}, {"delete", a.deleteSome}, {"list again", a.list}, {"compact", a.compact},
+		{"create", a.create},
+		{"update", a.update},
+		{"list", a.list},
+		{"watch", a.watch},
+		{"lease", a.lease},
+		{"delete", a.deleteSome},
+		{"list again", a.list},
+		{"compact", a.compact},
 	} {
 		began := time.Now()
 		step.run()
@@ -334,6 +340,29 @@ func (a *apiServer) status() {
 		s, err := a.client.Status(a.ctx, e)
 		if err != nil || s.DbSize <= 0 || s.DbSizeInUse <= 0 || s.Leader == 0 || len(s.Errors) > 0 {
 			a.t.Errorf("status of %s: %+v, %v", e, s, err)
+		}
+	}
+}
+
+// TestIdleWatchIsToldHowFarItIs has other keys change, and none that is watched.
+func TestIdleWatchIsToldHowFarItIs(t *testing.T) {
+	t.Parallel()
+	m := oneMember(t, "--watch-progress-notify-interval", "100ms").members[0]
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	idle := m.kv().Watch(ctx, "idle", clientv3.WithRev(1), clientv3.WithProgressNotify())
+	for _, value := range []string{"1", "2"} {
+		put(t, m, "other", value)
+		now, err := m.kv().Get(ctx, "other")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for at := int64(0); at < now.Header.Revision; {
+			r, open := <-idle
+			if !open || r.Err() != nil || !r.IsProgressNotify() || r.Header.Revision < at {
+				t.Fatalf("after revision %d the watch says %+v, %v", at, r, r.Err())
+			}
+			at = r.Header.Revision
 		}
 	}
 }
