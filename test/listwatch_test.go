@@ -186,7 +186,7 @@ func (r *reflector) watch(ctx context.Context, s *span) (end, gone bool, err err
 		if shown++; shown%64 == 0 {
 			_ = r.client.RequestProgress(ctx) // if it gets lost, the next one comes
 		}
-		if r.lazy && shown == 100 {
+		if r.lazy && shown == 20 {
 			return false, false, nil
 		}
 	}
