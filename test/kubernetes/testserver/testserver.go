@@ -194,7 +194,7 @@ func count() error {
 func awaitServing(t testing.TB, p *process, cfg *embed.Config, endpoint string, voters int) {
 	t.Helper()
 	c := newClient(t, cfg, []string{endpoint})
-	defer c.Close()
+	defer func() { _ = c.Close() }() // nothing is in flight on it
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for end := time.Now().Add(startTime); ; <-tick.C {
