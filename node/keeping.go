@@ -1,7 +1,6 @@
 package node
 
 import (
-	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -122,7 +121,7 @@ const progressInterval = 10 * time.Minute
 func (n *Node) keep() {
 	ticks, stop := sched.Tick(n.sched, keepInterval*n.opts.TickInterval)
 	defer stop()
-	progress, stop := sched.Tick(n.sched, cmp.Or(n.opts.ProgressInterval, progressInterval))
+	progress, stop := sched.Tick(n.sched, n.opts.ProgressInterval)
 	defer stop()
 	opts := join.KeeperOptions{
 		Round: n.opts.election(), ReserveTTL: n.opts.ReserveTTL,

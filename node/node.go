@@ -171,6 +171,7 @@ func (o *Options) fill() error {
 	o.HeartbeatTicks = cmp.Or(o.HeartbeatTicks, 2)
 	o.ElectionTicks = cmp.Or(o.ElectionTicks, 10)
 	o.RequestTimeout = cmp.Or(o.RequestTimeout, 5*time.Second+2*o.election())
+	o.ProgressInterval = cmp.Or(o.ProgressInterval, progressInterval)
 	o.BcryptCost = cmp.Or(o.BcryptCost, bcrypt.DefaultCost)
 	o.Version = cmp.Or(o.Version, "0.0.0")
 	if len(o.Version) > machine.MaxVersionLen {

@@ -17,9 +17,13 @@ type clientOptions struct {
 	maxStreams          uint32
 	pingMin             time.Duration
 	pingEvery, pingWait time.Duration
+	progressEvery       time.Duration
 	profiles            bool
 	cors, hostWhitelist []string
 }
+
+// minProgressEvery is as etcd has it.
+const minProgressEvery = 100 * time.Millisecond
 
 func (o *clientOptions) flags(f *pflag.FlagSet) {
 	f.IntVar(&o.maxTxnOps, "max-txn-ops", 128, "the most comparisons, and operations of a branch, that a transaction may have")
@@ -27,6 +31,7 @@ func (o *clientOptions) flags(f *pflag.FlagSet) {
 	f.DurationVar(&o.pingMin, "grpc-keepalive-min-time", 5*time.Second, "the least time between two pings of a client; one that pings more often is disconnected")
 	f.DurationVar(&o.pingEvery, "grpc-keepalive-interval", 2*time.Hour, "after how long without a word a client is pinged; 0 is never")
 	f.DurationVar(&o.pingWait, "grpc-keepalive-timeout", 20*time.Second, "how long a client may take to answer that; 0 is for ever")
+	f.DurationVar(&o.progressEvery, "watch-progress-notify-interval", 10*time.Minute, "how often idle watches that asked for it are told how far they are; 0 is the default")
 	f.BoolVar(&o.profiles, "enable-pprof", false, "serve profiles of the process under /debug/pprof/ at the client port, to whoever can reach it")
 	f.StringSliceVar(&o.cors, "cors", []string{"*"}, "origins of web pages that may read what HTTP answers; empty or * is any")
 	f.StringSliceVar(&o.hostWhitelist, "host-whitelist", []string{"*"}, "host names that HTTP requests without TLS may be made to; empty or * is any")
@@ -40,6 +45,8 @@ func (o *clientOptions) check() error {
 		return fmt.Errorf("--max-concurrent-streams 0: give at least 1")
 	case o.pingMin < 0 || o.pingEvery < 0 || o.pingWait < 0:
 		return fmt.Errorf("--grpc-keepalive-min-time, --grpc-keepalive-interval and --grpc-keepalive-timeout: give no time below 0")
+	case o.progressEvery != 0 && o.progressEvery < minProgressEvery:
+		return fmt.Errorf("--watch-progress-notify-interval %v: give at least %v", o.progressEvery, minProgressEvery)
 	}
 	return nil
 }

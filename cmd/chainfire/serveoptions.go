@@ -383,7 +383,7 @@ func (o *serveOptions) nodeOptions(clientAddr string, getenv func(string) string
 		PeerFiles: o.peerFiles, PeerOnly: o.tls.peerOnly, ReadReplica: o.readReplica, BootstrapFrom: o.bootstrapFrom, Version: productVersion(),
 		Voters: o.voters, ReplaceAfter: o.replaceAfter, NoPromote: !o.manageVoters,
 		TickInterval: tick, HeartbeatTicks: heartbeat, ElectionTicks: election, SeedRate: int64(o.seedRate), QuotaBytes: int64(o.quotaBytes), DiskReserve: int64(o.diskReserve),
-		ReserveTTL: o.reserveTTL, Engine: engine,
+		ReserveTTL: o.reserveTTL, Engine: engine, ProgressInterval: o.clients.progressEvery,
 	}
 	o.history.apply(&out)
 	o.auth.apply(&out)

@@ -53,6 +53,7 @@ func TestServeRefusesFlagsThatCannotBeMeant(t *testing.T) {
 		{"--max-txn-ops=1000000", "give between 1 and"},
 		{"--max-concurrent-streams=0", "give at least 1"},
 		{"--grpc-keepalive-interval=-1s", "give no time below 0"},
+		{"--watch-progress-notify-interval=99ms", "give at least 100ms"},
 		{"--max-request-bytes=1GiB", "between 1024 and"},
 		{"--seed-rate=1KiB", "at least 65536"},
 		{"--seed-rate=fast", "give bytes"},
