@@ -39,6 +39,7 @@ lint: $(BIN)/golangci-lint ## check style, formatting (gofumpt) and go vet
 	$(GO) vet ./...
 	$(GO) vet -tags $(TEST_TAGS) ./...
 	cd bench && $(GO) vet ./...
+	cd test/kubernetes && $(GO) vet ./...
 	$(BIN)/golangci-lint run ./...
 	cd bench && ../$(BIN)/golangci-lint run --config ../.golangci.yml ./...
 
@@ -85,6 +86,14 @@ kill-loop: $(BIN)/etcdctl ## kill -9 of random members of real clusters, ROUNDS 
 .PHONY: etcd-differential
 etcd-differential: $(BIN)/etcd ## REQUESTS random requests to etcd and to a member here, and twice as many of users, answers compared
 	$(GO) test ./test -run 'TestRandomRequests' -requests=$(REQUESTS) -v -timeout 0
+
+.PHONY: kubernetes
+kubernetes: ## Kubernetes' own tests of its storage layer on members here; -server=etcd in KUBERNETES_FLAGS runs them on etcd
+	cd test/kubernetes && $(GO) test -timeout 60m -v . $(KUBERNETES_FLAGS)
+
+.PHONY: soak
+soak: ## clients that list and watch, under kills and compaction, for MINUTES
+	$(GO) test ./test -run 'TestListAndWatch$$' -v -soak=$(MINUTES)m -watchers=50 -timeout 0
 
 .PHONY: cut-joins
 cut-joins: ## CUTS joins of real members in network namespaces, each cut at a random point; needs root and ip

@@ -268,7 +268,7 @@ func (u *users) permission() *authpb.Permission {
 func (u *users) lookAtMember() {
 	switch u.random.IntN(7) {
 	case 0:
-		q := &pb.HashKVRequest{}
+		q := &pb.HashKVRequest{Revision: u.revision}
 		both(u.differential, q, func(ctx context.Context, s side) (proto.Message, error) { return s.care.HashKV(ctx, q) })
 	case 1:
 		q := &pb.StatusRequest{}

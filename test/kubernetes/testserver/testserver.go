@@ -123,8 +123,9 @@ func runEtcd(t testing.TB, cfg *embed.Config) string {
 // runMembers starts the members of a cluster of ChainFire, and returns when all vote.
 func runMembers(t testing.TB, cfg *embed.Config) []string {
 	t.Helper()
-	if !cfg.ClientTLSInfo.Empty() {
-		t.Skip("the port for clients has no TLS yet")
+	scheme, secure := "http", []string(nil)
+	if tls := cfg.ClientTLSInfo; !tls.Empty() {
+		scheme, secure = "https", []string{"--cert-file", tls.CertFile, "--key-file", tls.KeyFile, "--trusted-ca-file", tls.TrustedCAFile}
 	}
 	n, err := strconv.Atoi(os.Getenv(MembersVariable))
 	if err != nil {
@@ -143,10 +144,10 @@ func runMembers(t testing.TB, cfg *embed.Config) []string {
 			"--name", fmt.Sprintf("%s-%d", cfg.Name, i), "--data-dir", dir, "--listen-client", client, "--listen-peer", peer,
 			"--watch-progress-notify-interval", cfg.WatchProgressNotifyInterval.String(),
 			"--quota-backend-bytes", strconv.FormatInt(cfg.QuotaBackendBytes, 10))
-		p := start(t, cfg.Dir, args)
-		endpoints = append(endpoints, "http://"+client)
+		p := start(t, cfg.Dir, append(args, secure...))
+		endpoints = append(endpoints, scheme+"://"+client)
 		if i == 0 || i == n-1 {
-			awaitServing(t, p, cfg, "http://"+client, i+1)
+			awaitServing(t, p, cfg, scheme+"://"+client, i+1)
 		}
 	}
 	return endpoints
