@@ -33,9 +33,9 @@ type pairs struct {
 // branch is the answer to a transaction.
 type branch struct{ Succeeded bool }
 
-// The calls of Patroni's etcd3 client, but for those of leases: it finds the
-// version and the members, loads all of its tree, watches it, and takes and gives
-// back its keys by transactions.
+// The calls of Patroni's etcd3 client: it finds the version and the members, loads all
+// of its tree, watches it, takes and gives back its keys by transactions, and keeps what
+// it holds by a lease.
 func TestPatroniFindsItsWayOverHTTP(t *testing.T) {
 	t.Parallel()
 	m := oneMember(t).members[0]
@@ -64,7 +64,11 @@ func TestPatroniFindsItsWayOverHTTP(t *testing.T) {
 		t.Fatalf("the watch begins with %s", line)
 	}
 	// The leader key is taken by whoever finds it missing, once.
-	take := post("kv/txn", `{"compare":[{"key":"L3NlcnZpY2UveC9sZWFkZXI=","target":"CREATE","create_revision":"0"}],"success":[{"request_put":{"key":"L3NlcnZpY2UveC9sZWFkZXI=","value":"YQ=="}}]}`)
+	lease := answered[struct{ ID, TTL string }](t, addr, post("lease/grant", `{"TTL":30}`))
+	if lease.ID == "" || lease.TTL != "30" {
+		t.Fatalf("lease %+v", lease)
+	}
+	take := post("kv/txn", `{"compare":[{"key":"L3NlcnZpY2UveC9sZWFkZXI=","target":"CREATE","create_revision":"0"}],"success":[{"request_put":{"key":"L3NlcnZpY2UveC9sZWFkZXI=","value":"YQ==","lease":"`+lease.ID+`"}}]}`)
 	if !answered[branch](t, addr, take).Succeeded || answered[branch](t, addr, take).Succeeded {
 		t.Error("the leader key was not taken exactly once")
 	}
@@ -76,6 +80,14 @@ func TestPatroniFindsItsWayOverHTTP(t *testing.T) {
 	tree := answered[pairs](t, addr, post("kv/range", `{`+whole+`,"serializable":false}`))
 	if len(tree.KVs) != 2 || tree.Count != "2" {
 		t.Fatalf("the tree is %+v", tree)
+	}
+	kept := answered[struct{ Result struct{ ID, TTL string } }](t, addr, post("lease/keepalive", `{"ID":"`+lease.ID+`"}`))
+	if kept.Result.ID != lease.ID || kept.Result.TTL != "30" {
+		t.Errorf("kept alive: %+v", kept)
+	}
+	gone := answered[struct{ Result struct{ ID, TTL string } }](t, addr, post("lease/keepalive", `{"ID":"7"}`))
+	if gone.Result.ID != "7" || gone.Result.TTL != "" {
+		t.Errorf("a lease that is gone: %+v", gone)
 	}
 	give := post("kv/txn", `{"compare":[{"key":"L3NlcnZpY2UveC9sZWFkZXI=","target":"MOD","mod_revision":"`+tree.KVs[1].ModRevision+`"}],"success":[{"request_delete_range":{"key":"L3NlcnZpY2UveC9sZWFkZXI="}}]}`)
 	if !answered[branch](t, addr, give).Succeeded {

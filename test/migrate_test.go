@@ -150,3 +150,23 @@ func TestMigrationThatIsCutShortLeavesNothingThatStarts(t *testing.T) {
 	}
 	mustComplain(t, []string{"migrate", "--from", from.client, "--data-dir", lost.dir}, "reach the etcd at "+from.client)
 }
+
+// TestEtcdWithTLSAndUsersIsFollowed, and the users come along.
+func TestEtcdWithTLSAndUsersIsFollowed(t *testing.T) {
+	t.Parallel()
+	port := newClientPort(t)
+	from := here.startEtcdOver(t, "https", port.as("alice"), port.flags())
+	c := etcdClientOver(t, port.as("alice"), from.client)
+	withUsers(t, c)
+	m := here.newMember(t, "a", calm()...)
+	trust := []string{"--cacert", port.file("ca.crt"), "--cert", port.file("alice.crt"), "--key", port.file("alice.key"), "--cut-over"}
+	if code, err := here.migrating(t, m, "https://"+from.client, trust...).exit(patience); err != nil || code == 0 {
+		t.Errorf("as nobody: exit code %d, %v", code, err)
+	}
+	mustEnd(t, here.migrating(t, m, "https://"+from.client, append(trust, "--user", "root:root")...))
+	m.launch()
+	await(t, "ann is known", patience, func(ctx context.Context) error {
+		_, err := clientAs(t, "ann", m.client).Put(ctx, "a1", "v")
+		return err
+	})
+}

@@ -52,24 +52,35 @@ restore' prints it.`,
 	return cmd
 }
 
-// sourceOptions say how the etcd that is followed is reached: all flags of that begin with
-// --from.
+// sourceOptions say how the etcd that is followed is reached, beside the global flags for
+// TLS and for who asks.
 type sourceOptions struct {
 	endpoint string
 }
 
 func (o *sourceOptions) flags(f *pflag.FlagSet) {
-	f.StringVar(&o.endpoint, "from", "", "client address of the member of the etcd that is read, HOST:PORT")
+	f.StringVar(&o.endpoint, "from", "", "client address of the member of the etcd that is read, HOST:PORT, over TLS https://HOST:PORT")
 }
 
-func (o *sourceOptions) config() (clientv3.Config, error) {
+func (o *sourceOptions) config(a *app) (clientv3.Config, error) {
 	if o.endpoint == "" {
 		return clientv3.Config{}, errors.New("--from is missing: name the client address of one member of the etcd, HOST:PORT")
 	}
 	if strings.Contains(o.endpoint, ",") {
 		return clientv3.Config{}, fmt.Errorf("--from %s: name one member; it is read alone", o.endpoint)
 	}
-	return clientv3.Config{Endpoints: []string{o.endpoint}, DialTimeout: 5 * time.Second}, nil
+	endpoints, t := []string{o.endpoint}, a.trust
+	t.secure = false
+	if err := t.settle(endpoints); err != nil {
+		return clientv3.Config{}, fmt.Errorf("--from: %w", err)
+	}
+	cfg, err := t.config()
+	if err != nil {
+		return clientv3.Config{}, err
+	}
+	return clientv3.Config{
+		Endpoints: endpoints, DialTimeout: 5 * time.Second, TLS: cfg, Username: a.user.name, Password: a.user.password,
+	}, nil
 }
 
 // migration is one run of migrate.
@@ -101,7 +112,7 @@ func (m *migration) run(ctx context.Context) (err error) {
 	if err := node.EmptyForRestore(disk.OS(), o.Dir); err != nil {
 		return err
 	}
-	config, err := m.source.config()
+	config, err := m.source.config(m.restore.a)
 	if err != nil {
 		return err
 	}
