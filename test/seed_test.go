@@ -97,9 +97,13 @@ func TestSeedThatDoesNotFitTheClusterIsRefused(t *testing.T) {
 	a := c.members[0]
 	ballast(t, a.kv(), 256<<10)
 	a.stop()
-	early := filepath.Join(t.TempDir(), "early")
-	if err := os.CopyFS(early, os.DirFS(a.dir)); err != nil {
-		t.Fatal(err)
+	// One to go on with, and one for the seed that is spoiled: a seed shares the files of
+	// the store that it is made of.
+	early, spoiled := filepath.Join(t.TempDir(), "early"), filepath.Join(t.TempDir(), "spoiled")
+	for _, dir := range []string{early, spoiled} {
+		if err := os.CopyFS(dir, os.DirFS(a.dir)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	a.start()
 	a.awaitServing()
@@ -107,7 +111,7 @@ func TestSeedThatDoesNotFitTheClusterIsRefused(t *testing.T) {
 	a.stop()
 	ahead, rotten, foreign := here.newMember(t, "ahead"), here.newMember(t, "rotten"), here.newMember(t, "foreign")
 	makeSeed(t, "export", ahead.dir, "--data-dir", a.dir)
-	makeSeed(t, "export", rotten.dir, "--data-dir", early)
+	makeSeed(t, "export", rotten.dir, "--data-dir", spoiled)
 	spoil(t, rotten.largest("seed/*.sst"), flip)
 	other := oneMember(t).members[0]
 	makeSeed(t, "export", foreign.dir, "--endpoints", other.client)
