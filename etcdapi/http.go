@@ -15,10 +15,13 @@ import (
 	"chainfire/etcdapi/gateway"
 )
 
+// EtcdVersion is the version of etcd whose behavior is offered.
+const EtcdVersion = "3.7.3"
+
 // The versions of etcd whose behavior is offered. Clients choose by them what
 // they use, so this product's own version is shown elsewhere.
 const (
-	etcdVersion        = "3.7.3"
+	etcdVersion        = EtcdVersion
 	etcdClusterVersion = "3.7.0"
 	etcdStorageVersion = "3.7.0"
 )

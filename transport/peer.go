@@ -39,12 +39,14 @@ type peer struct {
 	addrs       []string
 	turn        int
 	incarnation uint64
-	abort       context.CancelCauseFunc
-	addr        string
-	connected   bool
-	since       time.Time
-	lastErr     error
-	refusal     RefusedError
+	// met is the incarnation at the other side of the connection, while there is one.
+	met       uint64
+	abort     context.CancelCauseFunc
+	addr      string
+	connected bool
+	since     time.Time
+	lastErr   error
+	refusal   RefusedError
 }
 
 func newPeer(t *Transport, id uint64, addrs []string, incarnation uint64) *peer {
@@ -59,7 +61,8 @@ func newPeer(t *Transport, id uint64, addrs []string, incarnation uint64) *peer 
 
 func (p *peer) retarget(addrs []string, incarnation uint64) {
 	p.mu.Lock()
-	same := slices.Equal(addrs, p.addrs) && incarnation == p.incarnation
+	// Where it is told now which one was met, nothing is different.
+	same := slices.Equal(addrs, p.addrs) && (incarnation == p.incarnation || p.connected && incarnation == p.met)
 	p.addrs, p.incarnation = slices.Clone(addrs), incarnation
 	abort := p.abort
 	p.mu.Unlock()
@@ -176,6 +179,7 @@ func (p *peer) failed(addr string, err error) {
 
 func (p *peer) welcomed(addr string, w welcome) {
 	p.mu.Lock()
+	p.met = w.incarnation
 	p.connected, p.since, p.lastErr, p.refusal = true, time.Now(), nil, RefusedError{}
 	p.mu.Unlock()
 	p.t.log.Info("connected to peer", "peer", fmt.Sprintf("%x", p.id), "addr", addr,

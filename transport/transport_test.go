@@ -149,6 +149,22 @@ func TestSecondAddressIsTriedWhenTheFirstIsDead(t *testing.T) {
 	}
 }
 
+// TestPeerOfWhichMoreIsKnownKeepsItsConnection: which directory is whose is told later to
+// members that begin a cluster together. Another one than was met is looked for anew.
+func TestPeerOfWhichMoreIsKnownKeepsItsConnection(t *testing.T) {
+	ra, rb := newRecorder(), newRecorder()
+	addr := serve(t, start(t, options(2, rb)), "127.0.0.1:0")
+	a := start(t, options(1, ra))
+	a.SetPeer(2, []string{addr}, 0)
+	ra.await(t, "a connection", func() bool { return len(ra.connected) == 1 })
+	a.SetPeer(2, []string{addr}, 102)
+	a.Send([]raft.Message{heartbeat(1, 2, 1)})
+	rb.await(t, "a message", func() bool { return len(rb.messages) == 1 })
+	ra.await(t, "no other connection", func() bool { return len(ra.connected) == 1 && len(ra.unreachable) == 0 })
+	a.SetPeer(2, []string{addr}, 103)
+	ra.await(t, "the end of it", func() bool { return len(ra.unreachable) > 0 })
+}
+
 func TestChangedAddressMovesTheConnection(t *testing.T) {
 	ra, old, moved := newRecorder(), newRecorder(), newRecorder()
 	first := serve(t, start(t, options(2, old)), "127.0.0.1:0")

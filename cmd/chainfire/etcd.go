@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"gopkg.in/natefinch/lumberjack.v2"
 
+	"chainfire/etcdapi"
 	"chainfire/etcdflags"
 	"chainfire/internal/disk"
 	"chainfire/internal/etcdlog"
@@ -25,7 +26,7 @@ import (
 const etcdName = "etcd"
 
 // etcdVersion is the version of etcd whose command line is taken.
-const etcdVersion = "3.7.3"
+const etcdVersion = etcdapi.EtcdVersion
 
 // maxConfigFile bounds the file of --config-file.
 const maxConfigFile = 1 << 20
