@@ -278,22 +278,26 @@ func (c *cluster) signal(m *member, s syscall.Signal) {
 
 // compactAlways compacts most of the history again and again until it is stopped.
 func (c *cluster) compactAlways() (stop func()) {
+	c.t.Helper()
+	client, err := newClient(c.endpoints()...) // its own: members come and go meanwhile
+	if err != nil {
+		c.t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(c.t.Context())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		tick := time.NewTicker(150 * time.Millisecond)
 		defer tick.Stop()
-		for n := 0; ; n++ {
+		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
 			}
-			m := c.members[n%3] // one that is down fails, and the next has its turn
 			try, end := context.WithTimeout(ctx, callTime)
-			if r, err := m.kv().Get(try, "rev"); err == nil && r.Header.Revision > 10 {
-				_, _ = m.kv().Compact(try, r.Header.Revision-10) // another may have been faster
+			if r, err := client.Get(try, "rev"); err == nil && r.Header.Revision > 10 {
+				_, _ = client.Compact(try, r.Header.Revision-10) // another may have been faster
 			}
 			end()
 		}
@@ -301,5 +305,6 @@ func (c *cluster) compactAlways() (stop func()) {
 	return func() {
 		cancel()
 		<-done
+		_ = client.Close() // nothing is in flight on it
 	}
 }
