@@ -91,7 +91,7 @@ type reflector struct {
 	compactions int
 }
 
-// run ends when the watch has shown the end, or the context's.
+// run ends when a list or a watch has shown the end, or the context's.
 func (r *reflector) run(ctx context.Context) error {
 	for {
 		s, err := r.list(ctx)
@@ -102,6 +102,9 @@ func (r *reflector) run(ctx context.Context) error {
 			return fmt.Errorf("a list is of revision %d, after revision %d was seen", s.from, r.spans[n-1].to)
 		}
 		r.spans = append(r.spans, s)
+		if _, ended := s.listed[watchedEnd]; ended {
+			return nil // who came back so late is not shown it any more
+		}
 		if end, err := r.follow(ctx, s); end || err != nil {
 			return err
 		}
