@@ -83,6 +83,10 @@ kill-loop: $(BIN)/etcdctl ## kill -9 of random members of real clusters, ROUNDS 
 		$(GO) test ./test -run 'TestKillLoop$$' -engine=$$engine -rounds=$(ROUNDS) -v -timeout 60m || exit 1; \
 	done
 
+.PHONY: clients
+clients: ## install what the tests with clients in other languages need; Debian's packages by its own tool, as root
+	./test/testdata/install-clients
+
 .PHONY: etcd-differential
 etcd-differential: $(BIN)/etcd ## REQUESTS random requests to etcd and to a member here, and twice as many of users, answers compared
 	$(GO) test ./test -run 'TestRandomRequests' -requests=$(REQUESTS) -v -timeout 0

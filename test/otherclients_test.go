@@ -22,30 +22,49 @@ func python(t *testing.T, module, debian string) string {
 	return ""
 }
 
-// mustPass runs a script against a server; it says that all passed, or what did not.
-func mustPass(t *testing.T, python, script, addr string) {
+// mustPass runs a script, as by python, against a server; it says that all passed, or what
+// did not.
+func mustPass(t *testing.T, program, script, addr string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, python, filepath.Join("testdata", script), addr).CombinedOutput()
+	out, err := exec.CommandContext(ctx, program, script, addr).CombinedOutput()
 	if err != nil || string(out) != "all passed\n" {
 		t.Errorf("%s: %v\n%s", script, err, out)
 	}
+}
+
+// mustPassBoth runs a script against etcd and against a member here.
+func mustPassBoth(t *testing.T, program, script string) {
+	t.Helper()
+	t.Run("etcd", func(t *testing.T) { mustPass(t, program, script, here.newEtcd(t)) })
+	t.Run("chainfire", func(t *testing.T) { mustPass(t, program, script, oneMember(t).members[0].client) })
 }
 
 // TestClientInPython runs python-etcd3, whose messages were made from etcd 3.3's
 // definitions, by another generator, over another gRPC.
 func TestClientInPython(t *testing.T) {
 	t.Parallel()
-	p := python(t, "etcd3", "python3-etcd3")
-	t.Run("etcd", func(t *testing.T) { mustPass(t, p, "client_etcd3.py", here.newEtcd(t)) })
-	t.Run("chainfire", func(t *testing.T) { mustPass(t, p, "client_etcd3.py", oneMember(t).members[0].client) })
+	mustPassBoth(t, python(t, "etcd3", "python3-etcd3"), filepath.Join("testdata", "client_etcd3.py"))
 }
 
 // TestPatroniHandsItsLeaderKeyOn runs Patroni's own code, over JSON.
 func TestPatroniHandsItsLeaderKeyOn(t *testing.T) {
 	t.Parallel()
-	p := python(t, "patroni.dcs.etcd3", "patroni")
-	t.Run("etcd", func(t *testing.T) { mustPass(t, p, "client_patroni.py", here.newEtcd(t)) })
-	t.Run("chainfire", func(t *testing.T) { mustPass(t, p, "client_patroni.py", oneMember(t).members[0].client) })
+	mustPassBoth(t, python(t, "patroni.dcs.etcd3", "patroni"), filepath.Join("testdata", "client_patroni.py"))
+}
+
+// TestClientInJavaScript runs the npm package etcd3, with Node's own gRPC.
+func TestClientInJavaScript(t *testing.T) {
+	t.Parallel()
+	dir, err := filepath.Abs(filepath.Join("testdata", "node"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := exec.Command("node", "--input-type=module", "-e", "import 'etcd3'")
+	check.Dir = dir
+	if err := check.Run(); err != nil {
+		t.Skipf("no Node.js here has the package etcd3 (%v): install it with make clients", err)
+	}
+	mustPassBoth(t, "node", filepath.Join(dir, "client_etcd3.js"))
 }
