@@ -3,6 +3,7 @@ package chainfire
 import (
 	"errors"
 	"slices"
+	"strings"
 )
 
 // ErrInvalidCompare refuses a comparison of no known target or relation.
@@ -124,37 +125,63 @@ func (r *DeleteRangeRequest) span() span {
 	return span{from: string(r.Key), to: string(r.RangeEnd)}
 }
 
-// reach is the place of the first span that ends at or after key.
-func (s spanSet) reach(key string) int {
+func (s spanSet) contains(key string) bool {
+	// The first span that ends after the key is the only one to look at.
 	i, _ := slices.BinarySearchFunc(s, key, func(x span, key string) int {
-		if x.to < key {
+		if x.to <= key {
 			return -1
 		}
 		return 1
 	})
-	return i
-}
-
-func (s spanSet) contains(key string) bool {
-	i := s.reach(key)
-	if i < len(s) && s[i].to == key {
-		i++ // it ends right before the key
-	}
 	return i < len(s) && s[i].from <= key
 }
 
-// with is the set together with one more span.
-func (s spanSet) with(x span) spanSet {
-	if x.from >= x.to {
+// grow appends a span that begins no earlier than the last one.
+func (s spanSet) grow(x span) spanSet {
+	if n := len(s); n > 0 && x.from <= s[n-1].to {
+		s[n-1].to = max(s[n-1].to, x.to)
 		return s
 	}
-	i := s.reach(x.from)
-	j := i
-	for ; j < len(s) && s[j].from <= x.to; j++ {
-		x.from = min(x.from, s[j].from)
-		x.to = max(x.to, s[j].to)
+	return append(s, x)
+}
+
+// union returns the keys of both sets, in time linear in their sizes.
+func (s spanSet) union(t spanSet) spanSet {
+	if len(s) == 0 {
+		return t
 	}
-	return slices.Replace(s, i, j, x)
+	if len(t) == 0 {
+		return s
+	}
+	out := make(spanSet, 0, len(s)+len(t))
+	for len(s) > 0 || len(t) > 0 {
+		next := &s
+		if len(s) == 0 || len(t) > 0 && t[0].from < s[0].from {
+			next = &t
+		}
+		out = out.grow((*next)[0])
+		*next = (*next)[1:]
+	}
+	return out
+}
+
+// deletedBy is what the deletions among the operations of one level name.
+func deletedBy(ops []Op) spanSet {
+	var spans []span
+	for i := range ops {
+		if ops[i].Delete == nil {
+			continue
+		}
+		if x := ops[i].Delete.span(); x.from < x.to {
+			spans = append(spans, x)
+		}
+	}
+	slices.SortFunc(spans, func(a, b span) int { return strings.Compare(a.from, b.from) })
+	var out spanSet
+	for _, x := range spans {
+		out = out.grow(x)
+	}
+	return out
 }
 
 // writesOf lists the keys that a list of operations puts and the intervals that
@@ -162,11 +189,7 @@ func (s spanSet) with(x span) spanSet {
 // branches of a nested transaction may put the same key. The order of the checks
 // is etcd's: a nested delete counts against what comes after it.
 func writesOf(ops []Op) (puts map[string]struct{}, dels spanSet, err error) {
-	for i := range ops {
-		if ops[i].Delete != nil {
-			dels = dels.with(ops[i].Delete.span())
-		}
-	}
+	dels = deletedBy(ops)
 	puts = map[string]struct{}{}
 	for i := range ops {
 		if ops[i].Txn == nil {
@@ -211,10 +234,5 @@ func nestedWrites(t *TxnRequest, puts map[string]struct{}, dels spanSet) (spanSe
 			puts[key] = struct{}{}
 		}
 	}
-	for _, branch := range [2]spanSet{thenDels, elseDels} {
-		for _, x := range branch {
-			dels = dels.with(x)
-		}
-	}
-	return dels, nil
+	return dels.union(thenDels).union(elseDels), nil
 }

@@ -83,10 +83,10 @@ func (s *kvServer) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, 
 	if err := checkTxn(r, s.maxTxnOps); err != nil {
 		return nil, err
 	}
-	if err := checkOverlap(r); err != nil {
-		return nil, err
-	}
 	req := newTxnRequest(r)
+	if err := req.Validate(); err != nil { // before its size is, as with etcd
+		return nil, toGRPC(err)
+	}
 	if !req.IsReadOnly() {
 		if err := s.checkSize(r); err != nil {
 			return nil, err
