@@ -18,7 +18,7 @@ func member() []Flag {
 		differs(g, "heartbeat-interval", count(func(c *Config) *uint { return &c.Heartbeat }), "milliseconds between two words of the leader", "at least 10"),
 		same(g, "election-timeout", count(func(c *Config) *uint { return &c.Election }), "milliseconds that a leader may be silent, at least five times the heartbeat, at most 50000"),
 		ignored(g, "initial-election-tick-advance", truth(func(c *Config) *bool { return &c.TickAdvance }), "wait less for the first election", "a member that is alone does not wait for one"),
-		differs(g, "listen-peer-urls", urls(func(c *Config) *URLs { return &c.ListenPeer }), "where other members connect", "one URL; for all addresses of the machine give `0.0.0.0`"),
+		differs(g, "listen-peer-urls", urls(func(c *Config) *URLs { return &c.ListenPeer }), "where other members connect", "`unix://` and `unixs://` are paths of sockets, of which etcd takes the host alone, and `unixs://` is with TLS"),
 		same(g, "listen-client-urls", urls(func(c *Config) *URLs { return &c.ListenClient }), "where clients connect; with it `--advertise-client-urls` must be given"),
 		same(g, "listen-client-http-urls", urls(func(c *Config) *URLs { return &c.ListenHTTP }), "where clients connect that speak HTTP; those above serve gRPC alone then"),
 		differs(g, "grpc-keepalive-min-time", span(func(c *Config) *time.Duration { return &c.KeepaliveMinTime }), "least time between two pings of a client", "0 and less are one nanosecond"),
@@ -49,8 +49,8 @@ func backend() []Flag {
 func clustering() []Flag {
 	g := groupClustering
 	return []Flag{
-		differs(g, "initial-advertise-peer-urls", urls(func(c *Config) *URLs { return &c.AdvertisePeer }), "where the other members reach this one", "one URL, http or https as in `--listen-peer-urls`"),
-		differs(g, "initial-cluster", text(func(c *Config) *string { return &c.InitialCluster }), "members that begin the cluster, NAME=URL,..", "at most 9"),
+		same(g, "initial-advertise-peer-urls", urls(func(c *Config) *URLs { return &c.AdvertisePeer }), "where the other members reach this one, at any of them"),
+		differs(g, "initial-cluster", text(func(c *Config) *string { return &c.InitialCluster }), "members that begin the cluster, NAME=URL,..; one that has several URLs is there once for each", "at most 9"),
 		differs(g, "initial-cluster-state", choice(func(c *Config) *string { return &c.InitialClusterState }, StateNew, StateExisting), "whether the cluster is there already; a folder in use ignores it",
 			"`existing` asks the others of `--initial-cluster` for a place; one that `member add` keeps is taken by the peer URL, and without one the newcomer comes in as a learner"),
 		same(g, "initial-cluster-token", text(func(c *Config) *string { return &c.InitialClusterToken }), "sets clusters apart that begin with the same members"),

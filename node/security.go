@@ -33,14 +33,6 @@ const (
 // join token that it made.
 func TokenFile(dir string) string { return disk.OS().PathJoin(dir, tokenFile) }
 
-// scheme is that of the URLs at which members reach each other.
-func (o *Options) scheme() string {
-	if o.Plain {
-		return join.SchemePlain
-	}
-	return join.SchemeTLS
-}
-
 // loadCredentials reads what this member proves itself with, or makes what a
 // newcomer begins with.
 func (n *Node) loadCredentials(id identity, found bool) error {

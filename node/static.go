@@ -63,9 +63,11 @@ func (c *StaticCluster) check(o *Options) error {
 		}
 		if m.Name == o.Name {
 			own = true
-			if o.AdvertisePeer != "" && !slices.Contains(m.PeerURLs, o.AdvertisePeer) {
-				return fmt.Errorf("the list of members has %s for %q, which is to be reached at %s: write the same",
-					strings.Join(m.PeerURLs, ","), m.Name, o.AdvertisePeer)
+			for _, u := range o.peerURLs() {
+				if u != "" && !slices.Contains(m.PeerURLs, u) {
+					return fmt.Errorf("the list of members has %s for %q, which is to be reached at %s: write the same",
+						strings.Join(m.PeerURLs, ","), m.Name, u)
+				}
 			}
 		}
 	}

@@ -51,8 +51,8 @@ type OwnOptions struct {
 type Own struct {
 	o     OwnOptions
 	files kept[*material]
-	// host, if set, is what the certificate must be for; the lock of files guards it.
-	host string
+	// hosts are what the certificate must be for; the lock of files guards them.
+	hosts []string
 }
 
 // material is what the files hold.
@@ -90,15 +90,17 @@ func LoadOwn(o OwnOptions) (*Own, error) {
 	return c, nil
 }
 
-// Expect demands that the certificate is for the host under which this member is
+// Expect demands that the certificate is for the hosts under which this member is
 // dialed, now and whenever the files change.
-func (c *Own) Expect(host string) error {
+func (c *Own) Expect(hosts ...string) error {
 	c.files.mu.Lock()
 	defer c.files.mu.Unlock()
-	if err := coversHost(c.files.use.cert.Leaf, host); err != nil {
-		return fmt.Errorf("the peer certificate %s %w; the other members dial this one there (--advertise-peer): use a certificate that names it", c.o.Files.Cert, err)
+	for _, host := range hosts {
+		if err := coversHost(c.files.use.cert.Leaf, host); err != nil {
+			return fmt.Errorf("the peer certificate %s %w; the other members dial this one there (--advertise-peer): use a certificate that names it", c.o.Files.Cert, err)
+		}
 	}
-	c.host = host
+	c.hosts = hosts
 	return nil
 }
 
@@ -145,8 +147,8 @@ func (c *Own) parse(raw []string) (*material, error) {
 			return nil, fmt.Errorf("--peer-crl-file %s: %w", c.o.Only.CRL, err)
 		}
 	}
-	if c.host != "" {
-		if err := coversHost(leaf, c.host); err != nil {
+	for _, host := range c.hosts {
+		if err := coversHost(leaf, host); err != nil {
 			return nil, fmt.Errorf("the peer certificate %s %w", f.Cert, err)
 		}
 	}

@@ -169,8 +169,6 @@ func TestWhatCannotBeDoneIsRefusedBeforeAnythingIsMade(t *testing.T) {
 		args []string
 	}{
 		{"snapshot", []string{"--data-dir=" + used}},
-		{"--listen-peer-urls", []string{"--listen-peer-urls=http://127.0.0.1:1,http://127.0.0.1:2"}},
-		{"--initial-advertise-peer-urls", []string{"--initial-advertise-peer-urls=https://localhost:2380", "--initial-cluster=default=https://localhost:2380"}},
 		{"--peer-cert-file", []string{"--listen-peer-urls=https://127.0.0.1:1", "--initial-advertise-peer-urls=https://127.0.0.1:1"}},
 		{"--cert-file", []string{"--listen-client-urls=https://127.0.0.1:1", "--advertise-client-urls=https://127.0.0.1:1"}},
 		{"--discovery-srv", []string{"--discovery-srv=example.org"}},

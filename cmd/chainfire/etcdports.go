@@ -3,14 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/url"
-	"os"
 
 	"chainfire/etcdapi"
 	"chainfire/etcdflags"
+	"chainfire/internal/socket"
 	"chainfire/pki"
 )
 
@@ -42,7 +41,7 @@ func openPorts(cfg *etcdflags.Config) (ports []*etcdPort, err error) {
 		{"--listen-metrics-urls", etcdapi.Metrics, cfg.ListenMetrics},
 	} {
 		for _, u := range l.urls {
-			p, err := openPort(u, l.part)
+			p, err := openPort(u, l.part, socket.Options(cfg.Sockets))
 			if err != nil {
 				err = fmt.Errorf("%s %s: %w", l.flag, u.String(), err)
 				for _, p := range ports {
@@ -56,36 +55,13 @@ func openPorts(cfg *etcdflags.Config) (ports []*etcdPort, err error) {
 	return ports, nil
 }
 
-func openPort(u url.URL, part etcdapi.Part) (*etcdPort, error) {
+func openPort(u url.URL, part etcdapi.Part, o socket.Options) (*etcdPort, error) {
 	network, addr := etcdflags.Address(u)
-	if network == "unix" {
-		if err := clearSocket(addr); err != nil {
-			return nil, err
-		}
-	}
-	lis, err := net.Listen(network, addr)
+	lis, err := socket.Listen(network, addr, o)
 	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
+		return nil, err
 	}
 	return &etcdPort{Listener: lis, url: u, part: part}, nil
-}
-
-// clearSocket removes the socket that a member left which did not end in good order, and
-// nothing else that may have its name.
-func clearSocket(path string) error {
-	info, err := os.Lstat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return fmt.Errorf("look for a socket: %w", err)
-	case info.Mode()&fs.ModeSocket == 0:
-		return fmt.Errorf("%s is there and no socket: give another path", path)
-	}
-	if err := os.Remove(path); err != nil {
-		return fmt.Errorf("remove the socket of before: %w", err)
-	}
-	return nil
 }
 
 // earlyPorts answer at the ports while the member joins.

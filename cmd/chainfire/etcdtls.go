@@ -45,21 +45,29 @@ func (o *etcdOptions) security(cfg *etcdflags.Config, log *slog.Logger) error {
 	return o.tls.check(o.node.PeerFiles.Given())
 }
 
-// peerSecurity is security between members.
+// peerSecurity is security between members. Certificates that are given whole are there
+// for members at https:// also where this one listens without TLS, as with etcd.
 func (o *etcdOptions) peerSecurity(cfg *etcdflags.Config, log *slog.Logger) error {
 	p := &cfg.PeerTLS
 	files := pki.Files{Cert: p.CertFile, Key: p.KeyFile, Authorities: p.TrustedCAFile}
-	switch {
-	case o.node.Plain && files.Given():
-		log.Warn("scheme is http while peer TLS is configured; it is ignored", "peer-url", cfg.ListenPeer.String())
-		return nil
-	case o.node.Plain:
-		return nil
-	case !files.Given():
-		return fmt.Errorf("--listen-peer-urls %s: members that speak TLS need --peer-cert-file, --peer-key-file and --peer-trusted-ca-file", cfg.ListenPeer)
+	var secure string
+	for _, u := range cfg.ListenPeer {
+		switch {
+		case etcdflags.Secure(u):
+			secure = u.String()
+		case files.Given():
+			log.Warn("scheme is http or unix while peer TLS is configured; it is ignored for this URL", "peer-url", u.String())
+		}
 	}
 	s := serveOptions{peerFiles: files}
-	if err := s.checkPeerFiles(false); err != nil {
+	err := s.checkPeerFiles(false)
+	switch {
+	case secure == "" && (err != nil || !files.Given()):
+		o.node.Plain = true
+		return nil
+	case !files.Given():
+		return fmt.Errorf("--listen-peer-urls %s: members that speak TLS need --peer-cert-file, --peer-key-file and --peer-trusted-ca-file", secure)
+	case err != nil:
 		return err
 	}
 	o.node.PeerFiles, o.node.PeerOnly = files, pki.Only{CRL: p.CRLFile, CommonNames: p.AllowedCNs, Hosts: p.AllowedHostnames}

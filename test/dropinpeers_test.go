@@ -1,0 +1,48 @@
+package test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestMembersOfWhichOneAddressIsDeadFormAClusterAndServe by the other of each, also
+// through a restart, and their list has both.
+func TestMembersOfWhichOneAddressIsDeadFormAClusterAndServe(t *testing.T) {
+	t.Parallel()
+	all := []*dropIn{newDropIn(t, "m1"), newDropIn(t, "m2"), newDropIn(t, "m3")}
+	var list []string
+	urls := map[*dropIn]string{}
+	for i, d := range all {
+		// Nobody listens at a port that low.
+		dead, live := fmt.Sprintf("http://127.0.0.1:%d", i+1), "http://"+d.peer
+		both := []string{dead, live}
+		slices.Sort(both) // as etcd has them
+		urls[d] = strings.Join(both, ",")
+		list = append(list, d.name+"="+dead, d.name+"="+live)
+	}
+	line := func(d *dropIn) []string {
+		return d.line("--initial-advertise-peer-urls", urls[d], "--initial-cluster", strings.Join(list, ","),
+			"--listen-peer-urls", "http://"+d.peer+",http://"+here.port(t))
+	}
+	for _, d := range all {
+		d.launch(nil, line(d)...)
+	}
+	for _, d := range all {
+		d.awaitReady()
+	}
+	all[0].ctl(all[1:]...).prints("OK\n", "", "put", "a", "b")
+	all[1].end(syscall.SIGTERM)
+	all[2].ctl().prints("OK\n", "", "put", "a", "c")
+	all[1].launch(nil, line(all[1])...)
+	all[1].awaitReady()
+	all[1].ctl().prints("a\nc\n", "", "get", "a")
+	out, errOut, code := all[1].ctl().run("", "member", "list")
+	for _, d := range all {
+		if want := ", started, " + d.name + ", " + urls[d] + ", "; code != 0 || !strings.Contains(out, want) {
+			t.Errorf("the list has no %q:\n%s%s", want, out, errOut)
+		}
+	}
+}
