@@ -39,19 +39,18 @@ func peerSecurity() []Flag {
 		same(g, "peer-crl-file", peerText(func(t *TLS) *string { return &t.CRLFile }), "certificates of members that are revoked"),
 		same(g, "peer-cert-allowed-cn", list(func(c *Config) *[]string { return &c.PeerTLS.AllowedCNs }), "common names one of which the certificate of a member must have"),
 		same(g, "peer-cert-allowed-hostname", list(func(c *Config) *[]string { return &c.PeerTLS.AllowedHostnames }), "names one of which the certificate of a member must be for"),
-		refused(g, "peer-auto-tls", truth(func(c *Config) *bool { return &c.PeerTLS.Auto }), "make a certificate for the port for members, which signs itself", "give `--peer-cert-file`, `--peer-key-file` and `--peer-trusted-ca-file`; or run `chainfire serve`, whose members make an authority of their own"),
+		same(g, "peer-auto-tls", truth(func(c *Config) *bool { return &c.PeerTLS.Auto }), "make a certificate for the port for members, which signs itself and which nobody checks: it keeps out who listens, and nobody else"),
 		refused(g, "peer-skip-client-san-verification", truth(func(c *Config) *bool { return &c.PeerTLS.SkipSANVerification }), "take a certificate of a member whatever addresses it is for", "leave it away: members are asked for a certificate of the authority, not for their address"),
 	}
 }
 
 func security() []Flag {
 	g := groupSecurity
-	const forClients = "counts at the ports for clients; members speak TLS 1.3 among themselves"
 	return []Flag{
-		same(g, "self-signed-cert-validity", count(func(c *Config) *uint { return &c.SelfSignedYears }), "for how many years a certificate is good that `--auto-tls` makes"),
-		differs(g, "cipher-suites", list(func(c *Config) *[]string { return &c.CipherSuites }), "suites of TLS 1.2 that are taken; none is Go's choice", forClients),
-		differs(g, "tls-min-version", text(func(c *Config) *string { return &c.TLSMinVersion }), "least version of TLS: TLS1.2 or TLS1.3", forClients),
-		differs(g, "tls-max-version", text(func(c *Config) *string { return &c.TLSMaxVersion }), "highest version of TLS; none is Go's choice", forClients),
+		same(g, "self-signed-cert-validity", count(func(c *Config) *uint { return &c.SelfSignedYears }), "for how many years a certificate is good that `--auto-tls` or `--peer-auto-tls` makes"),
+		same(g, "cipher-suites", list(func(c *Config) *[]string { return &c.CipherSuites }), "suites of TLS 1.2 that are taken, of clients and of members; none is Go's choice"),
+		same(g, "tls-min-version", text(func(c *Config) *string { return &c.TLSMinVersion }), "least version of TLS, with clients and with members: TLS1.2 or TLS1.3"),
+		same(g, "tls-max-version", text(func(c *Config) *string { return &c.TLSMaxVersion }), "highest version of TLS; none is Go's choice"),
 		same(g, "cors", origins(func(c *Config) *URLs { return &c.CORS }), "origins of web pages that may read what HTTP answers; * is any"),
 		same(g, "host-whitelist", set(func(c *Config) *[]string { return &c.HostWhitelist }), "host names that HTTP requests without TLS may be made to; empty or * is any"),
 	}

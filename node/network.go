@@ -59,9 +59,11 @@ type tcp struct {
 	log *slog.Logger
 	// creds are those of a cluster's own authority, own those of an operator: one of
 	// them, or none.
-	creds   *pki.Credentials
-	own     *pki.Own
-	reports *handshakes
+	creds *pki.Credentials
+	own   *pki.Own
+	// unproven are such as nobody checks, in place of those.
+	unproven *pki.Unproven
+	reports  *handshakes
 	// schemes say what is spoken at an address.
 	schemes join.Schemes
 	sockets socket.Options
@@ -105,7 +107,7 @@ func (t *tcp) Listen(addrs []string, register func(grpc.ServiceRegistrar)) (Port
 
 // newNetwork is the Network of production for this member.
 func (n *Node) newNetwork() *tcp {
-	t := &tcp{log: n.log, creds: n.creds, own: n.own, reports: &handshakes{log: n.log}, schemes: n.opts.schemes()}
+	t := &tcp{log: n.log, creds: n.creds, own: n.own, unproven: n.unproven, reports: &handshakes{log: n.log}, schemes: n.opts.schemes()}
 	if n.opts.Peers != nil {
 		t.sockets = n.opts.Peers.Socket
 	}

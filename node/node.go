@@ -226,8 +226,10 @@ type Node struct {
 	// speak without TLS, or with certificates of their operator.
 	creds     *pki.Credentials
 	authority *pki.Authority
-	// own are the credentials of an operator, in place of those two.
-	own *pki.Own
+	// own are the credentials of an operator, unproven such as nobody checks, in place of
+	// those two.
+	own      *pki.Own
+	unproven *pki.Unproven
 
 	inbox   *inbox
 	writer  *writer

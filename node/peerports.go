@@ -11,6 +11,7 @@ import (
 
 	"chainfire/internal/socket"
 	"chainfire/join"
+	"chainfire/pki"
 )
 
 // PeerPorts is where a member meets the others when each of its addresses says for itself
@@ -24,6 +25,11 @@ type PeerPorts struct {
 	Listen, Advertise []string
 	// Socket are the options of ports of TCP.
 	Socket socket.Options
+	// Limits bound the TLS that is spoken.
+	Limits pki.Limits
+	// AutoTLSYears, if it is not 0 and there are no PeerFiles, has a certificate made for so
+	// many years that signs itself, and members speak TLS that proves nothing (pki.Unproven).
+	AutoTLSYears int
 }
 
 func (p *PeerPorts) check(o *Options) error {
@@ -55,6 +61,19 @@ func (o *Options) fillPeers() error {
 		return o.Static.check(o)
 	}
 	return nil
+}
+
+// unproven reports whether members prove nothing to each other over their TLS.
+func (o *Options) unproven() bool {
+	return o.Peers != nil && o.Peers.AutoTLSYears > 0 && !o.PeerFiles.Given()
+}
+
+// limits bound the TLS that members speak.
+func (o *Options) limits() pki.Limits {
+	if o.Peers == nil {
+		return pki.Limits{}
+	}
+	return o.Peers.Limits
 }
 
 // usual is the scheme that an address has which does not say: that of the first address

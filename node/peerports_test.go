@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,8 +11,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"google.golang.org/grpc/credentials"
 
 	"chainfire"
+	"chainfire/api"
+	"chainfire/join"
 	"chainfire/node"
 )
 
@@ -150,4 +156,54 @@ func TestPortsThatMakeNoSenseAreRefused(t *testing.T) {
 			t.Errorf("%s: a directory was made", want)
 		}
 	}
+}
+
+// TestMembersThatProveNothingToEachOtherAreToldApartAllTheSame: who is of another cluster
+// is not let in, whoever it says it is over its TLS.
+func TestMembersThatProveNothingToEachOtherAreToldApartAllTheSame(t *testing.T) {
+	unproven := func(token, name string) node.Options {
+		o := options(t, name)
+		u := "https://" + freeAddr(t)
+		o.Peers = &node.PeerPorts{Listen: []string{u}, Advertise: []string{u}, AutoTLSYears: 1}
+		o.Static = &node.StaticCluster{Token: token, Members: []node.StaticMember{{Name: name, PeerURLs: []string{u}}}}
+		return o
+	}
+	a := unproven("t", "a")
+	n := start(t, a)
+	put(t, n, "k", "v")
+	// One that has the name and the place of a in a list of its own.
+	b := unproven("other", "b")
+	b.Static.Members = append(b.Static.Members, node.StaticMember{Name: "a", PeerURLs: a.Peers.Advertise})
+	stranger := startAll(t, []node.Options{b})[0]
+	t.Cleanup(func() { stop(t, stranger) })
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err := stranger.Put(ctx, &chainfire.PutRequest{Key: []byte("k"), Value: []byte("w")}); err == nil {
+		t.Error("it forms a majority with a member of another cluster")
+	}
+	if got := get(t, n, "k"); got != "v" {
+		t.Errorf("k is %q", got)
+	}
+	c, err := api.NewClusterClient(dialUnproven(t, a.Peers.Advertise[0])).AddMember(t.Context(), &api.AddMemberRequest{Name: "d", PeerUrls: []string{"127.0.0.1:7"}})
+	if want := "--peer-auto-tls --listen-peer-urls https://127.0.0.1:7 --initial-advertise-peer-urls https://127.0.0.1:7 --initial-cluster a=" + a.Peers.Advertise[0] + ",d=https://127.0.0.1:7"; err != nil || !strings.Contains(c.GetCommand(), want) {
+		t.Errorf("%q has not %q, %v", c.GetCommand(), want, err)
+	}
+}
+
+func dialUnproven(t *testing.T, peerURL string) join.Conn {
+	t.Helper()
+	addr, err := join.HostPort(peerURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := join.DialWith(addr, credentials.NewTLS(&tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
 }

@@ -75,6 +75,8 @@ func (t *tcp) serverTLS(scheme string) *tls.Config {
 	case !join.SecureScheme(scheme):
 	case t.own != nil:
 		return t.own.ServerTLS()
+	case t.unproven != nil:
+		return t.unproven.ServerTLS()
 	case t.creds != nil:
 		return t.creds.ServerTLS()
 	}
@@ -91,6 +93,8 @@ func (t *tcp) clientTLS(scheme, at string) (*tls.Config, error) {
 		return nil, nil
 	case t.own != nil:
 		return t.own.ClientTLS(at), nil
+	case t.unproven != nil:
+		return t.unproven.ClientTLS(), nil
 	case t.creds != nil:
 		return t.creds.ClientTLS(), nil
 	}

@@ -45,7 +45,7 @@ func (c *StaticCluster) check(o *Options) error {
 	if len(o.Join) > 0 {
 		return errors.New("a member either begins a cluster or joins one")
 	}
-	if !o.Plain && !o.PeerFiles.Given() {
+	if !o.Plain && !o.PeerFiles.Given() && !o.unproven() {
 		return errors.New("members that begin a cluster together have no authority of their own yet: give them http:// peer addresses, " +
 			"or certificates (--peer-cert-file, --peer-key-file, --peer-trusted-ca-file)")
 	}

@@ -31,12 +31,14 @@ func (f Files) Given() bool { return f != Files{} }
 // that of a peer here.
 var ErrRefused = errors.New("peer certificate refused")
 
-// OwnOptions configure an Own. All but Only and Log are required.
+// OwnOptions configure an Own. FS, Files and Now are required.
 type OwnOptions struct {
 	FS    disk.FS
 	Files Files
 	// Only narrows down whose certificates are taken.
 	Only Only
+	// Limits bound what is spoken.
+	Limits Limits
 	// Now is the clock by which certificates end.
 	Now func() time.Time
 	// Log hears what becomes of changed files; nil discards.
@@ -240,7 +242,7 @@ func presented(cert *x509.Certificate) string {
 
 // ServerTLS is for the peer port: a client must show the certificate of a peer.
 func (c *Own) ServerTLS() *tls.Config {
-	cfg := base()
+	cfg := c.o.Limits.base()
 	cfg.ClientAuth = tls.RequestClientCert
 	cfg.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		c.files.glance()
@@ -259,7 +261,7 @@ func (c *Own) ClientTLS(addr string) *tls.Config {
 	if err != nil {
 		host = addr
 	}
-	cfg := base()
+	cfg := c.o.Limits.base()
 	cfg.ServerName = host
 	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		c.files.glance()

@@ -172,7 +172,7 @@ func TestWhatCannotBeDoneIsRefusedBeforeAnythingIsMade(t *testing.T) {
 		{"--peer-cert-file", []string{"--listen-peer-urls=https://127.0.0.1:1", "--initial-advertise-peer-urls=https://127.0.0.1:1"}},
 		{"--cert-file", []string{"--listen-client-urls=https://127.0.0.1:1", "--advertise-client-urls=https://127.0.0.1:1"}},
 		{"--discovery-srv", []string{"--discovery-srv=example.org"}},
-		{"--peer-auto-tls", []string{"--peer-auto-tls"}},
+		{"--peer-cert-file", []string{"--peer-auto-tls", "--peer-cert-allowed-cn=x"}},
 		{"--heartbeat-interval", []string{"--heartbeat-interval=5"}},
 		{"--max-request-bytes", []string{"--max-request-bytes=1000000000"}},
 		{"--auth-token", []string{"--auth-token=jwt"}},

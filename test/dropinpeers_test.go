@@ -1,6 +1,7 @@
 package test
 
 import (
+	"crypto/tls"
 	"fmt"
 	"slices"
 	"strings"
@@ -45,4 +46,50 @@ func TestMembersOfWhichOneAddressIsDeadFormAClusterAndServe(t *testing.T) {
 			t.Errorf("the list has no %q:\n%s%s", want, out, errOut)
 		}
 	}
+}
+
+// TestMembersSpeakTLSThatProvesNothing with certificates of their own making, which stay
+// when a member is started again, in the version and with the suite that they are told.
+func TestMembersSpeakTLSThatProvesNothing(t *testing.T) {
+	t.Parallel()
+	all := []*dropIn{newDropIn(t, "m1"), newDropIn(t, "m2"), newDropIn(t, "m3")}
+	for _, d := range all {
+		d.peerScheme = "https"
+	}
+	const suite = "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"
+	line := func(d *dropIn) []string {
+		return d.line("--peer-auto-tls", "--tls-max-version=TLS1.2", "--cipher-suites="+suite, "--initial-cluster", listOf(all...))
+	}
+	for _, d := range all {
+		d.launch(nil, line(d)...)
+	}
+	for _, d := range all {
+		d.awaitReady()
+	}
+	all[2].ctl().prints("OK\n", "", "put", "a", "b")
+	first := peerTLS(t, all[0].peer)
+	if first.Version != tls.VersionTLS12 || tls.CipherSuiteName(first.CipherSuite) != suite {
+		t.Errorf("version %x, suite %s", first.Version, tls.CipherSuiteName(first.CipherSuite))
+	}
+	if !strings.Contains(all[0].proc.log(), "TLS that proves nothing") {
+		t.Error("the log does not say what it does not protect against")
+	}
+	all[0].end(syscall.SIGTERM)
+	all[0].launch(nil, line(all[0])...)
+	all[0].awaitReady()
+	all[0].ctl().prints("a\nb\n", "", "get", "a")
+	if again := peerTLS(t, all[0].peer); !again.PeerCertificates[0].Equal(first.PeerCertificates[0]) {
+		t.Error("another certificate was made")
+	}
+}
+
+// peerTLS is what somebody agrees on with a peer port.
+func peerTLS(t *testing.T, addr string) tls.ConnectionState {
+	t.Helper()
+	c, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	return c.ConnectionState()
 }

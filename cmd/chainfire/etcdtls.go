@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -42,7 +43,21 @@ func (o *etcdOptions) security(cfg *etcdflags.Config, log *slog.Logger) error {
 	case !o.tls.on():
 		return fmt.Errorf("%s: clients that speak TLS need --cert-file and --key-file, or --auto-tls", secure[0].String())
 	}
-	return o.tls.check(o.node.PeerFiles.Given())
+	if err := o.tls.check(o.node.PeerFiles.Given()); err != nil {
+		return err
+	}
+	return o.peerLimits()
+}
+
+// peerLimits are those of TLS between members, which are those of clients.
+func (o *etcdOptions) peerLimits() (err error) {
+	l := &o.node.Peers.Limits
+	if l.MinVersion, l.MaxVersion, err = o.tls.versions(); err != nil {
+		return err
+	}
+	l.MinVersion = max(l.MinVersion, tls.VersionTLS12)
+	l.CipherSuites, err = o.tls.cipherSuites()
+	return err
 }
 
 // peerSecurity is security between members. Certificates that are given whole are there
@@ -59,6 +74,12 @@ func (o *etcdOptions) peerSecurity(cfg *etcdflags.Config, log *slog.Logger) erro
 			log.Warn("scheme is http or unix while peer TLS is configured; it is ignored for this URL", "peer-url", u.String())
 		}
 	}
+	if p.Auto {
+		if files.Cert == "" && files.Key == "" {
+			return o.unprovenPeers(cfg, log)
+		}
+		log.Warn("ignoring peer auto TLS since certs given")
+	}
 	s := serveOptions{peerFiles: files}
 	err := s.checkPeerFiles(false)
 	switch {
@@ -66,11 +87,25 @@ func (o *etcdOptions) peerSecurity(cfg *etcdflags.Config, log *slog.Logger) erro
 		o.node.Plain = true
 		return nil
 	case !files.Given():
-		return fmt.Errorf("--listen-peer-urls %s: members that speak TLS need --peer-cert-file, --peer-key-file and --peer-trusted-ca-file", secure)
+		return fmt.Errorf("--listen-peer-urls %s: members that speak TLS need --peer-cert-file, --peer-key-file and --peer-trusted-ca-file, or, where nobody else reaches them, --peer-auto-tls", secure)
 	case err != nil:
 		return err
 	}
 	o.node.PeerFiles, o.node.PeerOnly = files, pki.Only{CRL: p.CRLFile, CommonNames: p.AllowedCNs, Hosts: p.AllowedHostnames}
+	return nil
+}
+
+// unprovenPeers is --peer-auto-tls. What is to keep others out has no effect then, with
+// etcd either.
+func (o *etcdOptions) unprovenPeers(cfg *etcdflags.Config, log *slog.Logger) error {
+	p := &cfg.PeerTLS
+	for _, f := range []string{ifSet("--peer-trusted-ca-file", p.TrustedCAFile != ""), ifSet("--peer-client-cert-auth", p.ClientCertAuth)} {
+		if f != "" {
+			log.Warn("a flag has no effect beside --peer-auto-tls: members show certificates that sign themselves, and nobody checks them", "name", f)
+		}
+	}
+	o.node.PeerOnly = pki.Only{CRL: p.CRLFile, CommonNames: p.AllowedCNs, Hosts: p.AllowedHostnames}
+	o.node.Peers.AutoTLSYears = int(min(cfg.SelfSignedYears, pki.MaxSelfSignedYears))
 	return nil
 }
 
