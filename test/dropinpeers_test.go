@@ -3,6 +3,8 @@ package test
 import (
 	"crypto/tls"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -92,4 +94,47 @@ func peerTLS(t *testing.T, addr string) tls.ConnectionState {
 	}
 	defer c.Close()
 	return c.ConnectionState()
+}
+
+// TestClientsReachAMemberAtASocket, and at one port with TLS and without, as clients and
+// as members have their sockets: nothing of it is on the network.
+func TestClientsReachAMemberAtASocket(t *testing.T) {
+	t.Parallel()
+	dir, err := os.MkdirTemp("", "cf") // a socket's path is short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	p := newClientPort(t)
+	all := []*dropIn{newDropIn(t, "m1"), newDropIn(t, "m2"), newDropIn(t, "m3")}
+	at := func(d *dropIn, what string) string { return "unix://" + filepath.Join(dir, d.name+what) }
+	var list []string
+	for _, d := range all {
+		list = append(list, d.name+"="+at(d, "p"))
+	}
+	for _, d := range all {
+		d.launch(nil, d.line(append(p.flags(), "--listen-client-urls", at(d, "c")+",http://"+d.client+",https://"+d.client, "--advertise-client-urls", at(d, "c"),
+			"--listen-peer-urls", at(d, "p"), "--initial-advertise-peer-urls", at(d, "p"), "--initial-cluster", strings.Join(list, ","))...)...)
+	}
+	for _, d := range all {
+		d.awaitReady()
+	}
+	socket := newEtcdctl(t, at(all[0], "c"))
+	socket.prints("OK\n", "", "put", "a", "b")
+	newEtcdctl(t, "http://"+all[1].client).prints("a\nb\n", "", "get", "a")
+	secure := newEtcdctl(t, "https://"+all[2].client)
+	secure.flags = p.ctlFlags("alice")
+	secure.prints("a\nb\n", "", "get", "a")
+	out, errOut, code := socket.run("", "endpoint", "status", "--cluster")
+	if code != 0 || strings.Count(out, "unix://"+dir) != len(all) {
+		t.Errorf("%s%s", out, errOut)
+	}
+	all[0].end(syscall.SIGTERM)
+	if left, err := filepath.Glob(filepath.Join(dir, "m1*")); err != nil || len(left) > 0 {
+		t.Errorf("it left %q, %v", left, err)
+	}
 }

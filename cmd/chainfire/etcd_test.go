@@ -109,3 +109,25 @@ func TestAMemberHasAsManyPeerURLsAsAreGiven(t *testing.T) {
 		t.Errorf("nothing is said of the mixture: %s", said)
 	}
 }
+
+func TestAnAddressWithAndWithoutTLSIsOnePort(t *testing.T) {
+	cfg, _, _, err := etcdflags.Parse(etcdflags.Input{Args: []string{
+		"--listen-client-urls=http://127.0.0.1:0,https://127.0.0.1:0", "--listen-metrics-urls=http://127.0.0.2:0", "--advertise-client-urls=http://x:1",
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ports, err := openPorts(cfg)
+	if err != nil || len(ports) != 2 || !ports[0].plain || !ports[0].secure || !ports[1].plain || ports[1].secure {
+		t.Errorf("%+v, %v", ports, err)
+	}
+	for _, p := range ports {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	cfg.ListenMetrics = cfg.ListenClient
+	if _, err := openPorts(cfg); err == nil || !strings.Contains(err.Error(), "--listen-metrics-urls") {
+		t.Errorf("two flags with one address: %v", err)
+	}
+}
