@@ -24,8 +24,8 @@ func member() []Flag {
 		differs(g, "grpc-keepalive-min-time", span(func(c *Config) *time.Duration { return &c.KeepaliveMinTime }), "least time between two pings of a client", "0 and less are one nanosecond"),
 		same(g, "grpc-keepalive-interval", span(func(c *Config) *time.Duration { return &c.KeepaliveInterval }), "after how long without a word a client is pinged; 0 is never"),
 		same(g, "grpc-keepalive-timeout", span(func(c *Config) *time.Duration { return &c.KeepaliveTimeout }), "how long a client may take to answer that; 0 is for ever"),
-		ignored(g, "socket-reuse-port", truth(func(c *Config) *bool { return &c.Sockets.ReusePort }), "let several processes listen on a port", "one member, one port"),
-		ignored(g, "socket-reuse-address", truth(func(c *Config) *bool { return &c.Sockets.ReuseAddress }), "listen although connections of before are not over", "it is always so"),
+		same(g, "socket-reuse-port", truth(func(c *Config) *bool { return &c.Sockets.ReusePort }), "let several processes listen on a port"),
+		same(g, "socket-reuse-address", truth(func(c *Config) *bool { return &c.Sockets.ReuseAddress }), "listen although connections of before are not over, as is always so on Linux"),
 		same(g, "max-concurrent-streams", count32(func(c *Config) *uint32 { return &c.MaxStreams }), "calls that a client may have under way on one connection"),
 		ignored(g, "raft-read-timeout", span(func(c *Config) *time.Duration { return &c.PeerReadTimeout }), "of connections between members", "connections between members are held alive by pings"),
 		ignored(g, "raft-write-timeout", span(func(c *Config) *time.Duration { return &c.PeerWriteTimeout }), "of connections between members", "connections between members are held alive by pings"),
@@ -75,10 +75,10 @@ func discovery() []Flag {
 		return span(func(c *Config) *time.Duration { return f(&c.Discovery) })
 	}
 	return []Flag{
-		refused(g, "discovery-endpoints", set(func(c *Config) *[]string { return &c.Discovery.Endpoints }), "where members find each other", instead),
-		refused(g, "discovery-token", at(func(d *Discovery) *string { return &d.Token }), "what they find each other by", instead),
-		refused(g, "discovery-srv", text(func(c *Config) *string { return &c.DiscoverySRV }), "domain of DNS in whose SRV records they find each other", instead),
-		refused(g, "discovery-srv-name", text(func(c *Config) *string { return &c.DiscoverySRVName }), "suffix of the names of those", instead),
+		refused("discovery-endpoints", set(func(c *Config) *[]string { return &c.Discovery.Endpoints }), "where members find each other", instead),
+		refused("discovery-token", at(func(d *Discovery) *string { return &d.Token }), "what they find each other by", instead),
+		refused("discovery-srv", text(func(c *Config) *string { return &c.DiscoverySRV }), "domain of DNS in whose SRV records they find each other", instead),
+		refused("discovery-srv-name", text(func(c *Config) *string { return &c.DiscoverySRVName }), "suffix of the names of those", instead),
 		same(g, "discovery-fallback", choice(func(c *Config) *string { return &c.fallback }, "exit", "proxy"), "what becomes of a member that finds nobody; `proxy` is refused"),
 		ignored(g, "discovery-dial-timeout", spans(func(d *Discovery) *time.Duration { return &d.DialTimeout }), of, alone),
 		ignored(g, "discovery-request-timeout", spans(func(d *Discovery) *time.Duration { return &d.RequestTimeout }), of, alone),

@@ -27,6 +27,11 @@ type PeerPorts struct {
 	Socket socket.Options
 	// Limits bound the TLS that is spoken.
 	Limits pki.Limits
+	// Client are certificate and key that are shown where this member connects, in place of
+	// those of Options.PeerFiles; it needs those all the same.
+	Client pki.Files
+	// Sources takes a certificate that names hosts only from the addresses of these.
+	Sources bool
 	// AutoTLSYears, if it is not 0 and there are no PeerFiles, has a certificate made for so
 	// many years that signs itself, and members speak TLS that proves nothing (pki.Unproven).
 	AutoTLSYears int
@@ -68,12 +73,13 @@ func (o *Options) unproven() bool {
 	return o.Peers != nil && o.Peers.AutoTLSYears > 0 && !o.PeerFiles.Given()
 }
 
-// limits bound the TLS that members speak.
-func (o *Options) limits() pki.Limits {
-	if o.Peers == nil {
-		return pki.Limits{}
+// ownOptions are those of certificates of the operator, but for what every member has.
+func (o *Options) ownOptions() pki.OwnOptions {
+	out := pki.OwnOptions{FS: o.FS, Files: o.PeerFiles, Only: o.PeerOnly, Log: o.Logger}
+	if p := o.Peers; p != nil {
+		out.Limits, out.Client, out.Sources = p.Limits, p.Client, p.Sources
 	}
-	return o.Peers.Limits
+	return out
 }
 
 // usual is the scheme that an address has which does not say: that of the first address

@@ -72,7 +72,9 @@ const ownInterval = 10 * time.Second
 
 // loadOwn reads the certificates of the operator.
 func (n *Node) loadOwn() (err error) {
-	n.own, err = pki.LoadOwn(pki.OwnOptions{FS: n.opts.FS, Files: n.opts.PeerFiles, Only: n.opts.PeerOnly, Limits: n.opts.limits(), Now: n.sched.Now, Log: n.log})
+	o := n.opts.ownOptions()
+	o.Now = n.sched.Now
+	n.own, err = pki.LoadOwn(o)
 	if err != nil {
 		return err
 	}

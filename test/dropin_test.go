@@ -170,6 +170,7 @@ func TestWhatCannotBeDoneIsRefusedBeforeAnythingIsMade(t *testing.T) {
 	}{
 		{"snapshot", []string{"--data-dir=" + used}},
 		{"--peer-cert-file", []string{"--listen-peer-urls=https://127.0.0.1:1", "--initial-advertise-peer-urls=https://127.0.0.1:1"}},
+		{"--peer-client-key-file", []string{"--listen-peer-urls=https://127.0.0.1:1", "--peer-cert-file=x", "--peer-key-file=x", "--peer-trusted-ca-file=x", "--peer-client-cert-file=x"}},
 		{"--cert-file", []string{"--listen-client-urls=https://127.0.0.1:1", "--advertise-client-urls=https://127.0.0.1:1"}},
 		{"--discovery-srv", []string{"--discovery-srv=example.org"}},
 		{"--peer-cert-file", []string{"--peer-auto-tls", "--peer-cert-allowed-cn=x"}},

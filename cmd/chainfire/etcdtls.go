@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -40,6 +41,8 @@ func (o *etcdOptions) security(cfg *etcdflags.Config, log *slog.Logger) error {
 	switch {
 	case len(secure) == 0:
 		o.tls.files, o.tls.askClients, o.tls.auto, o.tls.only = pki.Files{}, false, false, pki.Only{}
+	case c.ClientCertFile == "" != (c.ClientKeyFile == ""):
+		return errors.New("--client-cert-file and --client-key-file go together: give both, or none")
 	case !o.tls.on():
 		return fmt.Errorf("%s: clients that speak TLS need --cert-file and --key-file, or --auto-tls", secure[0].String())
 	}
@@ -91,6 +94,10 @@ func (o *etcdOptions) peerSecurity(cfg *etcdflags.Config, log *slog.Logger) erro
 	case err != nil:
 		return err
 	}
+	if p.ClientCertFile == "" != (p.ClientKeyFile == "") {
+		return errors.New("--peer-client-cert-file and --peer-client-key-file go together: give both, or none")
+	}
+	o.node.Peers.Client, o.node.Peers.Sources = pki.Files{Cert: p.ClientCertFile, Key: p.ClientKeyFile}, !p.SkipSANVerification
 	o.node.PeerFiles, o.node.PeerOnly = files, pki.Only{CRL: p.CRLFile, CommonNames: p.AllowedCNs, Hosts: p.AllowedHostnames}
 	return nil
 }
