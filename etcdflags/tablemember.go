@@ -66,6 +66,9 @@ func clustering() []Flag {
 func discovery() []Flag {
 	g := groupClustering
 	const instead = "name the members with `--initial-cluster`, or let each newcomer come in with `--initial-cluster-state existing`"
+	refused := func(name string, b binding, help string) Flag {
+		return Flag{Group: g, Name: name, Does: Refused, Help: help, Note: instead, binding: b}
+	}
 	const alone = "nothing is discovered"
 	of := "of discovery"
 	at := func(f func(*Discovery) *string) binding {
@@ -75,10 +78,10 @@ func discovery() []Flag {
 		return span(func(c *Config) *time.Duration { return f(&c.Discovery) })
 	}
 	return []Flag{
-		refused("discovery-endpoints", set(func(c *Config) *[]string { return &c.Discovery.Endpoints }), "where members find each other", instead),
-		refused("discovery-token", at(func(d *Discovery) *string { return &d.Token }), "what they find each other by", instead),
-		refused("discovery-srv", text(func(c *Config) *string { return &c.DiscoverySRV }), "domain of DNS in whose SRV records they find each other", instead),
-		refused("discovery-srv-name", text(func(c *Config) *string { return &c.DiscoverySRVName }), "suffix of the names of those", instead),
+		refused("discovery-endpoints", set(func(c *Config) *[]string { return &c.Discovery.Endpoints }), "where members find each other"),
+		refused("discovery-token", at(func(d *Discovery) *string { return &d.Token }), "what they find each other by"),
+		refused("discovery-srv", text(func(c *Config) *string { return &c.DiscoverySRV }), "domain of DNS in whose SRV records they find each other"),
+		refused("discovery-srv-name", text(func(c *Config) *string { return &c.DiscoverySRVName }), "suffix of the names of those"),
 		same(g, "discovery-fallback", choice(func(c *Config) *string { return &c.fallback }, "exit", "proxy"), "what becomes of a member that finds nobody; `proxy` is refused"),
 		ignored(g, "discovery-dial-timeout", spans(func(d *Discovery) *time.Duration { return &d.DialTimeout }), of, alone),
 		ignored(g, "discovery-request-timeout", spans(func(d *Discovery) *time.Duration { return &d.RequestTimeout }), of, alone),
