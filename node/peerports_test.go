@@ -207,3 +207,39 @@ func dialUnproven(t *testing.T, peerURL string) join.Conn {
 	})
 	return c
 }
+
+// TestMembersSpeakAtEachAddressAsItsURLSays: one is reached over TLS, one without, one
+// either way, and who is new to them answers where they say that they are.
+func TestMembersSpeakAtEachAddressAsItsURLSays(t *testing.T) {
+	socket := short(t, "s")
+	c := &node.StaticCluster{Token: "t"}
+	var l []node.Options
+	for name, schemes := range map[string][]string{"a": {"https"}, "b": {"http"}, "c": {"http", "https", "unixs"}} {
+		o := options(t, name)
+		o.Peers = &node.PeerPorts{AutoTLSYears: 1}
+		for _, scheme := range schemes {
+			where := freeAddr(t)
+			if scheme == join.SchemeUnixTLS {
+				where = socket
+			}
+			o.Peers.Advertise = append(o.Peers.Advertise, scheme+"://"+where)
+		}
+		o.Peers.Listen = o.Peers.Advertise
+		c.Members = append(c.Members, node.StaticMember{Name: name, PeerURLs: o.Peers.Advertise})
+		l = append(l, o)
+	}
+	for i := range l {
+		l[i].Static = c
+	}
+	members := startAll(t, l)
+	for i, n := range members {
+		t.Cleanup(func() { stop(t, n) })
+		put(t, n, "k", fmt.Sprint(i))
+	}
+	d := options(t, "d")
+	u := "https://" + freeAddr(t)
+	d.Peers, d.NoPromote = &node.PeerPorts{Listen: []string{u}, Advertise: []string{u}, AutoTLSYears: 1}, true
+	d.Join = []string{"unixs://" + socket}
+	joined := start(t, d)
+	eventually(t, "it has what was written", func() error { return holds(joined, "k", "2") })
+}
