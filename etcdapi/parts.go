@@ -26,25 +26,36 @@ const (
 	Metrics             // over HTTP, metrics and health alone
 )
 
+// Speech is how clients speak at a port.
+type Speech int
+
+// The ways of speaking. Where Options.TLS is not set nobody speaks TLS.
+const (
+	WithTLS    Speech = iota // over TLS, if Options.TLS is set
+	WithoutTLS               // nobody over TLS
+	Either                   // each client as it likes
+)
+
 // partDrain is how long a request over HTTP to a port of Calls, Pages or Metrics may take
 // that is under way when the server is shut down.
 const partDrain = 300 * time.Millisecond
 
-// ServePart is Serve for a part of what there is. With plain nobody speaks TLS at lis,
-// whatever Options.TLS says.
-func (s *Server) ServePart(lis net.Listener, part Part, plain bool) error {
+// ServePart is Serve for a part of what there is.
+func (s *Server) ServePart(lis net.Listener, part Part, how Speech) error {
 	config := s.tls
-	if plain {
+	if how == WithoutTLS {
 		config = nil
 	}
+	plain := config == nil || how == Either
 	if part == All {
-		return s.serve(lis, config, func(mux *sniff.Listener) protocols { return s.protocols(mux, config) })
+		return s.serve(lis, config, func(mux *sniff.Listener) protocols { return s.protocols(mux, config, plain) })
 	}
-	return s.serve(lis, config, func(mux *sniff.Listener) protocols { return s.protocolsOf(mux, config, part) })
+	return s.serve(lis, config, func(mux *sniff.Listener) protocols { return s.protocolsOf(mux, config, plain, part) })
 }
 
-// protocolsOf takes what a part needs of a port, and hangs up on everything else.
-func (s *Server) protocolsOf(mux *sniff.Listener, config *tls.Config, part Part) protocols {
+// protocolsOf takes what a part needs of a port, and hangs up on everything else. Without
+// a configuration nobody speaks TLS there; plain says that one may do without.
+func (s *Server) protocolsOf(mux *sniff.Listener, config *tls.Config, plain bool, part Part) protocols {
 	srv := &http.Server{
 		Handler: s.handlerOf(part), ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		HTTP2: s.http.HTTP2, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
@@ -58,17 +69,22 @@ func (s *Server) protocolsOf(mux *sniff.Listener, config *tls.Config, part Part)
 	}
 	over := func(l net.Listener) func() error { return func() error { return srv.Serve(l) } }
 	calls := func(l net.Listener) func() error { return func() error { return s.grpc.Serve(l) } }
-	switch {
-	case config == nil && part == Calls:
-		return protocols{serve: []func() error{calls(mux.HTTP2())}, end: end}
-	case config == nil:
-		return protocols{serve: []func() error{over(mux.HTTP1())}, end: end}
+	p := protocols{end: end}
+	if plain && part == Calls {
+		p.serve = append(p.serve, calls(mux.HTTP2()))
+	} else if plain {
+		p.serve = append(p.serve, over(mux.HTTP1()))
+	}
+	if config == nil {
+		return p
 	}
 	h2, mixed := mux.TLS(config)
-	p := protocols{serve: []func() error{over(h2), over(mixed)}, end: end}
 	if part == Calls {
-		p.serve[0] = calls(h2)
+		p.serve = append(p.serve, calls(h2))
+	} else {
+		p.serve = append(p.serve, over(h2))
 	}
+	p.serve = append(p.serve, over(mixed))
 	return p
 }
 

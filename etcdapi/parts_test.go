@@ -17,14 +17,14 @@ import (
 )
 
 // part serves a part of the server at one more port.
-func (f *fixture) part(t *testing.T, part Part, plain bool) (addr string) {
+func (f *fixture) part(t *testing.T, part Part, how Speech) (addr string) {
 	t.Helper()
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	served := make(chan error, 1)
-	go func() { served <- f.server.ServePart(lis, part, plain) }()
+	go func() { served <- f.server.ServePart(lis, part, how) }()
 	t.Cleanup(func() {
 		f.stop(t)
 		if err := <-served; !errors.Is(err, ErrServerClosed) {
@@ -68,7 +68,7 @@ func pageAt(t *testing.T, addr, path string) (code int, body string) {
 
 func TestAPortForCallsHasNoPagesAndAPortForPagesNoCalls(t *testing.T) {
 	f := start(t)
-	calls, pages := f.part(t, Calls, false), f.part(t, Pages, false)
+	calls, pages := f.part(t, Calls, WithTLS), f.part(t, Pages, WithTLS)
 	if err := callsAt(t, calls); err != nil {
 		t.Errorf("a call where calls are served: %v", err)
 	}
@@ -83,7 +83,7 @@ func TestAPortForCallsHasNoPagesAndAPortForPagesNoCalls(t *testing.T) {
 
 func TestAPortForMetricsHasMetricsAndHealthAndNothingElse(t *testing.T) {
 	f := start(t)
-	addr := f.part(t, Metrics, false)
+	addr := f.part(t, Metrics, WithTLS)
 	for path, want := range map[string]int{
 		"/metrics": http.StatusOK, "/health": http.StatusOK, "/livez": http.StatusOK, "/readyz": http.StatusOK,
 		"/version": http.StatusNotFound, "/v3/kv/range": http.StatusNotFound, "/debug/pprof/": http.StatusNotFound,
@@ -113,7 +113,7 @@ func TestAServerThatIsClosedServesNoPart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := f.server.ServePart(lis, part, false); !errors.Is(err, ErrServerClosed) {
+		if err := f.server.ServePart(lis, part, WithTLS); !errors.Is(err, ErrServerClosed) {
 			t.Errorf("%v", err)
 		}
 	}
@@ -146,7 +146,7 @@ func TestPartsSpeakTLSUnlessTheirPortIsPlain(t *testing.T) {
 		_, err = pb.NewKVClient(conn).Range(bounded(t), &pb.RangeRequest{Key: []byte("a")})
 		return err
 	}
-	calls, pages, metrics, bare := f.part(t, Calls, false), f.part(t, Pages, false), f.part(t, Metrics, false), f.part(t, Metrics, true)
+	calls, pages, metrics, bare := f.part(t, Calls, WithTLS), f.part(t, Pages, WithTLS), f.part(t, Metrics, WithTLS), f.part(t, Metrics, WithoutTLS)
 	for _, protocols := range [][]string{{"h2"}, {"h2", "http/1.1"}} {
 		if err := call(calls, protocols...); err != nil {
 			t.Errorf("a call by %v where calls are served: %v", protocols, err)
@@ -172,7 +172,18 @@ func TestPartsSpeakTLSUnlessTheirPortIsPlain(t *testing.T) {
 	if code, body := pageAt(t, bare, "/health"); code != http.StatusOK {
 		t.Errorf("health without TLS: %d, %s", code, body)
 	}
-	if err := callsAt(t, f.part(t, All, true)); err != nil {
+	if err := callsAt(t, f.part(t, All, WithoutTLS)); err != nil {
 		t.Errorf("a call without TLS: %v", err)
+	}
+	for part, want := range map[Part]struct{ calls, pages bool }{All: {true, true}, Calls: {true, false}, Pages: {false, true}} {
+		addr := f.part(t, part, Either)
+		if plain, secure := callsAt(t, addr), call(addr, "h2"); (plain == nil) != want.calls || (secure == nil) != want.calls {
+			t.Errorf("part %d either way: a call without TLS %v, with it %v", part, plain, secure)
+		}
+		plain, _ := pageAt(t, addr, "/version")
+		secure, _ := over(addr, "/version", "http/1.1")
+		if (plain == http.StatusOK) != want.pages || (secure == http.StatusOK) != want.pages {
+			t.Errorf("part %d either way: a page without TLS %d, with it %d", part, plain, secure)
+		}
 	}
 }

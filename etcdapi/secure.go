@@ -23,8 +23,9 @@ type protocols struct {
 	end   func()
 }
 
-// protocols takes its part of a port for everything that clients may speak.
-func (s *Server) protocols(mux *sniff.Listener, config *tls.Config) protocols {
+// protocols takes its part of a port for everything that clients may speak. Without a
+// configuration nobody speaks TLS there; plain says that one may do without.
+func (s *Server) protocols(mux *sniff.Listener, config *tls.Config, plain bool) protocols {
 	calls, pages := mux.HTTP2(), mux.HTTP1()
 	if config == nil {
 		// Who begins with TLS, as to a peer port, is told in plain text, which TLS
@@ -40,16 +41,21 @@ func (s *Server) protocols(mux *sniff.Listener, config *tls.Config) protocols {
 		}
 	}
 	secureCalls, mixed := mux.TLS(config)
-	r := newRefusal(s.log)
-	return protocols{
-		serve: []func() error{
-			func() error { return s.grpc.Serve(secureCalls) },
-			func() error { return s.http.Serve(mixed) },
-			func() error { return r.grpc.Serve(&told{calls, s.log, plainRefused}) },
-			func() error { return r.http.Serve(&told{pages, s.log, plainRefused}) },
-		},
-		end: r.end,
+	serve := []func() error{
+		func() error { return s.grpc.Serve(secureCalls) },
+		func() error { return s.http.Serve(mixed) },
 	}
+	if plain {
+		return protocols{serve: append(serve,
+			func() error { return s.grpc.Serve(calls) },
+			func() error { return s.http.Serve(pages) },
+		), end: func() {}}
+	}
+	r := newRefusal(s.log)
+	return protocols{serve: append(serve,
+		func() error { return r.grpc.Serve(&told{calls, s.log, plainRefused}) },
+		func() error { return r.http.Serve(&told{pages, s.log, plainRefused}) },
+	), end: r.end}
 }
 
 // plainRefused is for the log.

@@ -131,7 +131,7 @@ func registerServices(gs *grpc.Server, o *Options, hs *health.Server, ls *locks.
 // Serve accepts clients on lis until Shutdown, after which it returns
 // ErrServerClosed, or until lis fails. It closes lis. It may be called several
 // times, with different listeners.
-func (s *Server) Serve(lis net.Listener) error { return s.ServePart(lis, All, false) }
+func (s *Server) Serve(lis net.Listener) error { return s.ServePart(lis, All, WithTLS) }
 
 // enter takes a listener in, and starts the monitor and the JSON gateway with the
 // first one.

@@ -68,7 +68,6 @@ func TestWhatIsNoFlagIsToldApartFromWhatContradictsItself(t *testing.T) {
 		{[]string{"--discovery-srv=x"}, false, "--discovery-srv"},
 		{[]string{"--discovery-endpoints=x", "--discovery-token=y"}, false, "--discovery-endpoints"},
 		{[]string{"--discovery-fallback=proxy"}, false, "--discovery-fallback"},
-		{[]string{"--peer-auto-tls"}, false, "--peer-auto-tls"},
 		{[]string{"--logger=capnslog"}, false, "--logger"},
 		{[]string{"--log-format=xml"}, false, "--log-format"},
 		{[]string{"--log-outputs=default,stdout"}, false, "--log-outputs"},

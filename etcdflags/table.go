@@ -73,7 +73,7 @@ func newFlagSet(c *Config) *flag.FlagSet {
 	return fs
 }
 
-// same, differs, ignored and refused make rows of the table.
+// same, differs and ignored make rows of the table.
 func same(group, name string, b binding, help string) Flag {
 	return Flag{Group: group, Name: name, Does: Same, Help: help, binding: b}
 }
@@ -84,10 +84,6 @@ func differs(group, name string, b binding, help, how string) Flag {
 
 func ignored(group, name string, b binding, help, why string) Flag {
 	return Flag{Group: group, Name: name, Does: Ignored, Help: help, Note: why, binding: b}
-}
-
-func refused(group, name string, b binding, help, instead string) Flag {
-	return Flag{Group: group, Name: name, Does: Refused, Help: help, Note: instead, binding: b}
 }
 
 // gone are names that etcd still takes without a use for them.

@@ -18,14 +18,14 @@ func member() []Flag {
 		differs(g, "heartbeat-interval", count(func(c *Config) *uint { return &c.Heartbeat }), "milliseconds between two words of the leader", "at least 10"),
 		same(g, "election-timeout", count(func(c *Config) *uint { return &c.Election }), "milliseconds that a leader may be silent, at least five times the heartbeat, at most 50000"),
 		ignored(g, "initial-election-tick-advance", truth(func(c *Config) *bool { return &c.TickAdvance }), "wait less for the first election", "a member that is alone does not wait for one"),
-		differs(g, "listen-peer-urls", urls(func(c *Config) *URLs { return &c.ListenPeer }), "where other members connect", "one URL; for all addresses of the machine give `0.0.0.0`"),
+		differs(g, "listen-peer-urls", urls(func(c *Config) *URLs { return &c.ListenPeer }), "where other members connect", "`unix://` and `unixs://` are paths of sockets, of which etcd takes the host alone, and `unixs://` is with TLS"),
 		same(g, "listen-client-urls", urls(func(c *Config) *URLs { return &c.ListenClient }), "where clients connect; with it `--advertise-client-urls` must be given"),
 		same(g, "listen-client-http-urls", urls(func(c *Config) *URLs { return &c.ListenHTTP }), "where clients connect that speak HTTP; those above serve gRPC alone then"),
 		differs(g, "grpc-keepalive-min-time", span(func(c *Config) *time.Duration { return &c.KeepaliveMinTime }), "least time between two pings of a client", "0 and less are one nanosecond"),
 		same(g, "grpc-keepalive-interval", span(func(c *Config) *time.Duration { return &c.KeepaliveInterval }), "after how long without a word a client is pinged; 0 is never"),
 		same(g, "grpc-keepalive-timeout", span(func(c *Config) *time.Duration { return &c.KeepaliveTimeout }), "how long a client may take to answer that; 0 is for ever"),
-		ignored(g, "socket-reuse-port", truth(func(c *Config) *bool { return &c.Sockets.ReusePort }), "let several processes listen on a port", "one member, one port"),
-		ignored(g, "socket-reuse-address", truth(func(c *Config) *bool { return &c.Sockets.ReuseAddress }), "listen although connections of before are not over", "it is always so"),
+		same(g, "socket-reuse-port", truth(func(c *Config) *bool { return &c.Sockets.ReusePort }), "let several processes listen on a port"),
+		same(g, "socket-reuse-address", truth(func(c *Config) *bool { return &c.Sockets.ReuseAddress }), "listen although connections of before are not over, as is always so on Linux"),
 		same(g, "max-concurrent-streams", count32(func(c *Config) *uint32 { return &c.MaxStreams }), "calls that a client may have under way on one connection"),
 		ignored(g, "raft-read-timeout", span(func(c *Config) *time.Duration { return &c.PeerReadTimeout }), "of connections between members", "connections between members are held alive by pings"),
 		ignored(g, "raft-write-timeout", span(func(c *Config) *time.Duration { return &c.PeerWriteTimeout }), "of connections between members", "connections between members are held alive by pings"),
@@ -49,8 +49,8 @@ func backend() []Flag {
 func clustering() []Flag {
 	g := groupClustering
 	return []Flag{
-		differs(g, "initial-advertise-peer-urls", urls(func(c *Config) *URLs { return &c.AdvertisePeer }), "where the other members reach this one", "one URL, http or https as in `--listen-peer-urls`"),
-		differs(g, "initial-cluster", text(func(c *Config) *string { return &c.InitialCluster }), "members that begin the cluster, NAME=URL,..", "at most 9"),
+		same(g, "initial-advertise-peer-urls", urls(func(c *Config) *URLs { return &c.AdvertisePeer }), "where the other members reach this one, at any of them"),
+		differs(g, "initial-cluster", text(func(c *Config) *string { return &c.InitialCluster }), "members that begin the cluster, NAME=URL,..; one that has several URLs is there once for each", "at most 9"),
 		differs(g, "initial-cluster-state", choice(func(c *Config) *string { return &c.InitialClusterState }, StateNew, StateExisting), "whether the cluster is there already; a folder in use ignores it",
 			"`existing` asks the others of `--initial-cluster` for a place; one that `member add` keeps is taken by the peer URL, and without one the newcomer comes in as a learner"),
 		same(g, "initial-cluster-token", text(func(c *Config) *string { return &c.InitialClusterToken }), "sets clusters apart that begin with the same members"),
@@ -66,6 +66,9 @@ func clustering() []Flag {
 func discovery() []Flag {
 	g := groupClustering
 	const instead = "name the members with `--initial-cluster`, or let each newcomer come in with `--initial-cluster-state existing`"
+	refused := func(name string, b binding, help string) Flag {
+		return Flag{Group: g, Name: name, Does: Refused, Help: help, Note: instead, binding: b}
+	}
 	const alone = "nothing is discovered"
 	of := "of discovery"
 	at := func(f func(*Discovery) *string) binding {
@@ -75,10 +78,10 @@ func discovery() []Flag {
 		return span(func(c *Config) *time.Duration { return f(&c.Discovery) })
 	}
 	return []Flag{
-		refused(g, "discovery-endpoints", set(func(c *Config) *[]string { return &c.Discovery.Endpoints }), "where members find each other", instead),
-		refused(g, "discovery-token", at(func(d *Discovery) *string { return &d.Token }), "what they find each other by", instead),
-		refused(g, "discovery-srv", text(func(c *Config) *string { return &c.DiscoverySRV }), "domain of DNS in whose SRV records they find each other", instead),
-		refused(g, "discovery-srv-name", text(func(c *Config) *string { return &c.DiscoverySRVName }), "suffix of the names of those", instead),
+		refused("discovery-endpoints", set(func(c *Config) *[]string { return &c.Discovery.Endpoints }), "where members find each other"),
+		refused("discovery-token", at(func(d *Discovery) *string { return &d.Token }), "what they find each other by"),
+		refused("discovery-srv", text(func(c *Config) *string { return &c.DiscoverySRV }), "domain of DNS in whose SRV records they find each other"),
+		refused("discovery-srv-name", text(func(c *Config) *string { return &c.DiscoverySRVName }), "suffix of the names of those"),
 		same(g, "discovery-fallback", choice(func(c *Config) *string { return &c.fallback }, "exit", "proxy"), "what becomes of a member that finds nobody; `proxy` is refused"),
 		ignored(g, "discovery-dial-timeout", spans(func(d *Discovery) *time.Duration { return &d.DialTimeout }), of, alone),
 		ignored(g, "discovery-request-timeout", spans(func(d *Discovery) *time.Duration { return &d.RequestTimeout }), of, alone),

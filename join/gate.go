@@ -3,7 +3,6 @@ package join
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -85,6 +84,8 @@ type Host interface {
 	Linearize(ctx context.Context) error
 	// Sources lists the members to seed from, best first.
 	Sources() []uint64
+	// Order puts the peer URLs of a member in the order in which they are to be tried.
+	Order(id uint64, urls []string) []string
 	// Progress is what the leader knows of a member.
 	Progress(id uint64) (match, commit uint64, reason string)
 	// Contact records a word of a newcomer, with the bytes of its seed.
@@ -97,10 +98,10 @@ type GateOptions struct {
 	Version string
 	// Door decides who comes in; nil lets everybody in.
 	Door Door
-	// Scheme is that of this cluster's peer URLs; a newcomer with another would be
-	// reached by nobody. Default http.
-	Scheme string
-	Logger *slog.Logger
+	// Schemes are those of this cluster's peer URLs; a newcomer with another would be
+	// reached by nobody.
+	Schemes Schemes
+	Logger  *slog.Logger
 	// CallBackTimeout bounds the call back to one address. Default 3 s.
 	CallBackTimeout time.Duration
 	// Dial connects to peer ports; the default is Dial.
@@ -136,9 +137,6 @@ func NewGate(o GateOptions) *Gate {
 	}
 	if o.Dial == nil {
 		o.Dial = Dial
-	}
-	if o.Scheme == "" {
-		o.Scheme = SchemePlain
 	}
 	o.Sched = sched.Or(o.Sched)
 	return &Gate{opts: o}
@@ -228,10 +226,8 @@ func (g *Gate) join(ctx context.Context, q *api.JoinRequest) (*api.JoinResponse,
 	if ticket.SeedIndex, err = g.checkSeed(q.GetSeedIndex(), q.GetSeedTerm()); err != nil {
 		return nil, err
 	}
-	for _, u := range q.GetPeerUrls() {
-		if err := g.callBack(ctx, u, q); err != nil {
-			return nil, err
-		}
+	if err := g.callBackAt(ctx, q); err != nil {
+		return nil, err
 	}
 	id, index, err := h.Reserve(ctx, &Reservation{
 		Name: q.GetName(), PeerURLs: q.GetPeerUrls(), ClientURLs: q.GetClientUrls(), Incarnation: q.GetIncarnation(),
@@ -270,8 +266,10 @@ func (g *Gate) answer(q *api.JoinRequest, id, index, replaces uint64, ticket Tic
 		}
 	}
 	for _, s := range h.Sources() {
-		if i := slices.IndexFunc(records, func(r Record) bool { return r.ID == s }); i >= 0 && len(records[i].PeerURLs) > 0 {
-			out.Sources = append(out.Sources, &api.SnapshotSource{MemberId: s, PeerUrl: records[i].PeerURLs[0]})
+		if i := slices.IndexFunc(records, func(r Record) bool { return r.ID == s }); i >= 0 {
+			for _, u := range h.Order(s, records[i].PeerURLs) {
+				out.Sources = append(out.Sources, &api.SnapshotSource{MemberId: s, PeerUrl: u})
+			}
 		}
 	}
 	return out, nil
@@ -283,7 +281,7 @@ func (g *Gate) checkUnique(q *api.JoinRequest, replaced uint64) error {
 	reserved := 0
 	for _, r := range g.opts.Host.Records() {
 		if r.Incarnation == q.GetIncarnation() {
-			if r.Phase == chainfire.PhaseReserved || slices.Equal(r.PeerURLs, q.GetPeerUrls()) {
+			if r.Phase == chainfire.PhaseReserved || sameURLs(r.PeerURLs, q.GetPeerUrls()) {
 				continue
 			}
 			return status.Errorf(codes.AlreadyExists,
@@ -295,7 +293,7 @@ func (g *Gate) checkUnique(q *api.JoinRequest, replaced uint64) error {
 		if r.ID == replaced {
 			continue
 		}
-		if r.Phase == chainfire.PhaseUnstarted && slices.Equal(r.PeerURLs, q.GetPeerUrls()) {
+		if r.Phase == chainfire.PhaseUnstarted && sameURLs(r.PeerURLs, q.GetPeerUrls()) {
 			// The place was kept for this one, by name as well perhaps.
 			if !r.Learner && q.GetReadReplica() {
 				return status.Errorf(codes.FailedPrecondition,
@@ -304,7 +302,12 @@ func (g *Gate) checkUnique(q *api.JoinRequest, replaced uint64) error {
 			continue
 		}
 		for _, u := range q.GetPeerUrls() {
-			if slices.Contains(r.PeerURLs, u) && r.Phase != chainfire.PhaseUnstarted {
+			switch {
+			case !slices.Contains(r.PeerURLs, u):
+			case r.Phase == chainfire.PhaseUnstarted:
+				return status.Errorf(codes.FailedPrecondition, "a place is kept for member %s, with the peer URLs %s, and the newcomer's are %s: start it with just those of its place",
+					r.Called(), strings.Join(r.PeerURLs, ","), strings.Join(q.GetPeerUrls(), ","))
+			default:
 				return taken(&r, u, q)
 			}
 		}
@@ -315,47 +318,6 @@ func (g *Gate) checkUnique(q *api.JoinRequest, replaced uint64) error {
 	if reserved >= g.opts.MaxReservations {
 		return status.Errorf(codes.ResourceExhausted, "%d joins are under way already; try again when they are done", reserved)
 	}
-	return nil
-}
-
-// callBack dials the newcomer and must find that very incarnation there.
-func (g *Gate) callBack(ctx context.Context, peerURL string, q *api.JoinRequest) error {
-	addr, err := HostPort(peerURL)
-	if err != nil {
-		return status.Errorf(codes.InvalidArgument, "peer URL: %v", err)
-	}
-	id, _ := g.opts.Host.Identity()
-	where := fmt.Sprintf("the leader (member %d) called the newcomer back at %s", id, peerURL)
-	ctx, cancel := sched.WithTimeout(ctx, g.opts.Sched, g.opts.CallBackTimeout, nil)
-	defer cancel()
-	var conn Conn
-	if d := g.opts.Door; d != nil {
-		conn, err = d.CallBack(addr, q.GetCertificate())
-	} else {
-		conn, err = g.opts.Dial(addr)
-	}
-	if err != nil {
-		return status.Errorf(codes.FailedPrecondition, "%s: %v", where, err)
-	}
-	defer func() { _ = conn.Close() }() // the answer is in; nothing is lost with the connection
-	asked := g.opts.Sched.Now()
-	who, err := api.NewPeerClient(conn).Identify(ctx, &api.IdentifyRequest{})
-	switch {
-	case err != nil && strings.Contains(err.Error(), "failed to verify certificate"):
-		return status.Errorf(codes.FailedPrecondition,
-			"%s and found another process there, with another certificate; give the newcomer an address of its own", where)
-	case err != nil && misfit(err.Error()) != "":
-		return status.Errorf(codes.FailedPrecondition, "%s and could not speak to it: %s", where, misfit(err.Error()))
-	case err != nil:
-		return status.Errorf(codes.FailedPrecondition,
-			"%s and got no answer: %s; give the newcomer an address that the other members can reach (--advertise-peer) and open its peer port",
-			where, Reason(err))
-	case who.GetIncarnation() != q.GetIncarnation():
-		return status.Errorf(codes.FailedPrecondition,
-			"%s and found another process there (member %d of cluster %x); give the newcomer an address of its own",
-			where, who.GetMemberId(), who.GetClusterId())
-	}
-	g.compareClocks(asked, who.GetClockUnixMillis(), peerURL)
 	return nil
 }
 

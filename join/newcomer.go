@@ -66,6 +66,8 @@ type NewcomerOptions struct {
 	Timeout time.Duration
 	// Dial connects to peer ports; the default is Dial.
 	Dial Dialer
+	// Schemes are those of the cluster's peer URLs.
+	Schemes Schemes
 	// Sched is where the waiting is done; the default is sched.Go.
 	Sched sched.Scheduler
 }
@@ -109,11 +111,11 @@ func NewNewcomer(o NewcomerOptions) (*Newcomer, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.Seeding == nil {
-		o.Seeding = NewSeeding(o.Sched)
+		o.Seeding = NewSeeding(o.Sched, o.Schemes)
 	}
 	n := &Newcomer{opts: o, conns: map[string]Conn{}}
 	for _, t := range o.Targets {
-		addr, err := Target(t)
+		addr, err := o.Schemes.Target(t)
 		if err != nil {
 			return nil, err
 		}
@@ -317,7 +319,7 @@ func (c *Newcomer) learnAddresses(members []*api.Member) {
 	}
 	for _, m := range members {
 		for _, u := range m.GetPeerUrls() {
-			if a, err := HostPort(u); err == nil && !have[a] && m.GetId() != c.place.Member {
+			if a, err := c.opts.Schemes.Address(u); err == nil && !have[a] && m.GetId() != c.place.Member {
 				have[a] = true
 				c.addrs = append(c.addrs, a)
 			}

@@ -31,7 +31,7 @@ func (c *Newcomer) sources(resp *api.JoinResponse) ([]source, error) {
 	var out []source
 	var errs []error
 	for _, s := range resp.GetSources() {
-		addr, err := HostPort(s.GetPeerUrl())
+		addr, err := c.opts.Schemes.Address(s.GetPeerUrl())
 		if err != nil {
 			errs = append(errs, fmt.Errorf("member %d: %w", s.GetMemberId(), err))
 			continue
@@ -58,13 +58,16 @@ func (c *Newcomer) named(from []source, members []*api.Member) ([]source, error)
 	var records []Record
 	var possible []string
 	for _, s := range from {
-		records = append(records, s.Record)
-		possible = append(possible, s.Called())
+		// One that is reached at several addresses is there once for each.
+		if !slices.Contains(possible, s.Called()) {
+			records = append(records, s.Record)
+			possible = append(possible, s.Called())
+		}
 	}
 	who := c.opts.BootstrapFrom
 	r, err := Find(records, who)
 	if err == nil {
-		return from[slices.IndexFunc(from, func(s source) bool { return s.ID == r.ID }):][:1], nil
+		return slices.DeleteFunc(from, func(s source) bool { return s.ID != r.ID }), nil
 	}
 	why := Reason(err)
 	if status.Code(err) == codes.NotFound {

@@ -19,7 +19,8 @@ import (
 // Seeding is where a newcomer's seed comes from, while it does: members may ask to be
 // the source in place of the one that is. Any goroutine.
 type Seeding struct {
-	sched sched.Scheduler
+	sched   sched.Scheduler
+	schemes Schemes
 
 	mu sync.Mutex
 	// open says that the newcomer is being seeded; who and incarnation are its own.
@@ -34,8 +35,11 @@ type Seeding struct {
 	interrupt context.CancelCauseFunc
 }
 
-// NewSeeding makes the Seeding of a newcomer that is not seeded yet.
-func NewSeeding(s sched.Scheduler) *Seeding { return &Seeding{sched: sched.Or(s)} }
+// NewSeeding makes the Seeding of a newcomer that is not seeded yet, among members with
+// peer URLs of these schemes.
+func NewSeeding(s sched.Scheduler, schemes Schemes) *Seeding {
+	return &Seeding{sched: sched.Or(s), schemes: schemes}
+}
 
 // takeover is a source that was asked for. The mutex of Seeding guards it.
 type takeover struct {
@@ -131,7 +135,7 @@ func (s *Seeding) progress(t *takeover, done, total int64) {
 
 // ask makes a member the next source.
 func (s *Seeding) ask(q *api.TakeSeedRequest) (*takeover, error) {
-	addr, err := HostPort(q.GetSource().GetPeerUrl())
+	addr, err := s.schemes.Address(q.GetSource().GetPeerUrl())
 	if err != nil {
 		return nil, status.Errorf(codes.InvalidArgument, "the source's peer URL: %v", err)
 	}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -150,6 +151,9 @@ func (n *Node) oneMoreVoter(st raft.Status) error {
 
 // startCommand is what to run where a member is to be.
 func (n *Node) startCommand(id uint64, r *machine.Reserve) string {
+	if n.unproven != nil {
+		return n.etcdCommand(id, r)
+	}
 	c := join.StartCommand{Name: r.Name, Plain: n.opts.Plain, Own: n.own != nil}
 	remote := func(addr string) bool {
 		host, _, err := net.SplitHostPort(addr)
@@ -177,4 +181,24 @@ func (n *Node) startCommand(id uint64, r *machine.Reserve) string {
 		}
 	}
 	return c.Line()
+}
+
+// etcdCommand is startCommand where members speak as only etcd's command line says.
+func (n *Node) etcdCommand(id uint64, r *machine.Reserve) string {
+	name := cmp.Or(r.Name, "NAME")
+	urls := strings.Join(r.PeerURLs, ",")
+	var list []string
+	for _, m := range n.machine.Members() {
+		if m.ID == id {
+			m.Name = name
+		}
+		for _, u := range m.PeerURLs {
+			list = append(list, m.Name+"="+u)
+		}
+	}
+	return strings.Join([]string{
+		"etcd", "--name", join.ShellQuote(name), "--peer-auto-tls", "--listen-peer-urls", join.ShellQuote(urls),
+		"--initial-advertise-peer-urls", join.ShellQuote(urls), "--initial-cluster", join.ShellQuote(strings.Join(list, ",")),
+		"--initial-cluster-state", "existing",
+	}, " ")
 }

@@ -16,7 +16,6 @@ import (
 	"chainfire/api"
 	"chainfire/internal/disk"
 	"chainfire/internal/sched"
-	"chainfire/join"
 	"chainfire/machine"
 	"chainfire/transport"
 )
@@ -219,7 +218,7 @@ func (n *Node) double(ctx context.Context, m machine.MemberRecord, x boot) strin
 // withPeer makes a connection for one call: one that exists may be waiting after a
 // failure.
 func (n *Node) withPeer(peerURL string, call func(api.PeerClient) error) error {
-	addr, err := join.HostPort(peerURL)
+	addr, err := n.opts.schemes().Address(peerURL)
 	if err != nil {
 		return err
 	}

@@ -33,13 +33,16 @@ func (h host) EntryTerm(index uint64) (term uint64, committed bool, err error) {
 	return term, index <= h.n.commit.Load(), err
 }
 
+// Order implements join.Host.
+func (h host) Order(id uint64, urls []string) []string { return h.n.order(id, urls) }
+
 // Peer implements join.Host.
 func (h host) Peer(id uint64) (api.PeerClient, error) {
 	for _, m := range h.n.machine.Members() {
 		if m.ID != id {
 			continue
 		}
-		return h.n.peerClient(m.PeerURLs)
+		return h.n.peerClient(m.ID, m.PeerURLs)
 	}
 	// A leader that came in while this member was away, too far behind to know:
 	// it said itself where it is (admit).
@@ -55,15 +58,8 @@ func (h host) Peer(id uint64) (api.PeerClient, error) {
 	return nil, fmt.Errorf("member %d: %w", id, chainfire.ErrMemberNotFound)
 }
 
-func (n *Node) peerClient(urls []string) (api.PeerClient, error) {
-	if len(urls) == 0 {
-		return nil, errors.New("the member has no peer URL")
-	}
-	addr, err := join.HostPort(urls[0])
-	if err != nil {
-		return nil, err
-	}
-	conn, err := n.conns.get(addr)
+func (n *Node) peerClient(id uint64, urls []string) (api.PeerClient, error) {
+	conn, err := n.peerConn(id, urls)
 	if err != nil {
 		return nil, err
 	}

@@ -62,7 +62,7 @@ func (n *Node) onLeader(ctx context.Context) (context.Context, api.ClusterClient
 		if m.ID != lead {
 			continue
 		}
-		conn, err := n.peerConn(m.PeerURLs)
+		conn, err := n.peerConn(m.ID, m.PeerURLs)
 		if err != nil {
 			return ctx, nil, status.Errorf(codes.Unavailable, "cannot reach the leader %d: %v", lead, err)
 		}

@@ -52,7 +52,7 @@ func (n *Node) MemberAdd(ctx context.Context, r *chainfire.MemberAddRequest) (*c
 		return nil, chainfire.ErrLearner
 	}
 	for _, u := range r.PeerURLs {
-		if _, err := join.HostPort(u); err != nil {
+		if err := join.CheckURL(u); err != nil {
 			return nil, chainfire.ErrInvalidPeerURL
 		}
 	}
@@ -100,7 +100,7 @@ func (n *Node) MemberUpdate(ctx context.Context, id uint64, peerURLs []string) (
 		return nil, chainfire.ErrLearner
 	}
 	for _, u := range peerURLs {
-		if _, err := join.HostPort(u); err != nil {
+		if err := join.CheckURL(u); err != nil {
 			return nil, chainfire.ErrInvalidPeerURL
 		}
 	}

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -10,11 +9,11 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 
 	"chainfire/internal/handshaken"
 	"chainfire/internal/sniff"
+	"chainfire/internal/socket"
 	"chainfire/join"
 	"chainfire/pki"
 	"chainfire/raft"
@@ -23,16 +22,16 @@ import (
 
 // Network is where a member meets the others. The simulator has one of its own.
 type Network interface {
-	// Listen opens the member's peer port at HOST:PORT. Its calls are answered
+	// Listen opens the member's peer port at some addresses. Its calls are answered
 	// by the services that register registers.
-	Listen(addr string, register func(grpc.ServiceRegistrar)) (Port, error)
-	// Dial connects to another member's peer port.
+	Listen(addrs []string, register func(grpc.ServiceRegistrar)) (Port, error)
+	// Dial connects to another member's peer port, at an address of join.Schemes.
 	Dial(addr string) (join.Conn, error)
 }
 
 // Port is a member's open peer port.
 type Port interface {
-	// Addr is HOST:PORT.
+	// Addr is the first address: HOST:PORT, or a path.
 	Addr() string
 	// Serve answers calls until the port is closed.
 	Serve() error
@@ -60,36 +59,21 @@ type tcp struct {
 	log *slog.Logger
 	// creds are those of a cluster's own authority, own those of an operator: one of
 	// them, or none.
-	creds   *pki.Credentials
-	own     *pki.Own
-	reports *handshakes
-}
-
-// clientTLS is for connections to an address; nil is without TLS.
-func (t *tcp) clientTLS(addr string) *tls.Config {
-	switch {
-	case t.own != nil:
-		return t.own.ClientTLS(addr)
-	case t.creds != nil:
-		return t.creds.ClientTLS()
-	}
-	return nil
-}
-
-// Dial implements Network.
-func (t *tcp) Dial(addr string) (join.Conn, error) {
-	cfg := t.clientTLS(addr)
-	if cfg == nil {
-		return join.Dial(addr)
-	}
-	return join.DialWith(addr, credentials.NewTLS(cfg))
+	creds *pki.Credentials
+	own   *pki.Own
+	// unproven are such as nobody checks, in place of those.
+	unproven *pki.Unproven
+	reports  *handshakes
+	// schemes say what is spoken at an address.
+	schemes join.Schemes
+	sockets socket.Options
 }
 
 // Listen implements Network: gRPC and the Raft streams share the port.
-func (t *tcp) Listen(addr string, register func(grpc.ServiceRegistrar)) (Port, error) {
-	l, err := net.Listen("tcp", addr)
+func (t *tcp) Listen(addrs []string, register func(grpc.ServiceRegistrar)) (Port, error) {
+	l, plain, err := t.listen(addrs)
 	if err != nil {
-		return nil, fmt.Errorf("listen for peers on %s: %w; choose another with --listen-peer", addr, err)
+		return nil, err
 	}
 	options := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(4 << 20), grpc.MaxConcurrentStreams(256),
@@ -97,14 +81,11 @@ func (t *tcp) Listen(addr string, register func(grpc.ServiceRegistrar)) (Port, e
 		// A client that asks twice as often as members do is still in order.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: join.KeepaliveTime / 2, PermitWithoutStream: true}),
 	}
-	switch {
-	case t.own != nil:
-		// Who gets through the handshake is a peer.
-		l = &tlsListener{Listener: l, cfg: t.own.ServerTLS(), reports: t.reports}
-		options = append(options, grpc.Creds(handshaken.Credentials{}))
-	case t.creds != nil:
-		l = &tlsListener{Listener: l, cfg: t.creds.ServerTLS(), reports: t.reports}
+	if t.creds != nil {
 		options = append(options, guard{t.creds}.options()...)
+	} else {
+		// Who gets through the handshake, or comes where there is none, is a peer.
+		options = append(options, grpc.Creds(handshaken.Credentials{Plain: plain}))
 	}
 	mux := sniff.New(l, sniff.Options{Logger: t.log})
 	streams, err := mux.Prefix([]byte(transport.Magic))
@@ -115,13 +96,22 @@ func (t *tcp) Listen(addr string, register func(grpc.ServiceRegistrar)) (Port, e
 		listener: l, mux: mux, calls: mux.HTTP2(), streams: streams,
 		grpc: grpc.NewServer(options...), network: t, toPages: mux.HTTP1(), pages: newPages(t.creds, t.log),
 	}
-	if t.creds == nil && t.own == nil {
+	if plain {
 		if p.misled, err = mux.Prefix([]byte{0x16, 0x03}); err != nil {
 			return nil, errors.Join(fmt.Errorf("share the peer port: %w", err), l.Close())
 		}
 	}
 	register(p.grpc)
 	return p, nil
+}
+
+// newNetwork is the Network of production for this member.
+func (n *Node) newNetwork() *tcp {
+	t := &tcp{log: n.log, creds: n.creds, own: n.own, unproven: n.unproven, reports: &handshakes{log: n.log}, schemes: n.opts.schemes()}
+	if n.opts.Peers != nil {
+		t.sockets = n.opts.Peers.Socket
+	}
+	return t
 }
 
 // tcpPort is a Port on a TCP listener.
@@ -179,9 +169,7 @@ func (p *tcpPort) Close() error {
 
 // Streams implements Port.
 func (p *tcpPort) Streams(o transport.Options) (Streams, error) {
-	if p.network.clientTLS("") != nil {
-		o.Dial = p.network.dialTLS
-	}
+	o.Dial = p.network.dialStream
 	if p.network.creds != nil {
 		o.Identify = identifyPeer(p.network.creds)
 	}

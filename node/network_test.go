@@ -90,7 +90,7 @@ func TestPeerThatVanishesWithoutAWordIsNoticedByBothSides(t *testing.T) {
 	t.Parallel()
 	h := &holder{came: make(chan struct{}), ended: make(chan struct{})}
 	network := &tcp{log: slog.New(slog.DiscardHandler)}
-	port, err := network.Listen("127.0.0.1:0", func(r grpc.ServiceRegistrar) { api.RegisterPeerServer(r, h) })
+	port, err := network.Listen([]string{"127.0.0.1:0"}, func(r grpc.ServiceRegistrar) { api.RegisterPeerServer(r, h) })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,6 +44,8 @@ type Options struct {
 	AdvertisePeer string
 	// AdvertiseClient are the URLs under which clients reach this member.
 	AdvertiseClient []string
+	// Peers, if set, is used in place of ListenPeer and AdvertisePeer.
+	Peers *PeerPorts
 	// Join are peer addresses of members of the cluster to join. Without it an
 	// empty directory begins a new cluster; a directory in use ignores it.
 	Join []string
@@ -180,10 +182,8 @@ func (o *Options) fill() error {
 	if o.FS == nil {
 		o.FS = disk.OS()
 	}
-	if o.Static != nil {
-		if err := o.Static.check(o); err != nil {
-			return err
-		}
+	if err := o.fillPeers(); err != nil {
+		return err
 	}
 	o.Plain = o.Plain || o.Network != nil
 	o.Sched = sched.Or(o.Sched)
@@ -226,8 +226,10 @@ type Node struct {
 	// speak without TLS, or with certificates of their operator.
 	creds     *pki.Credentials
 	authority *pki.Authority
-	// own are the credentials of an operator, in place of those two.
-	own *pki.Own
+	// own are the credentials of an operator, unproven such as nobody checks, in place of
+	// those two.
+	own      *pki.Own
+	unproven *pki.Unproven
 
 	inbox   *inbox
 	writer  *writer
@@ -319,7 +321,7 @@ func (n *Node) start(ctx context.Context) error {
 		return err
 	}
 	if n.opts.Network == nil {
-		n.opts.Network = &tcp{log: n.log, creds: n.creds, own: n.own, reports: &handshakes{log: n.log}}
+		n.opts.Network = n.newNetwork()
 	}
 	n.conns = newConns(n.opts.Network.Dial)
 	if err := n.listenPeer(); err != nil {

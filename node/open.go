@@ -100,7 +100,7 @@ func (n *Node) bootstrap() (identity, error) {
 	if err := n.wipe(walDir, storeDir); err != nil {
 		return id, err
 	}
-	tokens, err := n.foundAuthority(id, []string{n.opts.AdvertisePeer})
+	tokens, err := n.foundAuthority(id, n.opts.peerURLs())
 	if err != nil {
 		return id, err
 	}
@@ -108,7 +108,7 @@ func (n *Node) bootstrap() (identity, error) {
 		ClusterID: id.Cluster, Tokens: tokens, Conf: raft.ConfState{Voters: []uint64{id.Member}},
 		Index: firstIndex, Term: firstTerm,
 		Members: []machine.MemberRecord{{
-			ID: id.Member, Name: id.Name, PeerURLs: []string{n.opts.AdvertisePeer},
+			ID: id.Member, Name: id.Name, PeerURLs: n.opts.peerURLs(),
 			ClientURLs: n.opts.AdvertiseClient, Incarnation: id.Incarnation,
 			Version: n.opts.Version, Level: n.opts.Bounds.FeatureLevel,
 		}},

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"sync"
 	"syscall"
@@ -54,11 +53,8 @@ func (c *conns) close() {
 	clear(c.m)
 }
 
-func (n *Node) peerConn(urls []string) (join.Conn, error) {
-	if len(urls) == 0 {
-		return nil, errors.New("the member has no peer URL")
-	}
-	addr, err := join.HostPort(urls[0])
+func (n *Node) peerConn(id uint64, urls []string) (join.Conn, error) {
+	addr, err := n.reach(id, urls)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +143,7 @@ func (n *Node) admit(h transport.Hello) error {
 	// it, as the leader of a cluster that has changed while this one was away: it is
 	// answered where it says it is.
 	if len(h.Addrs) > 0 {
-		n.streams.SetPeer(h.From, h.Addrs, h.Incarnation)
+		n.streams.SetPeer(h.From, n.heardAddresses(h.Addrs), h.Incarnation)
 	}
 	return nil
 }
@@ -156,7 +152,7 @@ func (n *Node) admit(h transport.Hello) error {
 // leader can call a newcomer back.
 func (n *Node) listenPeer() error {
 	n.service = &peerService{n: n}
-	port, err := n.opts.Network.Listen(n.opts.ListenPeer, func(r grpc.ServiceRegistrar) {
+	port, err := n.opts.Network.Listen(n.opts.listenAddrs(), func(r grpc.ServiceRegistrar) {
 		api.RegisterPeerServer(r, n.service)
 		api.RegisterClusterServer(r, clusterService{n: n})
 	})
@@ -165,11 +161,13 @@ func (n *Node) listenPeer() error {
 	}
 	n.port = port
 	n.opts.AdvertisePeer = cmp.Or(n.opts.AdvertisePeer, n.opts.scheme()+"://"+port.Addr())
-	if _, err := join.HostPort(n.opts.AdvertisePeer); err != nil {
-		return fmt.Errorf("--advertise-peer: %w", err)
+	for _, u := range n.opts.peerURLs() {
+		if _, err := n.opts.schemes().Address(u); err != nil {
+			return fmt.Errorf("--advertise-peer: %w", err)
+		}
 	}
-	if u, err := url.Parse(n.opts.AdvertisePeer); err == nil && n.own != nil {
-		if err := n.own.Expect(u.Hostname()); err != nil {
+	if n.own != nil {
+		if err := n.own.Expect(tlsHosts(n.opts.peerURLs())...); err != nil {
 			return err
 		}
 	}
@@ -192,13 +190,7 @@ func (n *Node) membersChanged() {
 		if m.ID == n.id || m.Reserved {
 			continue
 		}
-		var addrs []string
-		for _, u := range m.PeerURLs {
-			if a, err := join.HostPort(u); err == nil {
-				addrs = append(addrs, a)
-			}
-		}
-		n.streams.SetPeer(m.ID, addrs, m.Incarnation)
+		n.streams.SetPeer(m.ID, n.addresses(m.PeerURLs), m.Incarnation)
 	}
 	applied, _ := n.machine.Applied()
 	for _, p := range n.streams.Peers() {
@@ -264,7 +256,7 @@ func (p *peerService) announce(incarnation uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.who = &api.IdentifyResponse{Incarnation: incarnation, Version: p.n.opts.Version, Joining: true}
-	p.seeding = join.NewSeeding(p.n.sched)
+	p.seeding = join.NewSeeding(p.n.sched, p.n.opts.schemes())
 }
 
 // introduce makes Identify answer for a member that has its identity.

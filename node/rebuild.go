@@ -130,14 +130,16 @@ func (n *Node) rebuild(ctx context.Context, peers []peerAddress, floor uint64) e
 	for ctx.Err() == nil {
 		var errs []error
 		for _, p := range peers {
-			client, cerr := n.peerClient(p.URLs)
-			if cerr == nil {
-				_, cerr = n.fetch(ctx, client, p.ID, floor)
+			for _, u := range p.URLs {
+				client, cerr := n.peerClient(p.ID, []string{u})
+				if cerr == nil {
+					_, cerr = n.fetch(ctx, client, p.ID, floor)
+				}
+				if cerr == nil {
+					return n.exchange()
+				}
+				errs = append(errs, fmt.Errorf("from member %d: %w", p.ID, cerr))
 			}
-			if cerr == nil {
-				return n.exchange()
-			}
-			errs = append(errs, fmt.Errorf("from member %d: %w", p.ID, cerr))
 		}
 		err = errors.Join(errs...)
 		if perr := n.pause(ctx, time.Second); perr != nil {

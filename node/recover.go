@@ -9,6 +9,7 @@ import (
 
 	"chainfire/internal/disk"
 	"chainfire/internal/sched"
+	"chainfire/join"
 	"chainfire/machine"
 	"chainfire/pki"
 	"chainfire/raft"
@@ -43,8 +44,10 @@ type Recovery struct {
 	// that the lost members may have shown; 0 leaves it. At most MaxBumpRevision.
 	BumpRevision int64
 	// AdvertisePeer and AdvertiseClient are the URLs of the new cluster's member.
-	// Empty are those that it had.
+	// Empty are those that it had. PeerURLs are in place of the first where each says for
+	// itself what is spoken there (PeerPorts).
 	AdvertisePeer   string
+	PeerURLs        []string
 	AdvertiseClient []string
 	Logger          *slog.Logger
 	// FS is the file system, Sched where time and chance come from. Defaults are the
@@ -220,7 +223,10 @@ func (b *rebirth) refound(m *machine.Machine, at, term uint64) error {
 			rec.PeerURLs, rec.ClientURLs = r.PeerURLs, r.ClientURLs
 		}
 	}
-	if b.r.AdvertisePeer != "" {
+	switch {
+	case len(b.r.PeerURLs) > 0:
+		rec.PeerURLs = b.r.PeerURLs
+	case b.r.AdvertisePeer != "":
 		rec.PeerURLs = []string{b.r.AdvertisePeer}
 	}
 	if len(b.r.AdvertiseClient) > 0 {
@@ -250,6 +256,12 @@ func (b *rebirth) checkAddress(urls []string) error {
 		return errors.New("the old cluster knew no address of this member: give the one at which others are to reach it (--advertise-peer)")
 	}
 	for _, u := range urls {
+		if len(b.r.PeerURLs) > 0 {
+			if err := join.CheckURL(u); err != nil {
+				return fmt.Errorf("the peer address: %w", err)
+			}
+			continue
+		}
 		if x, err := url.Parse(u); err != nil || x.Scheme != b.to.opts.scheme() {
 			return fmt.Errorf("the peer address %q: members of this cluster speak %s to each other", u, b.to.opts.scheme())
 		}

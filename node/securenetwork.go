@@ -11,11 +11,13 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"chainfire/api"
 	"chainfire/internal/handshaken"
+	"chainfire/join"
 	"chainfire/pki"
 )
 
@@ -67,14 +69,73 @@ func (g guard) options() []grpc.ServerOption {
 	}
 }
 
-// dialTLS connects to another member for the Raft streams.
-func (t *tcp) dialTLS(ctx context.Context, addr string) (net.Conn, error) {
-	cfg := t.clientTLS(addr)
-	cfg.NextProtos = []string{"chainfire"}
-	c, err := (&tls.Dialer{Config: cfg}).DialContext(ctx, "tcp", addr)
+// serverTLS is for a port where a scheme is spoken; nil is without TLS.
+func (t *tcp) serverTLS(scheme string) *tls.Config {
+	switch {
+	case !join.SecureScheme(scheme):
+	case t.own != nil:
+		return t.own.ServerTLS()
+	case t.unproven != nil:
+		return t.unproven.ServerTLS()
+	case t.creds != nil:
+		return t.creds.ServerTLS()
+	}
+	return nil
+}
+
+// clientTLS is for connections to where a scheme is spoken; nil is without TLS.
+func (t *tcp) clientTLS(scheme, at string) (*tls.Config, error) {
+	if join.LocalScheme(scheme) {
+		at = "" // there is no host to compare with
+	}
+	switch {
+	case !join.SecureScheme(scheme):
+		return nil, nil
+	case t.own != nil:
+		return t.own.ClientTLS(at), nil
+	case t.unproven != nil:
+		return t.unproven.ClientTLS(), nil
+	case t.creds != nil:
+		return t.creds.ClientTLS(), nil
+	}
+	return nil, fmt.Errorf("%s://%s speaks TLS, and this member has no certificates for members: give it those of the others (--peer-cert-file)", scheme, at)
+}
+
+// Dial implements Network.
+func (t *tcp) Dial(addr string) (join.Conn, error) {
+	scheme, at := t.schemes.Split(addr)
+	cfg, err := t.clientTLS(scheme, at)
 	if err != nil {
+		return nil, err
+	}
+	var more []grpc.DialOption
+	if join.LocalScheme(scheme) {
+		more = append(more, grpc.WithAuthority("localhost"), grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+			return dialRaw(ctx, scheme, at)
+		}))
+	}
+	if cfg == nil {
+		return join.DialWith(at, insecure.NewCredentials(), more...)
+	}
+	return join.DialWith(at, credentials.NewTLS(cfg), more...)
+}
+
+// dialStream connects to another member for the Raft streams.
+func (t *tcp) dialStream(ctx context.Context, addr string) (net.Conn, error) {
+	scheme, at := t.schemes.Split(addr)
+	cfg, err := t.clientTLS(scheme, at)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := dialRaw(ctx, scheme, at)
+	if err != nil || cfg == nil {
+		return raw, err
+	}
+	cfg.NextProtos = []string{"chainfire"}
+	c := tls.Client(raw, cfg)
+	if err := c.HandshakeContext(ctx); err != nil {
 		t.reports.dialed(addr, err)
-		return nil, explainTLS(err)
+		return nil, explainTLS(errors.Join(err, raw.Close()))
 	}
 	return c, nil
 }

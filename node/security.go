@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -33,22 +34,17 @@ const (
 // join token that it made.
 func TokenFile(dir string) string { return disk.OS().PathJoin(dir, tokenFile) }
 
-// scheme is that of the URLs at which members reach each other.
-func (o *Options) scheme() string {
-	if o.Plain {
-		return join.SchemePlain
-	}
-	return join.SchemeTLS
-}
-
 // loadCredentials reads what this member proves itself with, or makes what a
 // newcomer begins with.
 func (n *Node) loadCredentials(id identity, found bool) error {
 	if n.opts.Plain {
 		return nil
 	}
-	if n.opts.PeerFiles.Given() {
+	switch {
+	case n.opts.PeerFiles.Given():
 		return n.loadOwn()
+	case n.opts.unproven():
+		return n.loadUnproven()
 	}
 	var err error
 	if !found {
@@ -76,7 +72,9 @@ const ownInterval = 10 * time.Second
 
 // loadOwn reads the certificates of the operator.
 func (n *Node) loadOwn() (err error) {
-	n.own, err = pki.LoadOwn(pki.OwnOptions{FS: n.opts.FS, Files: n.opts.PeerFiles, Only: n.opts.PeerOnly, Now: n.sched.Now, Log: n.log})
+	o := n.opts.ownOptions()
+	o.Now = n.sched.Now
+	n.own, err = pki.LoadOwn(o)
 	if err != nil {
 		return err
 	}
@@ -89,6 +87,29 @@ func (n *Node) loadOwn() (err error) {
 			n.own.Refresh()
 		}
 	})
+	return nil
+}
+
+// autoTLSDir holds certificates that sign themselves.
+const autoTLSDir = "auto-tls"
+
+// loadUnproven makes a certificate that signs itself, or takes the one of before.
+func (n *Node) loadUnproven() error {
+	var hosts []string
+	for _, u := range slices.Concat(n.opts.Peers.Listen, n.opts.Peers.Advertise) {
+		if x, err := url.Parse(u); err == nil && !join.LocalScheme(x.Scheme) {
+			hosts = append(hosts, x.Hostname())
+		}
+	}
+	files, _, err := pki.SelfSignedPeer(n.opts.FS, n.path(autoTLSDir), hosts, n.opts.Peers.AutoTLSYears, n.sched.Now())
+	if err == nil {
+		n.unproven, err = pki.NewUnproven(n.opts.FS, files, n.opts.Peers.Limits)
+	}
+	if err != nil {
+		return fmt.Errorf("a certificate for the peer port: %w", err)
+	}
+	n.log.Warn("members speak TLS that proves nothing: it keeps out who listens, and neither who stands between two members nor who reaches a peer port, "+
+		"who is taken for a member; give --peer-cert-file, --peer-key-file and --peer-trusted-ca-file in a network that others reach", "file", files.Cert)
 	return nil
 }
 
@@ -234,6 +255,8 @@ func (d door) Sign(request []byte, id uint64, peerURLs []string) (join.Pass, err
 
 var errPlain = status.Error(codes.FailedPrecondition, "the members of this cluster speak without TLS (http:// peer URLs); newcomers need no token")
 
+var errUnproven = status.Error(codes.FailedPrecondition, "the members of this cluster speak TLS that proves nothing (--peer-auto-tls); newcomers need no token")
+
 var errOwn = status.Error(codes.FailedPrecondition, "the members of this cluster know each other by certificates of their operator; newcomers need one (--peer-cert-file) and no token")
 
 // maxTokenTTL bounds a token's life; what is to last longer has no end.
@@ -247,6 +270,8 @@ func (s clusterService) CreateToken(ctx context.Context, q *api.CreateTokenReque
 	switch {
 	case s.n.own != nil:
 		return nil, errOwn
+	case s.n.unproven != nil:
+		return nil, errUnproven
 	case s.n.authority == nil:
 		return nil, errPlain
 	}

@@ -163,7 +163,7 @@ type joining struct {
 
 func (n *Node) newcomer(j joining, brought *snapshot.Meta) (*join.Newcomer, error) {
 	o := join.NewcomerOptions{
-		Targets: j.Targets, Replace: n.opts.Replace, BootstrapFrom: n.opts.BootstrapFrom, Name: n.opts.Name, PeerURLs: []string{n.opts.AdvertisePeer},
+		Targets: j.Targets, Replace: n.opts.Replace, BootstrapFrom: n.opts.BootstrapFrom, Name: n.opts.Name, PeerURLs: n.opts.peerURLs(), Schemes: n.opts.schemes(),
 		ClientURLs: n.opts.AdvertiseClient, Incarnation: j.Incarnation, Cluster: j.Cluster,
 		Version: n.opts.Version, Level: n.opts.Bounds.FeatureLevel, ReadReplica: n.opts.ReadReplica, FS: n.opts.FS, Dir: n.path(seedDir), Report: n.opts.Report,
 		Dial: n.opts.Network.Dial, Sched: n.sched, Logger: n.log, Seeding: n.service.seeding,

@@ -27,12 +27,12 @@ func (n *Node) run(what string, f func() error) {
 
 // openPeers starts what members say to each other.
 func (n *Node) openPeers() error {
-	addr, err := join.HostPort(n.opts.AdvertisePeer)
+	addrs, err := n.opts.helloAddrs()
 	if err != nil {
 		return err
 	}
 	t, err := n.port.Streams(transport.Options{
-		Addrs:     []string{addr},
+		Addrs:     addrs,
 		ClusterID: n.cluster, LocalID: n.id, Incarnation: n.incarnation, Boots: n.boots.own, BootNonce: n.boots.nonce,
 		Handler: handler{n}, Admit: n.admit, Logger: n.log,
 	})
@@ -92,7 +92,7 @@ func (n *Node) rotten(err error) error {
 func (n *Node) gateOptions() join.GateOptions {
 	o := join.GateOptions{
 		Host: host{n}, Version: n.opts.Version, Logger: n.log, Dial: n.opts.Network.Dial, Sched: n.sched,
-		Scheme: n.opts.scheme(), SilenceWait: 2 * n.opts.election(),
+		Schemes: n.opts.schemes(), SilenceWait: 2 * n.opts.election(),
 	}
 	if !n.opts.Plain {
 		o.ClockTolerance = pki.ClockTolerance

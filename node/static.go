@@ -45,7 +45,7 @@ func (c *StaticCluster) check(o *Options) error {
 	if len(o.Join) > 0 {
 		return errors.New("a member either begins a cluster or joins one")
 	}
-	if !o.Plain && !o.PeerFiles.Given() {
+	if !o.Plain && !o.PeerFiles.Given() && !o.unproven() {
 		return errors.New("members that begin a cluster together have no authority of their own yet: give them http:// peer addresses, " +
 			"or certificates (--peer-cert-file, --peer-key-file, --peer-trusted-ca-file)")
 	}
@@ -63,9 +63,11 @@ func (c *StaticCluster) check(o *Options) error {
 		}
 		if m.Name == o.Name {
 			own = true
-			if o.AdvertisePeer != "" && !slices.Contains(m.PeerURLs, o.AdvertisePeer) {
-				return fmt.Errorf("the list of members has %s for %q, which is to be reached at %s: write the same",
-					strings.Join(m.PeerURLs, ","), m.Name, o.AdvertisePeer)
+			for _, u := range o.peerURLs() {
+				if u != "" && !slices.Contains(m.PeerURLs, u) {
+					return fmt.Errorf("the list of members has %s for %q, which is to be reached at %s: write the same",
+						strings.Join(m.PeerURLs, ","), m.Name, u)
+				}
 			}
 		}
 	}

@@ -80,7 +80,7 @@ func (n *Node) ClusterStatus(ctx context.Context) (*chainfire.ClusterStatus, err
 			if m.ID != lead {
 				continue
 			}
-			if s, err := n.askStatus(ctx, m.PeerURLs); err == nil {
+			if s, err := n.askStatus(ctx, m.ID, m.PeerURLs); err == nil {
 				return s, nil
 			}
 		}
@@ -92,8 +92,8 @@ func (n *Node) ClusterStatus(ctx context.Context) (*chainfire.ClusterStatus, err
 	return n.clusterStatus(st), nil
 }
 
-func (n *Node) askStatus(ctx context.Context, urls []string) (*chainfire.ClusterStatus, error) {
-	conn, err := n.peerConn(urls)
+func (n *Node) askStatus(ctx context.Context, id uint64, urls []string) (*chainfire.ClusterStatus, error) {
+	conn, err := n.peerConn(id, urls)
 	if err != nil {
 		return nil, err
 	}

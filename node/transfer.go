@@ -27,14 +27,14 @@ func (s clusterService) TransferSnapshot(q *api.TransferSnapshotRequest, out grp
 	if err != nil {
 		return err
 	}
-	client, err := s.n.peerClient(r.PeerURLs)
+	client, err := s.n.peerClient(r.ID, r.PeerURLs)
 	if err != nil {
 		return status.Errorf(codes.Unavailable, "cannot reach member %s: %v", r.Called(), err)
 	}
 	s.n.log.Info("a newcomer is asked to take its seed from here", "member", r.ID, "addr", r.PeerURLs[0])
 	in, err := client.TakeSeed(out.Context(), &api.TakeSeedRequest{
 		ClusterId: s.n.cluster, MemberId: r.ID, Incarnation: r.Incarnation,
-		Source: &api.SnapshotSource{MemberId: s.n.id, PeerUrl: s.n.opts.AdvertisePeer},
+		Source: &api.SnapshotSource{MemberId: s.n.id, PeerUrl: s.n.order(s.n.id, s.n.opts.peerURLs())[0]},
 	})
 	for err == nil {
 		var m *api.TransferSnapshotResponse
@@ -70,7 +70,7 @@ func (n *Node) transferTarget(q *api.TransferSnapshotRequest) (join.Record, erro
 	}
 	at := func(r join.Record) bool {
 		return addr == "" || slices.ContainsFunc(r.PeerURLs, func(u string) bool {
-			a, err := join.HostPort(u)
+			a, err := n.opts.schemes().Address(u)
 			return err == nil && a == addr
 		})
 	}

@@ -31,12 +31,19 @@ func (f Files) Given() bool { return f != Files{} }
 // that of a peer here.
 var ErrRefused = errors.New("peer certificate refused")
 
-// OwnOptions configure an Own. All but Only and Log are required.
+// OwnOptions configure an Own. FS, Files and Now are required.
 type OwnOptions struct {
 	FS    disk.FS
 	Files Files
 	// Only narrows down whose certificates are taken.
 	Only Only
+	// Limits bound what is spoken.
+	Limits Limits
+	// Client are certificate and key that are shown where this member connects. Without
+	// them those of Files are, which must be good for both sides then.
+	Client Files
+	// Sources takes a certificate that names hosts only from the addresses of these.
+	Sources bool
 	// Now is the clock by which certificates end.
 	Now func() time.Time
 	// Log hears what becomes of changed files; nil discards.
@@ -51,13 +58,15 @@ type OwnOptions struct {
 type Own struct {
 	o     OwnOptions
 	files kept[*material]
-	// host, if set, is what the certificate must be for; the lock of files guards it.
-	host string
+	// hosts are what the certificate must be for; the lock of files guards them.
+	hosts []string
 }
 
 // material is what the files hold.
 type material struct {
+	// cert is shown to who connects, client where this member does.
 	cert    *tls.Certificate
+	client  *tls.Certificate
 	roots   *x509.CertPool
 	revoked *revoked
 }
@@ -82,28 +91,43 @@ func LoadOwn(o OwnOptions) (*Own, error) {
 	if o.Only.CRL != "" {
 		c.files.files = append(c.files.files, keptFile{"--peer-crl-file", o.Only.CRL, maxCRL})
 	}
+	clientKey := keptFile{"--peer-client-key-file", o.Client.Key, maxFile}
+	if o.Client.Given() {
+		c.files.files = append(c.files.files, keptFile{"--peer-client-cert-file", o.Client.Cert, maxFile}, clientKey)
+	}
 	if err := c.files.load(); err != nil {
 		return nil, err
 	}
 	c.files.use.revoked.warn(o.Log, o.Now())
 	c.files.warnOfMode(key)
+	if o.Client.Given() {
+		c.files.warnOfMode(clientKey)
+	}
 	return c, nil
 }
 
-// Expect demands that the certificate is for the host under which this member is
+// Expect demands that the certificate is for the hosts under which this member is
 // dialed, now and whenever the files change.
-func (c *Own) Expect(host string) error {
+func (c *Own) Expect(hosts ...string) error {
 	c.files.mu.Lock()
 	defer c.files.mu.Unlock()
-	if err := coversHost(c.files.use.cert.Leaf, host); err != nil {
-		return fmt.Errorf("the peer certificate %s %w; the other members dial this one there (--advertise-peer): use a certificate that names it", c.o.Files.Cert, err)
+	for _, host := range hosts {
+		if err := coversHost(c.files.use.cert.Leaf, host); err != nil {
+			return fmt.Errorf("the peer certificate %s %w; the other members dial this one there (--advertise-peer): use a certificate that names it", c.o.Files.Cert, err)
+		}
 	}
-	c.host = host
+	c.hosts = hosts
 	return nil
 }
 
-// Ends is when the certificate in force ends.
-func (c *Own) Ends() time.Time { return c.current().cert.Leaf.NotAfter }
+// Ends is when the certificate in force ends, or the first of two.
+func (c *Own) Ends() time.Time {
+	m := c.current()
+	if end := m.client.Leaf.NotAfter; end.Before(m.cert.Leaf.NotAfter) {
+		return end
+	}
+	return m.cert.Leaf.NotAfter
+}
 
 // Refresh reads the files and takes over what is good of a change. What is not is
 // told once in the log, and what was in force stays so. It is to be called now and
@@ -122,35 +146,60 @@ func (c *Own) parse(raw []string) (*material, error) {
 	if m.cert, err = keyPair("--peer-cert-file", f.Cert, raw[0], "--peer-key-file", f.Key, raw[1]); err != nil {
 		return nil, err
 	}
-	leaf, now := m.cert.Leaf, c.o.Now()
-	if err := inTime(leaf, now); err != nil {
-		return nil, fmt.Errorf("--peer-cert-file %s: the certificate %w", f.Cert, err)
-	}
-	rest, err := between(m.cert.Certificate[1:])
-	if err != nil {
-		return nil, fmt.Errorf("--peer-cert-file %s: %w", f.Cert, err)
-	}
-	for _, usage := range []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth} {
-		_, err := leaf.Verify(x509.VerifyOptions{Roots: m.roots, Intermediates: rest, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{usage}})
-		var invalid x509.CertificateInvalidError
-		switch {
-		case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage:
-			return nil, fmt.Errorf("--peer-cert-file %s: the certificate is not for TLS servers and TLS clients, and a member is both: make one with the extended key usages serverAuth and clientAuth", f.Cert)
-		case err != nil:
-			return nil, fmt.Errorf("--peer-cert-file %s (%s) is not signed by an authority in --peer-trusted-ca-file %s: %w", f.Cert, presented(leaf), f.Authorities, err)
-		}
-	}
+	rest := raw[3:]
 	if c.o.Only.CRL != "" {
-		if m.revoked, err = revocations(raw[3]); err != nil {
+		if m.revoked, err = revocations(rest[0]); err != nil {
 			return nil, fmt.Errorf("--peer-crl-file %s: %w", c.o.Only.CRL, err)
 		}
+		rest = rest[1:]
 	}
-	if c.host != "" {
-		if err := coversHost(leaf, c.host); err != nil {
+	usages := []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	if c.o.Client.Given() {
+		if m.client, err = keyPair("--peer-client-cert-file", c.o.Client.Cert, rest[0], "--peer-client-key-file", c.o.Client.Key, rest[1]); err == nil {
+			err = c.believable(m.client, m.roots, "--peer-client-cert-file", c.o.Client.Cert, x509.ExtKeyUsageClientAuth)
+		}
+	} else {
+		m.client, usages = m.cert, append(usages, x509.ExtKeyUsageClientAuth)
+	}
+	if err == nil {
+		err = c.believable(m.cert, m.roots, "--peer-cert-file", f.Cert, usages...)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, host := range c.hosts {
+		if err := coversHost(m.cert.Leaf, host); err != nil {
 			return nil, fmt.Errorf("the peer certificate %s %w", f.Cert, err)
 		}
 	}
 	return &m, nil
+}
+
+// believable looks at a certificate as the other members do.
+func (c *Own) believable(cert *tls.Certificate, roots *x509.CertPool, flag, file string, usages ...x509.ExtKeyUsage) error {
+	leaf, now := cert.Leaf, c.o.Now()
+	if err := inTime(leaf, now); err != nil {
+		return fmt.Errorf("%s %s: the certificate %w", flag, file, err)
+	}
+	rest, err := between(cert.Certificate[1:])
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", flag, file, err)
+	}
+	for _, usage := range usages {
+		_, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: rest, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{usage}})
+		var invalid x509.CertificateInvalidError
+		switch {
+		case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage && len(usages) > 1:
+			return fmt.Errorf("%s %s: the certificate is not for TLS servers and TLS clients, and a member is both: make one with the extended key usages serverAuth and clientAuth", flag, file)
+		case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage && usage == x509.ExtKeyUsageServerAuth:
+			return fmt.Errorf("%s %s: the certificate is not for TLS servers: make one with the extended key usage serverAuth", flag, file)
+		case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage:
+			return fmt.Errorf("%s %s: the certificate is not for TLS clients: make one with the extended key usage clientAuth", flag, file)
+		case err != nil:
+			return fmt.Errorf("%s %s (%s) is not signed by an authority in --peer-trusted-ca-file %s: %w", flag, file, presented(leaf), c.o.Files.Authorities, err)
+		}
+	}
+	return nil
 }
 
 // keyPair reads a certificate and its key; its errors tell the two apart.
@@ -238,7 +287,7 @@ func presented(cert *x509.Certificate) string {
 
 // ServerTLS is for the peer port: a client must show the certificate of a peer.
 func (c *Own) ServerTLS() *tls.Config {
-	cfg := base()
+	cfg := c.o.Limits.base()
 	cfg.ClientAuth = tls.RequestClientCert
 	cfg.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		c.files.glance()
@@ -246,6 +295,9 @@ func (c *Own) ServerTLS() *tls.Config {
 	}
 	cfg.VerifyConnection = func(s tls.ConnectionState) error {
 		return c.verify(s, x509.ExtKeyUsageClientAuth, "")
+	}
+	if c.o.Sources {
+		return fromSource(cfg, net.DefaultResolver)
 	}
 	return cfg
 }
@@ -257,11 +309,11 @@ func (c *Own) ClientTLS(addr string) *tls.Config {
 	if err != nil {
 		host = addr
 	}
-	cfg := base()
+	cfg := c.o.Limits.base()
 	cfg.ServerName = host
 	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		c.files.glance()
-		return c.current().cert, nil
+		return c.current().client, nil
 	}
 	// All is checked by verify, which takes the authorities of this moment.
 	cfg.InsecureSkipVerify = true

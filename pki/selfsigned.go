@@ -16,9 +16,12 @@ import (
 	"chainfire/internal/disk"
 )
 
-const (
-	selfSignedCertFile = "client.crt"
-	selfSignedKeyFile  = "client.key"
+// selfSigned is a port for which a certificate is made that signs itself.
+type selfSigned struct{ cert, key, port, flag string }
+
+var (
+	forClients = selfSigned{"client.crt", "client.key", "client port", "--auto-tls"}
+	forMembers = selfSigned{"peer.crt", "peer.key", "peer port", "--peer-auto-tls"}
 )
 
 // MaxSelfSignedYears bounds how long a certificate of SelfSigned is good.
@@ -29,11 +32,21 @@ const MaxSelfSignedYears = 100
 // for so many years of 365 days. made reports which. Clients that are to check it need a copy of the
 // certificate.
 func SelfSigned(f disk.FS, dir string, hosts []string, years int, now time.Time) (files Files, made bool, err error) {
+	return forClients.make(f, dir, hosts, years, now)
+}
+
+// SelfSignedPeer is SelfSigned for the peer port, with files of its own in the folder.
+// Nobody checks it: see Unproven.
+func SelfSignedPeer(f disk.FS, dir string, hosts []string, years int, now time.Time) (files Files, made bool, err error) {
+	return forMembers.make(f, dir, hosts, years, now)
+}
+
+func (s selfSigned) make(f disk.FS, dir string, hosts []string, years int, now time.Time) (files Files, made bool, err error) {
 	if years < 1 || years > MaxSelfSignedYears {
 		return Files{}, false, fmt.Errorf("a certificate for %d years: give between 1 and %d", years, MaxSelfSignedYears)
 	}
-	files = Files{Cert: f.PathJoin(dir, selfSignedCertFile), Key: f.PathJoin(dir, selfSignedKeyFile)}
-	good, err := stillGood(f, files, hosts, now)
+	files = Files{Cert: f.PathJoin(dir, s.cert), Key: f.PathJoin(dir, s.key)}
+	good, err := s.stillGood(f, files, hosts, now)
 	if err != nil || good {
 		return files, false, err
 	}
@@ -50,7 +63,7 @@ func SelfSigned(f disk.FS, dir string, hosts []string, years int, now time.Time)
 		return Files{}, false, err
 	}
 	tmpl := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{Organization: []string{"ChainFire"}, CommonName: "ChainFire client port"},
+		SerialNumber: serial, Subject: pkix.Name{Organization: []string{"ChainFire"}, CommonName: "ChainFire " + s.port},
 		NotBefore: now.Add(-ClockTolerance), NotAfter: now.Add(time.Duration(years) * 365 * 24 * time.Hour),
 		// Whoever checks it takes it for an authority; it signs nothing else.
 		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
@@ -76,7 +89,7 @@ func SelfSigned(f disk.FS, dir string, hosts []string, years int, now time.Time)
 		data []byte
 	}{{files.Key, keyPEM}, {files.Cert, pem.EncodeToMemory(&pem.Block{Type: blockCert, Bytes: der})}} {
 		if err := disk.WriteFileAtomic(f, x.path, x.data); err != nil {
-			return Files{}, false, fmt.Errorf("save the certificate of the client port: %w", err)
+			return Files{}, false, fmt.Errorf("save the certificate of the %s: %w", s.port, err)
 		}
 	}
 	return files, true, nil
@@ -84,7 +97,7 @@ func SelfSigned(f disk.FS, dir string, hosts []string, years int, now time.Time)
 
 // stillGood reports whether there is a certificate that clients at all of the hosts
 // would take for now. One that is damaged, or without its key, is not.
-func stillGood(f disk.FS, files Files, hosts []string, now time.Time) (bool, error) {
+func (s selfSigned) stillGood(f disk.FS, files Files, hosts []string, now time.Time) (bool, error) {
 	cert, err := disk.ReadFile(f, files.Cert, maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
@@ -99,7 +112,7 @@ func stillGood(f disk.FS, files Files, hosts []string, now time.Time) (bool, err
 	if err != nil {
 		return false, err
 	}
-	pair, err := keyPair("--auto-tls", files.Cert, string(cert), "--auto-tls", files.Key, string(key))
+	pair, err := keyPair(s.flag, files.Cert, string(cert), s.flag, files.Key, string(key))
 	if err != nil {
 		return false, nil
 	}

@@ -18,8 +18,25 @@ var ErrStranger = errors.New("the other side is no member of this cluster")
 var ErrNewcomer = errors.New("what answers there is joining itself and is not ready yet; ask another")
 
 // base is what all of a peer's connections have in common.
-func base() *tls.Config {
-	return &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{"h2", "chainfire"}}
+func base() *tls.Config { return Limits{}.base() }
+
+// Limits bound the TLS that members speak to each other where their operator says how. The
+// zero value is TLS 1.3 alone.
+type Limits struct {
+	// MinVersion and MaxVersion are as in package crypto/tls, and CipherSuites those that
+	// are taken below version 1.3; zero is version 1.3, none, and crypto/tls's choice.
+	MinVersion, MaxVersion uint16
+	CipherSuites           []uint16
+}
+
+func (l Limits) base() *tls.Config {
+	c := &tls.Config{
+		MinVersion: l.MinVersion, MaxVersion: l.MaxVersion, CipherSuites: l.CipherSuites, NextProtos: []string{"h2", "chainfire"},
+	}
+	if l.MinVersion == 0 {
+		c.MinVersion = tls.VersionTLS13
+	}
+	return c
 }
 
 // ServerTLS is for the peer port. A client may come without a certificate, as

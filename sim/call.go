@@ -30,7 +30,7 @@ type attachment struct {
 var _ node.Network = (*attachment)(nil)
 
 // Listen implements node.Network.
-func (a *attachment) Listen(_ string, register func(grpc.ServiceRegistrar)) (node.Port, error) {
+func (a *attachment) Listen(_ []string, register func(grpc.ServiceRegistrar)) (node.Port, error) {
 	p := &port{a: a, closed: make(chan struct{}), methods: map[string]served{}}
 	register(p)
 	a.host.port = p

@@ -169,12 +169,11 @@ func TestWhatCannotBeDoneIsRefusedBeforeAnythingIsMade(t *testing.T) {
 		args []string
 	}{
 		{"snapshot", []string{"--data-dir=" + used}},
-		{"--listen-peer-urls", []string{"--listen-peer-urls=http://127.0.0.1:1,http://127.0.0.1:2"}},
-		{"--initial-advertise-peer-urls", []string{"--initial-advertise-peer-urls=https://localhost:2380", "--initial-cluster=default=https://localhost:2380"}},
 		{"--peer-cert-file", []string{"--listen-peer-urls=https://127.0.0.1:1", "--initial-advertise-peer-urls=https://127.0.0.1:1"}},
+		{"--peer-client-key-file", []string{"--listen-peer-urls=https://127.0.0.1:1", "--peer-cert-file=x", "--peer-key-file=x", "--peer-trusted-ca-file=x", "--peer-client-cert-file=x"}},
 		{"--cert-file", []string{"--listen-client-urls=https://127.0.0.1:1", "--advertise-client-urls=https://127.0.0.1:1"}},
 		{"--discovery-srv", []string{"--discovery-srv=example.org"}},
-		{"--peer-auto-tls", []string{"--peer-auto-tls"}},
+		{"--peer-cert-file", []string{"--peer-auto-tls", "--peer-cert-allowed-cn=x"}},
 		{"--heartbeat-interval", []string{"--heartbeat-interval=5"}},
 		{"--max-request-bytes", []string{"--max-request-bytes=1000000000"}},
 		{"--auth-token", []string{"--auth-token=jwt"}},

@@ -3,6 +3,7 @@ package test
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -155,12 +156,14 @@ func TestMembersOfAListSpeakTLSToEachOther(t *testing.T) {
 	dir := t.TempDir()
 	ca.trust(dir)
 	ca.issue(dir, "peer")
+	ca.issueAs(dir, "connecting", "connecting")
 	all := []*dropIn{newDropIn(t, "m1"), newDropIn(t, "m2"), newDropIn(t, "m3")}
 	for _, d := range all {
 		d.peerScheme = "https"
 	}
 	for _, d := range all {
-		d.launch(nil, d.line(append(ownFlags(dir), "--peer-client-cert-auth", "--initial-cluster", listOf(all...))...)...)
+		d.launch(nil, d.line(append(ownFlags(dir), "--peer-client-cert-auth", "--initial-cluster", listOf(all...), "--socket-reuse-port", "--socket-reuse-address",
+			"--peer-client-cert-file", filepath.Join(dir, "connecting.crt"), "--peer-client-key-file", filepath.Join(dir, "connecting.key"))...)...)
 	}
 	for _, d := range all {
 		d.awaitReady()

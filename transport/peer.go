@@ -27,9 +27,10 @@ type peer struct {
 	cancel context.CancelFunc
 	// kick has room for one token: try to connect now.
 	kick chan struct{}
-	// rng and wait belong to the run goroutine.
-	rng  *rand.Rand
-	wait time.Duration
+	// rng, wait and round belong to the run goroutine.
+	rng   *rand.Rand
+	wait  time.Duration
+	round round
 
 	sentBytes    atomic.Uint64
 	sentMessages atomic.Uint64
@@ -87,7 +88,7 @@ func (p *peer) hurry() {
 func (p *peer) run() {
 	defer p.cancel()
 	for p.ctx.Err() == nil {
-		ctx, addr, incarnation := p.begin()
+		ctx, addr, incarnation, addresses := p.begin()
 		if addr == "" {
 			select {
 			case <-p.ctx.Done():
@@ -99,14 +100,20 @@ func (p *peer) run() {
 		start := time.Now()
 		err := p.attempt(ctx, addr, incarnation)
 		p.queue.setOpen(false)
-		p.end()
+		met := p.end()
 		if p.ctx.Err() != nil {
 			return
 		}
-		if errors.Is(context.Cause(ctx), errRetargeted) {
+		retargeted := errors.Is(context.Cause(ctx), errRetargeted)
+		if retargeted {
 			err = errRetargeted
 		}
-		p.failed(addr, err)
+		over := p.round.failed(err, addresses) || met || retargeted
+		p.failed(addr, p.round.verdict(err))
+		if !over {
+			continue // at its next address at once
+		}
+		p.round = round{}
 		if time.Since(start) > p.t.opts.BackoffMax+p.t.opts.DialTimeout {
 			p.wait = 0
 		}
@@ -114,29 +121,32 @@ func (p *peer) run() {
 	}
 }
 
-// begin chooses the next address, in turn, and the context of the attempt.
-func (p *peer) begin() (ctx context.Context, addr string, incarnation uint64) {
+// begin chooses the next address, in turn, of how many there are, and the context of the
+// attempt.
+func (p *peer) begin() (ctx context.Context, addr string, incarnation uint64, addresses int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.addrs) == 0 {
-		return nil, "", 0
+		return nil, "", 0, 0
 	}
 	p.addr = p.addrs[p.turn%len(p.addrs)]
 	p.turn++
 	ctx, p.abort = context.WithCancelCause(p.ctx)
-	return ctx, p.addr, p.incarnation
+	return ctx, p.addr, p.incarnation, len(p.addrs)
 }
 
-func (p *peer) end() {
+// end is after an attempt; it reports whether the peer was met.
+func (p *peer) end() (met bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.abort(nil)
 	p.abort = nil
-	if p.connected {
+	if met = p.connected; met {
 		p.connected, p.since = false, time.Now()
 		// The address was good: begin with it again.
 		p.turn--
 	}
+	return met
 }
 
 // pause waits between two attempts: twice as long each time, half of it chance,

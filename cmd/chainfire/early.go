@@ -22,11 +22,13 @@ import (
 // with: every call is refused at once, with how far the join is. A seed may take
 // hours, and whoever asks is not to wait for its end without a word.
 type earlyPort struct {
-	lis *net.TCPListener
-	// port is how clients speak TLS; nil is not at all.
-	port *pki.Port
-	mu   sync.Mutex
-	last join.Event
+	lis lendable
+	// port is how clients speak TLS; nil is not at all. plain says that they may do
+	// without it.
+	port  *pki.Port
+	plain bool
+	mu    sync.Mutex
+	last  join.Event
 	// begun says that there is a join, closed that it is over.
 	begun, closed bool
 	grpc          *grpc.Server
@@ -35,8 +37,14 @@ type earlyPort struct {
 	wg            sync.WaitGroup
 }
 
-func newEarlyPort(lis *net.TCPListener, port *pki.Port) *earlyPort {
-	return &earlyPort{lis: lis, port: port}
+// lendable is a listener whose Accept can be ended without closing it.
+type lendable interface {
+	net.Listener
+	SetDeadline(time.Time) error
+}
+
+func newEarlyPort(lis lendable, port *pki.Port) *earlyPort {
+	return &earlyPort{lis: lis, port: port, plain: port == nil}
 }
 
 // tell takes in where the join is. The first word begins the answering.
@@ -51,20 +59,22 @@ func (e *earlyPort) tell(ev join.Event) {
 		return
 	}
 	e.begun = true
-	e.mux = sniff.New(&loan{TCPListener: e.lis, done: make(chan struct{})}, sniff.Options{})
+	e.mux = sniff.New(&loan{lendable: e.lis, done: make(chan struct{})}, sniff.Options{})
 	e.grpc = grpc.NewServer(grpc.UnknownServiceHandler(func(any, grpc.ServerStream) error {
 		return status.Error(codes.Unavailable, e.reason())
 	}))
 	e.http = &http.Server{Handler: http.HandlerFunc(e.refuse), ReadHeaderTimeout: earlyTimeout}
-	var calls, pages net.Listener
-	if e.port != nil {
-		calls, pages = e.mux.TLS(e.port.ServerTLS())
-	} else {
-		calls, pages = e.mux.HTTP2(), e.mux.HTTP1()
-	}
 	// They end when the port is handed on, and with nothing that matters.
-	e.wg.Go(func() { _ = e.grpc.Serve(calls) })
-	e.wg.Go(func() { _ = e.http.Serve(pages) })
+	answer := func(calls, pages net.Listener) {
+		e.wg.Go(func() { _ = e.grpc.Serve(calls) })
+		e.wg.Go(func() { _ = e.http.Serve(pages) })
+	}
+	if e.port != nil {
+		answer(e.mux.TLS(e.port.ServerTLS()))
+	}
+	if e.plain {
+		answer(e.mux.HTTP2(), e.mux.HTTP1())
+	}
 	e.wg.Go(func() { _ = e.mux.Serve() })
 }
 
@@ -109,14 +119,14 @@ func (e *earlyPort) handOn() error {
 
 // loan is a listener that is given back: closing it leaves the port open.
 type loan struct {
-	*net.TCPListener
+	lendable
 	once sync.Once
 	done chan struct{}
 }
 
 // Accept implements net.Listener.
 func (l *loan) Accept() (net.Conn, error) {
-	c, err := l.TCPListener.Accept()
+	c, err := l.lendable.Accept()
 	select {
 	case <-l.done:
 		if err == nil {

@@ -31,18 +31,25 @@ func TestMemberThatJoinsAnswersClientsWithTLSAndWithout(t *testing.T) {
 		t.Fatal(err)
 	}
 	anyServer := &tls.Config{InsecureSkipVerify: true}
-	for scheme, x := range map[string]struct {
-		port  *pki.Port
-		creds credentials.TransportCredentials
+	plainly, securely := insecure.NewCredentials(), credentials.NewTLS(anyServer)
+	for _, x := range []struct {
+		scheme string
+		port   *pki.Port
+		either bool
+		creds  credentials.TransportCredentials
 	}{
-		"http":  {nil, insecure.NewCredentials()},
-		"https": {secure, credentials.NewTLS(anyServer)},
+		{"http", nil, false, plainly},
+		{"https", secure, false, securely},
+		{"http", secure, true, plainly},
+		{"https", secure, true, securely},
 	} {
+		scheme := x.scheme
 		lis, err := listenClient("127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
 		early := newEarlyPort(lis, x.port)
+		early.plain = early.plain || x.either
 		early.tell(join.Event{Step: join.StepSeed, Done: 1 << 20, Total: 2 << 20})
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()

@@ -2,15 +2,11 @@ package main
 
 import (
 	"io"
-	"net"
-	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"chainfire/etcdapi"
 	"chainfire/etcdflags"
 	"chainfire/internal/etcdlog"
 	"chainfire/node"
@@ -86,11 +82,8 @@ func TestTheListAndItsStateSayHowAMemberBegins(t *testing.T) {
 		t.Errorf("together: %+v", s)
 	}
 	joins, _, err := etcdOptionsOf(t, append(own, list, "--initial-cluster-state=existing")...)
-	if err != nil || joins.node.Static != nil || !slices.Equal(joins.node.Join, []string{"127.0.0.1:2", "127.0.0.1:3"}) {
+	if err != nil || joins.node.Static != nil || !slices.Equal(joins.node.Join, []string{"http://127.0.0.1:2", "http://127.0.0.1:3"}) {
 		t.Errorf("joins: %+v, %v", joins.node.Join, err)
-	}
-	if _, _, err := etcdOptionsOf(t, append(own, "--initial-cluster=a=http://127.0.0.1:1,b=https://127.0.0.1:2", "--initial-cluster-state=existing")...); err == nil || !strings.Contains(err.Error(), "TLS") {
-		t.Errorf("a member that speaks otherwise: %v", err)
 	}
 }
 
@@ -101,32 +94,40 @@ func TestTLSThatNoURLAsksForIsLeftOutWithAWarning(t *testing.T) {
 	}
 }
 
-func TestOnlyASocketThatWasLeftIsReplaced(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "s")
-	left, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+func TestAMemberHasAsManyPeerURLsAsAreGiven(t *testing.T) {
+	o, said, err := etcdOptionsOf(t, "--name=a", "--listen-peer-urls=http://127.0.0.1:2,http://127.0.0.1:1,unix:///run/a",
+		"--initial-advertise-peer-urls=http://127.0.0.1:1,https://127.0.0.1:3", "--initial-cluster=a=https://127.0.0.1:3,a=http://127.0.0.1:1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	left.SetUnlinkOnClose(false)
-	if err := left.Close(); err != nil {
-		t.Fatal(err)
+	p := o.node.Peers
+	if !slices.Equal(p.Listen, []string{"http://127.0.0.1:1", "http://127.0.0.1:2", "unix:///run/a"}) ||
+		!slices.Equal(p.Advertise, []string{"http://127.0.0.1:1", "https://127.0.0.1:3"}) || !o.node.Plain {
+		t.Errorf("%+v, plain %t", p, o.node.Plain)
 	}
-	p, err := openPort(url.URL{Scheme: "unix", Path: path}, etcdapi.All)
+	if !strings.Contains(said, "with TLS and without it") {
+		t.Errorf("nothing is said of the mixture: %s", said)
+	}
+}
+
+func TestAnAddressWithAndWithoutTLSIsOnePort(t *testing.T) {
+	cfg, _, _, err := etcdflags.Parse(etcdflags.Input{Args: []string{
+		"--listen-client-urls=http://127.0.0.1:0,https://127.0.0.1:0", "--listen-metrics-urls=http://127.0.0.2:0", "--advertise-client-urls=http://x:1",
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Close(); err != nil {
-		t.Error(err)
+	ports, err := openPorts(cfg)
+	if err != nil || len(ports) != 2 || !ports[0].plain || !ports[0].secure || !ports[1].plain || ports[1].secure {
+		t.Errorf("%+v, %v", ports, err)
 	}
-	file := filepath.Join(dir, "file")
-	if err := os.WriteFile(file, []byte("mine"), 0o600); err != nil {
-		t.Fatal(err)
+	for _, p := range ports {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
 	}
-	if _, err := openPort(url.URL{Scheme: "unix", Path: file}, etcdapi.All); err == nil {
-		t.Error("a file that is no socket was replaced")
-	}
-	if b, err := os.ReadFile(file); err != nil || string(b) != "mine" {
-		t.Errorf("%q, %v", b, err)
+	cfg.ListenMetrics = cfg.ListenClient
+	if _, err := openPorts(cfg); err == nil || !strings.Contains(err.Error(), "--listen-metrics-urls") {
+		t.Errorf("two flags with one address: %v", err)
 	}
 }

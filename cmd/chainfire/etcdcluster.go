@@ -31,20 +31,13 @@ func (o *etcdOptions) form(cfg *etcdflags.Config, log *slog.Logger) error {
 		return err
 	}
 	// Written as in the list, which the others have, too.
-	if len(own.PeerURLs) == 1 {
-		o.node.AdvertisePeer = own.PeerURLs[0].String()
-	}
+	o.node.Peers.Advertise = own.PeerURLs.Strings()
 	switch {
 	case cfg.InitialClusterState == etcdflags.StateExisting && len(others) == 0:
 		return errors.New("--initial-cluster-state existing: --initial-cluster names no other member; add those that are there, or begin a cluster with the state new")
 	case cfg.InitialClusterState == etcdflags.StateExisting:
 		for _, m := range others {
-			for _, u := range m.PeerURLs {
-				if u.Scheme != cfg.ListenPeer[0].Scheme {
-					return fmt.Errorf("--initial-cluster: %s is at %s, and this member listens at %s: all members speak TLS to each other, or none", m.Name, u.String(), cfg.ListenPeer)
-				}
-				o.node.Join = append(o.node.Join, u.Host)
-			}
+			o.node.Join = append(o.node.Join, m.PeerURLs.Strings()...)
 		}
 		return nil
 	case len(others) == 0:
@@ -112,7 +105,7 @@ func forceNewCluster(ctx context.Context, cfg *etcdflags.Config, log *slog.Logge
 		return fmt.Errorf("--force-new-cluster: %w", err)
 	}
 	done, err := node.Recover(ctx, node.Recovery{
-		Dir: cfg.DataDir, AdvertisePeer: cfg.AdvertisePeer[0].String(), AdvertiseClient: cfg.AdvertiseClient.Strings(), Logger: log,
+		Dir: cfg.DataDir, PeerURLs: cfg.AdvertisePeer.Strings(), AdvertiseClient: cfg.AdvertiseClient.Strings(), Logger: log,
 	})
 	if err != nil {
 		return fmt.Errorf("--force-new-cluster: %w", err)

@@ -8,11 +8,12 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"chainfire/etcdapi"
 	"chainfire/etcdflags"
-	"chainfire/join"
+	"chainfire/internal/socket"
 	"chainfire/node"
 	"chainfire/raft"
 )
@@ -76,9 +77,7 @@ func newEtcdOptions(cfg *etcdflags.Config, log *slog.Logger) (*etcdOptions, erro
 	s.compare.apply(&o.node)
 	s.clients.apply(&o.api)
 	o.api.MaxRequestBytes, o.api.NoGateway = int(cfg.MaxRequestBytes), !cfg.Gateway
-	if err := o.peers(cfg); err != nil {
-		return nil, err
-	}
+	o.peers(cfg, log)
 	if err := o.security(cfg, log); err != nil {
 		return nil, err
 	}
@@ -113,23 +112,21 @@ func refuseEtcdData(dir string) error {
 }
 
 // peers reads where this member and the others meet.
-func (o *etcdOptions) peers(cfg *etcdflags.Config) error {
-	for _, l := range []struct {
-		flag string
-		urls etcdflags.URLs
-	}{{"--listen-peer-urls", cfg.ListenPeer}, {"--initial-advertise-peer-urls", cfg.AdvertisePeer}} {
-		if len(l.urls) != 1 {
-			return fmt.Errorf("%s %s: a member has one address for the other members: give one URL; 0.0.0.0 listens at all addresses of the machine", l.flag, l.urls)
-		}
-		if s := l.urls[0].Scheme; s != join.SchemePlain && s != join.SchemeTLS {
-			return fmt.Errorf("%s %s: members meet over the network alone: give http://HOST:PORT or https://HOST:PORT", l.flag, l.urls)
+func (o *etcdOptions) peers(cfg *etcdflags.Config, log *slog.Logger) {
+	o.node.Peers = &node.PeerPorts{
+		Listen: cfg.ListenPeer.Strings(), Advertise: cfg.AdvertisePeer.Strings(),
+		Socket: socket.Options(cfg.Sockets),
+	}
+	var plain, secure []string
+	for _, u := range slices.Concat(cfg.ListenPeer, cfg.AdvertisePeer) {
+		if etcdflags.Secure(u) {
+			secure = append(secure, u.String())
+		} else {
+			plain = append(plain, u.String())
 		}
 	}
-	listen, advertise := cfg.ListenPeer[0], cfg.AdvertisePeer[0]
-	if listen.Scheme != advertise.Scheme {
-		return fmt.Errorf("--listen-peer-urls %s and --initial-advertise-peer-urls %s: give both the same scheme; nothing between the members can speak TLS for them", listen.String(), advertise.String())
+	if len(plain) > 0 && len(secure) > 0 {
+		log.Warn("members reach this one with TLS and without it: what is said without it anybody on the way can read and change",
+			"with", secure, "without", plain)
 	}
-	o.node.ListenPeer, o.node.AdvertisePeer = listen.Host, advertise.String()
-	o.node.Plain = listen.Scheme == join.SchemePlain
-	return nil
 }

@@ -3,14 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/url"
-	"os"
 
 	"chainfire/etcdapi"
 	"chainfire/etcdflags"
+	"chainfire/internal/socket"
 	"chainfire/pki"
 )
 
@@ -19,19 +18,32 @@ var traffic = map[etcdapi.Part]string{
 	etcdapi.All: "grpc+http", etcdapi.Calls: "grpc", etcdapi.Pages: "http",
 }
 
-// etcdPort is one URL that the member listens at.
+// etcdPort is one address that the member listens at, where clients speak TLS, or do
+// without, or either.
 type etcdPort struct {
 	net.Listener
-	url  url.URL
-	part etcdapi.Part
+	// url is the first that was given for it.
+	url           url.URL
+	part          etcdapi.Part
+	plain, secure bool
 }
 
-// openPorts listens at every URL of a configuration that is for clients.
+// openPorts listens at every URL of a configuration that is for clients. An address with
+// and without TLS is one port.
 func openPorts(cfg *etcdflags.Config) (ports []*etcdPort, err error) {
 	forClients := etcdapi.All
 	if len(cfg.ListenHTTP) > 0 {
 		forClients = etcdapi.Calls
 	}
+	defer func() {
+		if err == nil {
+			return
+		}
+		for _, p := range ports {
+			err = errors.Join(err, p.Close())
+		}
+	}()
+	at := map[string]*etcdPort{}
 	for _, l := range []struct {
 		flag string
 		part etcdapi.Part
@@ -42,69 +54,56 @@ func openPorts(cfg *etcdflags.Config) (ports []*etcdPort, err error) {
 		{"--listen-metrics-urls", etcdapi.Metrics, cfg.ListenMetrics},
 	} {
 		for _, u := range l.urls {
-			p, err := openPort(u, l.part)
-			if err != nil {
-				err = fmt.Errorf("%s %s: %w", l.flag, u.String(), err)
-				for _, p := range ports {
-					err = errors.Join(err, p.Close())
+			network, addr := etcdflags.Address(u)
+			p := at[network+" "+addr]
+			switch {
+			case p == nil:
+				lis, err := socket.Listen(network, addr, socket.Options(cfg.Sockets))
+				if err != nil {
+					return ports, fmt.Errorf("%s %s: %w", l.flag, u.String(), err)
 				}
-				return nil, err
+				p = &etcdPort{Listener: lis, url: u, part: l.part}
+				at[network+" "+addr] = p
+				ports = append(ports, p)
+			case p.part != l.part:
+				return ports, fmt.Errorf("%s %s: another flag has that address (%s); give each its own", l.flag, u.String(), p.url.String())
 			}
-			ports = append(ports, p)
+			if etcdflags.Secure(u) {
+				p.secure = true
+			} else {
+				p.plain = true
+			}
 		}
 	}
 	return ports, nil
-}
-
-func openPort(u url.URL, part etcdapi.Part) (*etcdPort, error) {
-	network, addr := etcdflags.Address(u)
-	if network == "unix" {
-		if err := clearSocket(addr); err != nil {
-			return nil, err
-		}
-	}
-	lis, err := net.Listen(network, addr)
-	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
-	}
-	return &etcdPort{Listener: lis, url: u, part: part}, nil
-}
-
-// clearSocket removes the socket that a member left which did not end in good order, and
-// nothing else that may have its name.
-func clearSocket(path string) error {
-	info, err := os.Lstat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return fmt.Errorf("look for a socket: %w", err)
-	case info.Mode()&fs.ModeSocket == 0:
-		return fmt.Errorf("%s is there and no socket: give another path", path)
-	}
-	if err := os.Remove(path); err != nil {
-		return fmt.Errorf("remove the socket of before: %w", err)
-	}
-	return nil
 }
 
 // earlyPorts answer at the ports while the member joins.
 func earlyPorts(ports []*etcdPort, secure *pki.Port) []*earlyPort {
 	var out []*earlyPort
 	for _, p := range ports {
-		if lis, ok := p.Listener.(*net.TCPListener); ok && p.part != etcdapi.Metrics {
-			if !etcdflags.Secure(p.url) {
-				out = append(out, newEarlyPort(lis, nil))
-				continue
-			}
-			out = append(out, newEarlyPort(lis, secure))
+		lis, ok := p.Listener.(lendable)
+		if !ok || p.part == etcdapi.Metrics {
+			continue
 		}
+		e := &earlyPort{lis: lis, plain: p.plain}
+		if p.secure {
+			e.port = secure
+		}
+		out = append(out, e)
 	}
 	return out
 }
 
 func (p *etcdPort) serve(api *etcdapi.Server) error {
-	return api.ServePart(p.Listener, p.part, !etcdflags.Secure(p.url))
+	how := etcdapi.Either
+	switch {
+	case !p.secure:
+		how = etcdapi.WithoutTLS
+	case !p.plain:
+		how = etcdapi.WithTLS
+	}
+	return api.ServePart(p.Listener, p.part, how)
 }
 
 // announce says that the port is served, in etcd's words.
@@ -113,9 +112,10 @@ func (p *etcdPort) announce(log *slog.Logger) {
 		log.Info("serving metrics", "address", p.url.String())
 		return
 	}
-	how := "serving client traffic insecurely; this is strongly discouraged!"
-	if etcdflags.Secure(p.url) {
-		how = "serving client traffic securely"
+	if p.plain {
+		log.Info("serving client traffic insecurely; this is strongly discouraged!", "traffic", traffic[p.part], "address", p.Addr().String())
 	}
-	log.Info(how, "traffic", traffic[p.part], "address", p.Addr().String())
+	if p.secure {
+		log.Info("serving client traffic securely", "traffic", traffic[p.part], "address", p.Addr().String())
+	}
 }

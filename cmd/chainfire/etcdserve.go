@@ -116,6 +116,7 @@ func (m *dropIn) run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("start the client port: %w", err), m.closePorts(), stopNode(m.node))
 	}
+	m.node.ServePages(etcdapi.PeerPages(m.node, m.log))
 	served := make(chan error, len(m.ports))
 	for _, p := range m.ports {
 		go func() { served <- p.serve(api) }()

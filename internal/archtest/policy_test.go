@@ -15,6 +15,7 @@ const policyText = `
 root:
 internal/invariant:
 internal/sniff:
+internal/socket:
 internal/handshaken:
 internal/sched:
 internal/archtest:
@@ -43,7 +44,7 @@ snapshot:             raft raft/confchange api/... internal/disk internal/sched 
 replica:              root raft raft/confchange raft/quorum raft/progress internal/invariant
 transport:            raft raft/confchange api/... internal/invariant
 join:                 root api/... raft raft/confchange raft/quorum snapshot internal/disk internal/sched internal/invariant
-node:                 root api/... raft raft/confchange raft/quorum raft/progress wal mvcc etcdfile lessor auth auth/token machine snapshot replica transport join pki internal/disk internal/sniff internal/handshaken internal/sched internal/invariant
+node:                 root api/... raft raft/confchange raft/quorum raft/progress wal mvcc etcdfile lessor auth auth/token machine snapshot replica transport join pki internal/disk internal/sniff internal/socket internal/handshaken internal/sched internal/invariant
 
 etcdapi/gateway:
 etcdapi/locks:
