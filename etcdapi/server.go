@@ -71,7 +71,7 @@ func New(opts Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	calls, err := newCallMetrics(o.Registry)
+	calls, err := newCallMetrics(o.Registry, o.ExtensiveMetrics)
 	if err != nil {
 		return nil, err
 	}
@@ -91,14 +91,15 @@ func New(opts Options) (*Server, error) {
 	if s.http, err = newHTTPServer(&o, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.json.ServeHTTP(w, r) })); err != nil {
 		return nil, err
 	}
-	s.grpc = newGRPCServer(&o, calls, &gate{member: o.Member, monitor: s.monitor, streams: s.streams}, guard)
+	slow := newSlowLog(&o)
+	s.grpc = newGRPCServer(&o, calls, slow, &gate{member: o.Member, monitor: s.monitor, streams: s.streams}, guard)
 	s.overHTTP = serveCallsOverHTTP(&o, s.grpc, s.http)
-	registerServices(s.grpc, &o, s.health, s.locks)
+	registerServices(s.grpc, &o, slow, s.health, s.locks)
 	calls.prepare(s.grpc.GetServiceInfo())
 	return s, nil
 }
 
-func newGRPCServer(o *Options, calls *callMetrics, g *gate, u *guard) *grpc.Server {
+func newGRPCServer(o *Options, calls *callMetrics, slow *slowLog, g *gate, u *guard) *grpc.Server {
 	return grpc.NewServer(
 		grpc.Creds(handshaken.Credentials{Plain: true}),
 		grpc.MaxRecvMsgSize(o.MaxRequestBytes+messageOverhead),
@@ -106,13 +107,13 @@ func newGRPCServer(o *Options, calls *callMetrics, g *gate, u *guard) *grpc.Serv
 		grpc.MaxConcurrentStreams(o.MaxConcurrentStreams),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: o.KeepaliveMinTime}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: o.KeepaliveInterval, Timeout: o.KeepaliveTimeout}),
-		grpc.ChainUnaryInterceptor(calls.unary, g.unary, u.unary),
+		grpc.ChainUnaryInterceptor(slow.unary, calls.unary, g.unary, u.unary),
 		grpc.ChainStreamInterceptor(calls.stream, g.stream, u.stream),
 	)
 }
 
-func registerServices(gs *grpc.Server, o *Options, hs *health.Server, ls *locks.Services) {
-	pb.RegisterKVServer(gs, &kvServer{member: o.Member, maxRequestBytes: o.MaxRequestBytes, maxTxnOps: o.MaxTxnOps})
+func registerServices(gs *grpc.Server, o *Options, slow *slowLog, hs *health.Server, ls *locks.Services) {
+	pb.RegisterKVServer(gs, &kvServer{member: o.Member, maxRequestBytes: o.MaxRequestBytes, maxTxnOps: o.MaxTxnOps, slow: slow})
 	pb.RegisterWatchServer(gs, &watchServer{
 		member: o.Member, log: o.Logger, maxMessage: o.MaxRequestBytes + messageOverhead,
 	})

@@ -6,7 +6,7 @@ func watching() []Flag {
 	g := groupWatching
 	return []Flag{
 		differs(g, "enable-pprof", truth(func(c *Config) *bool { return &c.Pprof }), "serve profiles of the process under `/debug/pprof/`", "`--log-level debug` does not turn it on; the command line is not served"),
-		ignored(g, "metrics", text(func(c *Config) *string { return &c.Metrics }), "which metrics there are: `basic` or `extensive`", "there is one set of them"),
+		same(g, "metrics", text(func(c *Config) *string { return &c.Metrics }), "which metrics there are: `basic`, or `extensive` with how long calls take"),
 		same(g, "listen-metrics-urls", urls(func(c *Config) *URLs { return &c.ListenMetrics }), "where metrics and health are served besides, and nothing else"),
 	}
 }
@@ -20,8 +20,8 @@ func logging() []Flag {
 		same(g, "log-format", text(func(c *Config) *string { return &c.LogFormat }), "`json` or `console`"),
 		same(g, "enable-log-rotation", truth(func(c *Config) *bool { return &c.LogRotation }), "begin the log file anew when it is large; needs one file in `--log-outputs`"),
 		same(g, "log-rotation-config-json", text(func(c *Config) *string { return &c.LogRotationJSON }), "when that is, and what is kept"),
-		ignored(g, "warning-unary-request-duration", span(func(c *Config) *time.Duration { return &c.WarnUnary }), "from when on a slow request is logged", "the metrics have the times of requests"),
-		ignored(g, "warning-apply-duration", span(func(c *Config) *time.Duration { return &c.WarnApply }), "from when on slow applying is logged", "the metrics have the times of requests"),
+		differs(g, "warning-unary-request-duration", span(func(c *Config) *time.Duration { return &c.WarnUnary }), "from when on a slow request is logged; 0 is 300ms", "at most 20 lines at once and 5 a second; a text of more than 1 KiB is cut"),
+		differs(g, "warning-apply-duration", span(func(c *Config) *time.Duration { return &c.WarnApply }), "from when on slow applying and slow reads are logged", "as above; commands that are applied together are timed together, and the largest is named"),
 	}
 }
 

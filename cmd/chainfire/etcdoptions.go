@@ -75,6 +75,8 @@ func newEtcdOptions(cfg *etcdflags.Config, log *slog.Logger) (*etcdOptions, erro
 	s.auth.apply(&o.node)
 	s.compare.apply(&o.node)
 	s.clients.apply(&o.api)
+	o.slow(cfg)
+	o.api.ExtensiveMetrics = cfg.Metrics == extensiveMetrics
 	o.api.MaxRequestBytes, o.api.NoGateway = int(cfg.MaxRequestBytes), !cfg.Gateway
 	if err := o.peers(cfg); err != nil {
 		return nil, err
@@ -83,6 +85,20 @@ func newEtcdOptions(cfg *etcdflags.Config, log *slog.Logger) (*etcdOptions, erro
 		return nil, err
 	}
 	return o, nil
+}
+
+// extensiveMetrics is the value of --metrics that has more than the others.
+const extensiveMetrics = "extensive"
+
+// slow reads from when on what took long is logged. As with etcd no time for requests is
+// the usual one, and no time for applying is all of it.
+func (o *etcdOptions) slow(cfg *etcdflags.Config) {
+	o.api.SlowCall = cfg.WarnUnary
+	if cfg.WarnUnary == 0 {
+		o.api.SlowCall = slowCall
+	}
+	o.api.SlowCall = max(o.api.SlowCall, time.Nanosecond)
+	o.api.SlowRead = max(cfg.WarnApply, time.Nanosecond)
 }
 
 func quota(n int64) int64 {

@@ -106,21 +106,18 @@ type plain struct{ io.Writer }
 // Sync implements zapcore.WriteSyncer.
 func (plain) Sync() error { return nil }
 
-// renamed is a handler under whose records an error has the name that it has with etcd.
+// renamed is a handler whose records are in etcd's words, where etcd has the same.
 type renamed struct{ slog.Handler }
-
-func rename(a slog.Attr) slog.Attr {
-	if a.Key == "err" {
-		a.Key = "error"
-	}
-	return a
-}
 
 // Handle implements slog.Handler.
 func (h renamed) Handle(ctx context.Context, r slog.Record) error {
-	out := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
+	words, ok := etcdWords[r.Message]
+	if !ok {
+		words.msg = r.Message
+	}
+	out := slog.NewRecord(r.Time, r.Level, words.msg, r.PC)
 	r.Attrs(func(a slog.Attr) bool {
-		out.AddAttrs(rename(a))
+		out.AddAttrs(words.rename(a))
 		return true
 	})
 	return h.Handler.Handle(ctx, out)
@@ -130,7 +127,7 @@ func (h renamed) Handle(ctx context.Context, r slog.Record) error {
 func (h renamed) WithAttrs(attrs []slog.Attr) slog.Handler {
 	out := make([]slog.Attr, 0, len(attrs))
 	for _, a := range attrs {
-		out = append(out, rename(a))
+		out = append(out, told{}.rename(a))
 	}
 	return renamed{h.Handler.WithAttrs(out)}
 }
