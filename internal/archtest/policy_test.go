@@ -17,6 +17,7 @@ internal/invariant:
 internal/sniff:
 internal/handshaken:
 internal/sched:
+internal/timing:
 internal/archtest:
 internal/etcdlog:
 etcdflags:
@@ -41,9 +42,9 @@ lessor:
 machine:              root auth raft raft/confchange mvcc internal/disk internal/invariant
 snapshot:             raft raft/confchange api/... internal/disk internal/sched internal/invariant
 replica:              root raft raft/confchange raft/quorum raft/progress internal/invariant
-transport:            raft raft/confchange api/... internal/invariant
+transport:            raft raft/confchange api/... internal/timing internal/invariant
 join:                 root api/... raft raft/confchange raft/quorum snapshot internal/disk internal/sched internal/invariant
-node:                 root api/... raft raft/confchange raft/quorum raft/progress wal mvcc etcdfile lessor auth auth/token machine snapshot replica transport join pki internal/disk internal/sniff internal/handshaken internal/sched internal/invariant
+node:                 root api/... raft raft/confchange raft/quorum raft/progress wal mvcc etcdfile lessor auth auth/token machine snapshot replica transport join pki internal/disk internal/sniff internal/handshaken internal/sched internal/timing internal/invariant
 
 etcdapi/gateway:
 etcdapi/locks:
