@@ -247,6 +247,9 @@ func (m *Machine) ReadTxn(ctx context.Context, t *chainfire.TxnRequest) (resp *c
 // NewWatchStream opens a stream of watches on the applied state.
 func (m *Machine) NewWatchStream() chainfire.WatchStream { return m.store.NewWatchStream() }
 
+// Watches is how many watch streams are open, and how many watches in them.
+func (m *Machine) Watches() (streams, watches uint64) { return m.store.Watches() }
+
 // NotifyProgress makes idle watches that asked for it hand out a progress mark.
 // The host calls it from time to time.
 func (m *Machine) NotifyProgress() { m.store.NotifyProgress() }

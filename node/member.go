@@ -115,6 +115,12 @@ func (n *Node) MemberUpdate(ctx context.Context, id uint64, peerURLs []string) (
 
 // MemberPromote implements chainfire.Cluster.
 func (n *Node) MemberPromote(ctx context.Context, id uint64) (*chainfire.MemberChange, error) {
+	out, err := n.promote(ctx, id)
+	n.counts.promotion(err)
+	return out, err
+}
+
+func (n *Node) promote(ctx context.Context, id uint64) (*chainfire.MemberChange, error) {
 	if n.learner() {
 		return nil, chainfire.ErrLearner
 	}
