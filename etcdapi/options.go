@@ -95,6 +95,9 @@ type Options struct {
 	// New. Their calls are counted, and refused without a leader if they carry
 	// that requirement, but they are served on learners too.
 	Register func(grpc.ServiceRegistrar)
+
+	// metrics are made by New.
+	metrics *serverMetrics
 }
 
 // withDefaults returns the options with every default filled in.

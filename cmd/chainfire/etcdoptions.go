@@ -99,6 +99,7 @@ func (o *etcdOptions) slow(cfg *etcdflags.Config) {
 	}
 	o.api.SlowCall = max(o.api.SlowCall, time.Nanosecond)
 	o.api.SlowRead = max(cfg.WarnApply, time.Nanosecond)
+	o.node.SlowApply = o.api.SlowRead
 }
 
 func quota(n int64) int64 {
