@@ -47,7 +47,7 @@ func (h *Histogram) Sums() (within map[float64]uint64, count uint64, sum float64
 	for i, n := range h.counts[:h.Bounds.Number+1] {
 		count += n
 		if i < h.Bounds.Number {
-			within[(h.Bounds.First << i).Seconds()] = count
+			within[h.Bounds.First.Seconds()*float64(uint64(1)<<i)] = count
 		}
 	}
 	return within, count, h.sum.Seconds()
