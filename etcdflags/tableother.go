@@ -15,7 +15,7 @@ func logging() []Flag {
 	g := groupLogging
 	return []Flag{
 		same(g, "logger", text(func(c *Config) *string { return &c.Logger }), "`zap`"),
-		differs(g, "log-outputs", set(func(c *Config) *[]string { return &c.LogOutputs }), "where the log goes: `default` (the error output), `stderr`, `stdout`, paths of files", "`systemd/journal` is refused: what goes to the error output of a service is in the journal"),
+		same(g, "log-outputs", set(func(c *Config) *[]string { return &c.LogOutputs }), "where the log goes: `default` (the error output), `stderr`, `stdout`, paths of files; or `systemd/journal` alone"),
 		differs(g, "log-level", text(func(c *Config) *string { return &c.LogLevel }), "least level that is logged: debug, info, warn, error, panic or fatal", "panic and fatal log nothing"),
 		same(g, "log-format", text(func(c *Config) *string { return &c.LogFormat }), "`json` or `console`"),
 		same(g, "enable-log-rotation", truth(func(c *Config) *bool { return &c.LogRotation }), "begin the log file anew when it is large; needs one file in `--log-outputs`"),

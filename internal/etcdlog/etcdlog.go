@@ -24,7 +24,8 @@ type Options struct {
 	Level string
 	// Format is json, which is the default, or console.
 	Format string
-	// Outputs are default or stderr, stdout, and paths of files. None is stderr.
+	// Outputs are default or stderr, stdout, and paths of files; or Journal alone. None is
+	// stderr.
 	Outputs []string
 	// Rotate, if it is set, begins the file anew that is the only output.
 	Rotate *lumberjack.Logger
@@ -38,23 +39,36 @@ func New(o Options) (log *slog.Logger, closeFiles func() error, err error) {
 	if err := level.UnmarshalText([]byte(o.Level)); err != nil {
 		return nil, nil, fmt.Errorf("level of the log: %w", err)
 	}
+	encoder := newEncoder(o.Format)
+	if slices.Contains(o.Outputs, Journal) {
+		core, err := newJournal(level, encoder, o.Stderr)
+		if err != nil {
+			return nil, nil, err
+		}
+		return slog.New(newHandler(core)), func() error { return nil }, nil
+	}
+	to, closeFiles, err := o.open()
+	if err != nil {
+		return nil, nil, err
+	}
+	return slog.New(newHandler(zapcore.NewCore(encoder, to, level))), closeFiles, nil
+}
+
+func newHandler(core zapcore.Core) slog.Handler {
+	return renamed{zapslog.NewHandler(core, zapslog.WithCaller(true), zapslog.AddStacktraceAt(math.MaxInt))}
+}
+
+func newEncoder(format string) zapcore.Encoder {
 	enc := zapcore.EncoderConfig{
 		TimeKey: "ts", LevelKey: "level", NameKey: "logger", CallerKey: "caller", MessageKey: "msg",
 		LineEnding: zapcore.DefaultLineEnding, EncodeLevel: zapcore.LowercaseLevelEncoder,
 		EncodeTime:     func(t time.Time, to zapcore.PrimitiveArrayEncoder) { to.AppendString(t.Format(timeLayout)) },
 		EncodeDuration: zapcore.StringDurationEncoder, EncodeCaller: zapcore.ShortCallerEncoder,
 	}
-	encoder := zapcore.NewJSONEncoder(enc)
-	if o.Format == "console" {
-		encoder = zapcore.NewConsoleEncoder(enc)
+	if format == "console" {
+		return zapcore.NewConsoleEncoder(enc)
 	}
-	to, closeFiles, err := o.open()
-	if err != nil {
-		return nil, nil, err
-	}
-	core := zapcore.NewCore(encoder, to, level)
-	h := zapslog.NewHandler(core, zapslog.WithCaller(true), zapslog.AddStacktraceAt(math.MaxInt))
-	return slog.New(renamed{h}), closeFiles, nil
+	return zapcore.NewJSONEncoder(enc)
 }
 
 // timeLayout has microseconds, always six figures of them.
