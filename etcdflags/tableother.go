@@ -49,7 +49,7 @@ func features() []Flag {
 		ignored(g, "compaction-sleep-interval", span(func(c *Config) *time.Duration { return &c.CompactionSleep }), "the pause between two batches", never),
 		ignored(g, "downgrade-check-time", span(func(c *Config) *time.Duration { return &c.DowngradeCheck }), "how often a downgrade is looked for", "there is no downgrade"),
 		ignored(g, "bootstrap-defrag-threshold-megabytes", count(func(c *Config) *uint { return &c.DefragThresholdMB }), "defragment at the start if that frees so much", "the store gives space back by itself"),
-		ignored(g, "max-learners", integer(func(c *Config) *int { return &c.MaxLearners }), "learners that a cluster may have", "there is no bound on them"),
+		differs(g, "max-learners", integer(func(c *Config) *int { return &c.MaxLearners }), "learners that `member add` lets a cluster have", "a newcomer without a place of its own, which comes in as a learner, is not refused for it"),
 	}
 }
 

@@ -111,8 +111,8 @@ type Options struct {
 	// SlowApply is from when on a round of applying is logged, and counted, that took
 	// longer. Default is never.
 	SlowApply time.Duration
-	// MaxLearners is how many learners there may be for MemberAdd to add one; it bounds no
-	// other way to come in. Default is no bound.
+	// MaxLearners is how many learners MemberAdd lets the cluster have, less than 0 being
+	// none; it bounds no other way to come in. Default is no bound.
 	MaxLearners int
 	// ReserveTTL is how long the place of a newcomer that is not heard of is
 	// kept. Default 30 s.

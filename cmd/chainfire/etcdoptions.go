@@ -76,6 +76,9 @@ func newEtcdOptions(cfg *etcdflags.Config, log *slog.Logger) (*etcdOptions, erro
 	s.compare.apply(&o.node)
 	s.clients.apply(&o.api)
 	o.slow(cfg)
+	if o.node.MaxLearners = cfg.MaxLearners; cfg.MaxLearners == 0 {
+		o.node.MaxLearners = -1
+	}
 	o.api.ExtensiveMetrics = cfg.Metrics == extensiveMetrics
 	o.api.MaxRequestBytes, o.api.NoGateway = int(cfg.MaxRequestBytes), !cfg.Gateway
 	if err := o.peers(cfg); err != nil {
