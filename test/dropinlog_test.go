@@ -2,6 +2,7 @@ package test
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -101,5 +102,45 @@ func TestMoreLearnersThanMayBeAreRefusedInEtcdsWords(t *testing.T) {
 		if code == 0 || !strings.Contains(errOut, "etcdserver: too many learner members in cluster") {
 			t.Errorf("%s: exit code %d: %s", who, code, errOut)
 		}
+	}
+}
+
+func TestConnectionsThatAreRejectedAreToldOfAsByEtcd(t *testing.T) {
+	t.Parallel()
+	p := newClientPort(t)
+	said := map[string]map[string]any{}
+	for who, program := range map[string]string{"etcd": etcdTool(t, "etcd"), "member": ""} {
+		d := newDropIn(t, "m1")
+		if program != "" {
+			d.program = program
+		}
+		d.clientScheme = "https"
+		d.start(append(p.flags(), "--initial-cluster", d.listed())...)
+		stranger := p.as()
+		await(t, who+" has told of a client without a certificate", patience, func(ctx context.Context) error {
+			conn, err := (&tls.Dialer{Config: stranger}).DialContext(ctx, "tcp", d.client)
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			if _, err := conn.Read(make([]byte, 1)); err == nil {
+				t.Fatalf("%s lets anybody in", who)
+			}
+			for _, l := range logFields(t, d.proc.log(), "rejected connection on client endpoint") {
+				if strings.Contains(fmt.Sprint(l["error"]), "didn't provide a certificate") {
+					said[who] = l
+					return nil
+				}
+			}
+			return fmt.Errorf("no line yet")
+		})
+	}
+	for _, key := range []string{"level", "remote-addr", "server-name", "error"} {
+		if said["member"][key] == nil || said["etcd"][key] == nil {
+			t.Errorf("%q is %v here, %v with etcd", key, said["member"][key], said["etcd"][key])
+		}
+	}
+	if m := said["member"]; m["server-name"] != said["etcd"]["server-name"] || m["level"] != "warn" || !strings.HasPrefix(m["remote-addr"].(string), "127.0.0.1:") {
+		t.Errorf("%v; with etcd %v", m, said["etcd"])
 	}
 }
