@@ -434,7 +434,11 @@ func (n *Node) fatal(what string, err error) {
 	n.failMu.Lock()
 	if n.failure == nil {
 		n.failure = fmt.Errorf("%s: %w", what, err)
-		n.log.Error("member stops", "reason", what, "err", err)
+		level := slog.LevelError
+		if errors.Is(err, ErrRemoved) {
+			level = slog.LevelWarn // somebody wanted that
+		}
+		n.log.Log(context.Background(), level, "member stops", "reason", what, "err", err)
 	}
 	n.noteDamage(err)
 	n.failMu.Unlock()
