@@ -41,7 +41,7 @@ func (d *description) full() bool { return d.Len() >= maxDescription }
 
 func (d *description) add(format string, args ...any) {
 	if !d.full() {
-		fmt.Fprintf(d, format, args...)
+		fmt.Fprintf(&d.Builder, format, args...)
 	}
 }
 
@@ -132,6 +132,6 @@ func (d *description) ops(ops []chainfire.Op) {
 // cut says, once, how much is not there.
 func (d *description) cut(n int) {
 	if !strings.HasSuffix(d.String(), " more)") {
-		fmt.Fprintf(d, ".. (%d more)", n)
+		fmt.Fprintf(&d.Builder, ".. (%d more)", n)
 	}
 }
