@@ -22,6 +22,20 @@ func (s *State) PermitRead(id Identity, key, end []byte) error { return s.permit
 // PermitWrite is PermitRead for writes.
 func (s *State) PermitWrite(id Identity, key, end []byte) error { return s.permit(id, key, end, true) }
 
+// WritableFrom is PermitWrite of a key, with how far all keys behind it may be written as
+// well: up to end, nil being all.
+func (s *State) WritableFrom(id Identity, key []byte) (end []byte, err error) {
+	if err := s.PermitWrite(id, key, nil); err != nil || !s.enabled {
+		return nil, err
+	}
+	u := s.users[id.User]
+	if u.HasRole(chainfire.AuthRoot) {
+		return nil, nil
+	}
+	l := s.spans(u).write
+	return l[at(l, key)].end, nil
+}
+
 // PermitAdmin returns nil if a user has the role root, or authentication is not enabled:
 // else chainfire.ErrUserEmpty, ErrUserNotFound or ErrPermissionDenied.
 func (s *State) PermitAdmin(id Identity) error {
@@ -133,6 +147,11 @@ func merge(l []span) []span {
 	return out
 }
 
+// at is the last of the spans that begins at a key or before it; -1 is none.
+func at(l []span, key []byte) int {
+	return sort.Search(len(l), func(i int) bool { return bytes.Compare(l[i].begin, key) > 0 }) - 1
+}
+
 // covers reports whether all keys of an interval are in one span: between two that do not
 // touch there is always a key that is in neither.
 func (m *userSpans) covers(key, end []byte, write bool) bool {
@@ -141,7 +160,7 @@ func (m *userSpans) covers(key, end []byte, write bool) bool {
 		l = m.write
 	}
 	want := spanOf(key, end)
-	i := sort.Search(len(l), func(i int) bool { return bytes.Compare(l[i].begin, want.begin) > 0 }) - 1
+	i := at(l, want.begin)
 	// An interval that holds no key, as its end is not behind its begin, has to be inside.
 	return i >= 0 && compareEnds(want.end, l[i].end) <= 0 && compareEnds(want.begin, l[i].end) < 0 &&
 		(want.end == nil || bytes.Compare(l[i].begin, want.end) < 0)

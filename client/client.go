@@ -103,7 +103,7 @@ func (c *Client) Status(ctx context.Context) (*chainfire.ClusterStatus, error) {
 		s, err := c.ask(ctx, i)
 		switch {
 		case err != nil:
-			tried = append(tried, fmt.Errorf("%s: %s", c.members[i].endpoint, reason(err)))
+			tried = append(tried, &refusal{c.members[i].endpoint, err})
 		case s.Leader != 0:
 			return s, nil
 		case leaderless == nil:
@@ -128,6 +128,18 @@ func (c *Client) ask(ctx context.Context, i int) (*chainfire.ClusterStatus, erro
 	}
 	return r.ClusterStatus(), nil
 }
+
+// refusal is why one member did not answer a call for good.
+type refusal struct {
+	endpoint string
+	err      error
+}
+
+// Error implements error.
+func (r *refusal) Error() string { return r.endpoint + ": " + reason(r.err) }
+
+// Unwrap is the error of gRPC.
+func (r *refusal) Unwrap() error { return r.err }
 
 // reason is what a person wants to read of a gRPC error.
 func reason(err error) string {

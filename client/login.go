@@ -10,6 +10,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 )
 
 // As makes the calls of a gRPC connection to a member's client port those of a user: it
@@ -31,30 +32,96 @@ type login struct {
 	token string
 	// open says that the cluster asked for no token.
 	open bool
+	// under is the login under way, for which all calls wait that need one; nil is none.
+	under *attempt
+}
+
+// attempt is one login.
+type attempt struct {
+	// waits are the calls that wait for it; without any it is canceled. It is guarded by the
+	// login's lock.
+	waits  int
+	cancel context.CancelFunc
+	// done is closed once err is set, and the login has what came of it.
+	done chan struct{}
+	err  error
 }
 
 // as is a context of a call by the user. stale is a token that was refused.
 func (l *login) as(ctx context.Context, cc *grpc.ClientConn, stale string) (_ context.Context, token string, err error) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	if stale != "" && l.token == stale {
 		l.token = ""
 	}
-	if l.token == "" && !l.open {
-		r := &pb.AuthenticateResponse{}
-		err := cc.Invoke(ctx, pb.Auth_Authenticate_FullMethodName, &pb.AuthenticateRequest{Name: l.user, Password: l.password}, r)
-		switch {
-		case errors.Is(rpctypes.Error(err), rpctypes.ErrAuthNotEnabled):
-			l.open = true
-		case err != nil:
-			return nil, "", fmt.Errorf("log in as %s: %w", l.user, err)
+	for l.token == "" && !l.open {
+		err := l.await(ctx, cc)
+		if err != nil {
+			l.mu.Unlock()
+			return nil, "", err
 		}
-		l.token = r.GetToken()
 	}
-	if l.token == "" {
+	token = l.token
+	l.mu.Unlock()
+	if token == "" {
 		return ctx, "", nil
 	}
-	return metadata.AppendToOutgoingContext(ctx, rpctypes.TokenFieldNameGRPC, l.token), l.token, nil
+	return metadata.AppendToOutgoingContext(ctx, rpctypes.TokenFieldNameGRPC, token), token, nil
+}
+
+// await waits within a context for the login under way, which it begins if there is none.
+// The lock is held when it is called and when it returns, and not meanwhile.
+func (l *login) await(ctx context.Context, cc *grpc.ClientConn) error {
+	a := l.under
+	if a == nil {
+		a = &attempt{done: make(chan struct{})}
+		var own context.Context
+		// It is not the caller's alone: others may wait longer.
+		own, a.cancel = context.WithCancel(context.WithoutCancel(ctx))
+		l.under = a
+		go l.run(own, cc, a)
+	}
+	a.waits++
+	l.mu.Unlock()
+	var err error
+	select {
+	case <-a.done:
+		err = a.err
+	case <-ctx.Done():
+		err = status.FromContextError(ctx.Err()).Err()
+	}
+	l.mu.Lock()
+	if a.waits--; a.waits == 0 {
+		a.cancel()
+		if l.under == a {
+			l.under = nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("log in as %s: %w", l.user, err)
+	}
+	return nil
+}
+
+// run logs in.
+func (l *login) run(ctx context.Context, cc *grpc.ClientConn, a *attempt) {
+	defer close(a.done)
+	r := &pb.AuthenticateResponse{}
+	err := cc.Invoke(ctx, pb.Auth_Authenticate_FullMethodName, &pb.AuthenticateRequest{Name: l.user, Password: l.password}, r)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.under == a {
+		l.under = nil
+	}
+	switch {
+	case errors.Is(rpctypes.Error(err), rpctypes.ErrAuthNotEnabled):
+		l.open = true
+	case err != nil:
+		a.err = err
+	case r.GetToken() == "":
+		a.err = errors.New("the member gave no token")
+	default:
+		l.token = r.GetToken()
+	}
 }
 
 // outdated reports whether a call was refused for the token that it was made with.

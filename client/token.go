@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -22,7 +21,7 @@ func (c *Client) first(ctx context.Context, call func(context.Context, api.Clust
 		if err == nil {
 			return nil
 		}
-		tried = append(tried, fmt.Errorf("%s: %s", c.members[i].endpoint, reason(err)))
+		tried = append(tried, &refusal{c.members[i].endpoint, err})
 		if status.Code(err) != codes.Unavailable {
 			break
 		}

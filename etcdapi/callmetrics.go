@@ -18,7 +18,8 @@ const lastCode = codes.Unauthenticated
 // labels that etcd's dashboards use.
 type callMetrics struct {
 	started, received, sent, handled *prometheus.CounterVec
-	seconds                          *prometheus.HistogramVec
+	// seconds is nil where calls are not timed.
+	seconds *prometheus.HistogramVec
 	// methods is complete before the server serves and is not written later.
 	methods map[string]*methodMetrics
 }
@@ -28,10 +29,12 @@ type callMetrics struct {
 type methodMetrics struct {
 	started, received, sent prometheus.Counter
 	handled                 [lastCode + 1]prometheus.Counter
-	seconds                 prometheus.Observer
+	// seconds is nil where calls are not timed.
+	seconds prometheus.Observer
 }
 
-func newCallMetrics(reg prometheus.Registerer) (*callMetrics, error) {
+// newCallMetrics makes the metrics; with timed calls have a histogram of their times.
+func newCallMetrics(reg prometheus.Registerer, timed bool) (*callMetrics, error) {
 	labels := []string{"grpc_type", "grpc_service", "grpc_method"}
 	counter := func(name, help string, labels []string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
@@ -41,13 +44,18 @@ func newCallMetrics(reg prometheus.Registerer) (*callMetrics, error) {
 		received: counter("grpc_server_msg_received_total", "Messages received from clients.", labels),
 		sent:     counter("grpc_server_msg_sent_total", "Messages sent to clients.", labels),
 		handled:  counter("grpc_server_handled_total", "Calls completed on the server, whatever the outcome.", append(labels[:3:3], "grpc_code")),
-		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "grpc_server_handling_seconds", Help: "Time from the start of a call to its end.",
-			Buckets: prometheus.ExponentialBuckets(0.0001, 2.5, 13),
-		}, labels),
-		methods: make(map[string]*methodMetrics),
+		methods:  make(map[string]*methodMetrics),
 	}
-	for _, c := range []prometheus.Collector{m.started, m.received, m.sent, m.handled, m.seconds} {
+	all := []prometheus.Collector{m.started, m.received, m.sent, m.handled}
+	if timed {
+		m.seconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "grpc_server_handling_seconds", Help: "Time from the start of a call to its end.",
+			// Those of etcd, so that sums over both are right, and finer ones below.
+			Buckets: append([]float64{.0001, .00025, .0005, .001, .0025}, prometheus.DefBuckets...),
+		}, labels)
+		all = append(all, m.seconds)
+	}
+	for _, c := range all {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("register call metrics: %w", err)
 		}
@@ -62,7 +70,10 @@ func (m *callMetrics) prepare(services map[string]grpc.ServiceInfo) {
 			l := []string{callType(method.IsClientStream, method.IsServerStream), service, method.Name}
 			mm := &methodMetrics{
 				started: m.started.WithLabelValues(l...), received: m.received.WithLabelValues(l...),
-				sent: m.sent.WithLabelValues(l...), seconds: m.seconds.WithLabelValues(l...),
+				sent: m.sent.WithLabelValues(l...),
+			}
+			if m.seconds != nil {
+				mm.seconds = m.seconds.WithLabelValues(l...)
 			}
 			for c := range mm.handled {
 				mm.handled[c] = m.handled.WithLabelValues(l[0], l[1], l[2], codes.Code(c).String())
@@ -95,7 +106,9 @@ func (m *methodMetrics) end(start time.Time, err error) {
 		c = codes.Unknown
 	}
 	m.handled[c].Inc()
-	m.seconds.Observe(time.Since(start).Seconds())
+	if m.seconds != nil {
+		m.seconds.Observe(time.Since(start).Seconds())
+	}
 }
 
 func (m *callMetrics) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {

@@ -6,15 +6,12 @@ import (
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"chainfire"
 )
 
 // collector shows the member's status as metrics, under etcd's names where there
 // is one. It asks the member at each scrape.
 type collector struct {
 	monitor *monitor
-	member  chainfire.Maintenance
 	log     *slog.Logger
 
 	hasLeader, isLeader, isLearner, leaderChanges *prometheus.Desc
@@ -22,17 +19,14 @@ type collector struct {
 	storeBytes, liveBytes, quotaBytes             *prometheus.Desc
 	authRevision                                  *prometheus.Desc
 	id, version, clusterVersion, build            *prometheus.Desc
-
-	granted, revoked, renewed, expired *prometheus.Desc
-	pending, failed, syncs             *prometheus.Desc
 }
 
-func newCollector(m *monitor, member chainfire.Maintenance, log *slog.Logger) *collector {
+func newCollector(m *monitor, log *slog.Logger) *collector {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(name, help, labels, nil)
 	}
 	return &collector{
-		monitor: m, member: member, log: log,
+		monitor: m, log: log,
 		hasLeader:      desc("etcd_server_has_leader", "Whether this member knows a leader."),
 		isLeader:       desc("etcd_server_is_leader", "Whether this member is the leader."),
 		isLearner:      desc("etcd_server_is_learner", "Whether this member is a learner."),
@@ -48,13 +42,6 @@ func newCollector(m *monitor, member chainfire.Maintenance, log *slog.Logger) *c
 		version:        desc("etcd_server_version", "The etcd version whose API is offered, as a label.", "server_version"),
 		clusterVersion: desc("etcd_cluster_version", "The etcd version that the cluster offers, as a label.", "cluster_version"),
 		build:          desc("chainfire_build_info", "This product's own version, as a label.", "version"),
-		pending:        desc("etcd_server_proposals_pending", "Commands that wait to be applied."),
-		failed:         desc("etcd_server_proposals_failed_total", "Commands that were given up: out of time, or not taken."),
-		syncs:          desc("etcd_disk_wal_fsync_duration_seconds", "How long the write-ahead log took to write and to sync what it wrote."),
-		granted:        desc("etcd_debugging_lease_granted_total", "Leases that this member saw granted."),
-		revoked:        desc("etcd_debugging_lease_revoked_total", "Leases that this member saw revoked, expired ones among them."),
-		renewed:        desc("etcd_debugging_lease_renewed_total", "Renewals that this member granted while it led."),
-		expired:        desc("etcd_debugging_server_lease_expired_total", "Leases that expired while this member led."),
 	}
 }
 
@@ -63,7 +50,6 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		c.hasLeader, c.isLeader, c.isLearner, c.leaderChanges, c.committed, c.applied, c.revision,
 		c.authRevision, c.storeBytes, c.liveBytes, c.quotaBytes, c.id, c.version, c.clusterVersion, c.build,
-		c.granted, c.revoked, c.renewed, c.expired, c.pending, c.failed, c.syncs,
 	} {
 		ch <- d
 	}
@@ -77,14 +63,6 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	st, err := c.monitor.status(context.Background())
 	ch <- prometheus.MustNewConstMetric(c.leaderChanges, prometheus.CounterValue, float64(c.monitor.leaderChanges()))
-	n := c.member.Counts()
-	gauge(c.pending, float64(n.ProposalsPending))
-	ch <- prometheus.MustNewConstHistogram(c.syncs, n.LogSyncs.Count, n.LogSyncs.Sum, n.LogSyncs.Counts)
-	for d, v := range map[*prometheus.Desc]uint64{
-		c.failed: n.ProposalsFailed, c.granted: n.Leases.Granted, c.revoked: n.Leases.Revoked, c.renewed: n.Leases.Renewed, c.expired: n.Leases.Expired,
-	} {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v))
-	}
 	gauge(c.version, 1, etcdVersion)
 	gauge(c.clusterVersion, 1, etcdClusterVersion)
 	if err != nil {

@@ -86,7 +86,19 @@ func (f *fakeMember) LeaseList(ctx context.Context) (*chainfire.LeaseList, error
 func (f *fakeMember) Counts() chainfire.Counts {
 	return chainfire.Counts{
 		ProposalsPending: 5, ProposalsFailed: 6,
-		LogSyncs: chainfire.Histogram{Counts: map[float64]uint64{0.001: 7, 0.002: 8}, Count: 9, Sum: 0.5},
-		Leases:   chainfire.LeaseCounts{Granted: 4, Revoked: 3, Renewed: 2, Expired: 1},
+		LogSyncs:     chainfire.Histogram{Counts: map[float64]uint64{0.001: 7, 0.002: 8}, Count: 9, Sum: 0.5},
+		Leases:       chainfire.LeaseCounts{Granted: 4, Revoked: 3, Renewed: 2, Expired: 1},
+		StoreFlushes: chainfire.Histogram{Counts: map[float64]uint64{0.256: 3}, Count: 4, Sum: 2},
+		SlowApplies:  8, HeartbeatsLate: 9, SlowReadIndexes: 10, FailedReadIndexes: 11, Restoring: true,
+		Promoted: 12, PromotionsFailed: map[string]uint64{"not ready": 13},
+		Store: chainfire.StoreCounts{
+			Puts: 14, Deletes: 15, Ranges: 16, Txns: 17, CompactRevision: 18, Dropped: 19, LastCompaction: 20, WatchStreams: 21, Watches: 22,
+			Compactions: chainfire.Histogram{Counts: map[float64]uint64{0.1: 23}, Count: 24, Sum: 1.5},
+			Read:        chainfire.Histogram{Count: 25}, ReadFailed: chainfire.Histogram{Count: 26},
+		},
+		Peers: []chainfire.PeerCounts{{
+			ID: 0xab, Connected: true, Disconnects: 27, SentBytes: 28, ReceivedBytes: 29, SendFailures: 30, ReceiveFailures: 31,
+			RoundTrips: chainfire.Histogram{Counts: map[float64]uint64{0.0001: 32}, Count: 33, Sum: 1},
+		}},
 	}
 }

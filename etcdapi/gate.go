@@ -25,6 +25,7 @@ type gate struct {
 	member  chainfire.Maintenance
 	monitor *monitor
 	streams *streamSet
+	metrics *serverMetrics
 }
 
 func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
@@ -32,7 +33,7 @@ func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h
 		(!servedByReplica(req) || !g.monitor.isReplica()) {
 		return nil, rpctypes.ErrGRPCNotSupportedForLearner
 	}
-	if _, err := g.checkMetadata(ctx); err != nil {
+	if _, err := g.checkMetadata(ctx, "unary"); err != nil {
 		return nil, err
 	}
 	return handler(ctx, req)
@@ -45,7 +46,7 @@ func (g *gate) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo
 		(!replicaStreams[info.FullMethod] || !g.monitor.isReplica()) {
 		return rpctypes.ErrGRPCNotSupportedForLearner
 	}
-	needsLeader, err := g.checkMetadata(parent)
+	needsLeader, err := g.checkMetadata(parent, "stream")
 	if err != nil {
 		return err
 	}
@@ -92,12 +93,17 @@ func servedByReplica(req any) bool {
 	return false
 }
 
-// checkMetadata looks at what the client says about itself. It reports whether
-// the call requires a leader.
-func (g *gate) checkMetadata(ctx context.Context) (needsLeader bool, err error) {
-	if v := metadata.ValueFromIncomingContext(ctx, rpctypes.MetadataClientAPIVersionKey); len(v) > 0 && !utf8.ValidString(v[0]) {
+// checkMetadata looks at what the client says about itself, and counts the call, of a
+// stream or not. It reports whether the call requires a leader.
+func (g *gate) checkMetadata(ctx context.Context, kind string) (needsLeader bool, err error) {
+	version := "unknown"
+	if v := metadata.ValueFromIncomingContext(ctx, rpctypes.MetadataClientAPIVersionKey); len(v) > 0 {
+		version = v[0]
+	}
+	if !utf8.ValidString(version) {
 		return false, rpctypes.ErrGRPCInvalidClientAPIVersion
 	}
+	g.metrics.client(kind, version)
 	v := metadata.ValueFromIncomingContext(ctx, rpctypes.MetadataRequireLeaderKey)
 	if len(v) == 0 || v[0] != rpctypes.MetadataHasLeader {
 		return false, nil

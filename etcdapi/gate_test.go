@@ -171,6 +171,6 @@ func (s *stopping) Recv(ctx context.Context) (*chainfire.WatchResponse, error) {
 func TestClientVersionThatIsNoTextIsRefused(t *testing.T) {
 	g := &gate{}
 	ctx := metadata.NewIncomingContext(context.Background(), metadata.Pairs(rpctypes.MetadataClientAPIVersionKey, "\xff"))
-	_, err := g.checkMetadata(ctx)
+	_, err := g.checkMetadata(ctx, "unary")
 	wantStatus(t, err, rpctypes.ErrGRPCInvalidClientAPIVersion)
 }

@@ -19,6 +19,7 @@ type healthServer struct {
 	member  chainfire.Member
 	log     *slog.Logger
 	timeout time.Duration
+	metrics *serverMetrics
 }
 
 // report is the body of /health.
@@ -92,6 +93,7 @@ func (s *healthServer) isSound(ctx context.Context) error {
 func (s *healthServer) serveHealth(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	h := s.examine(r.Context(), q.Get("serializable") == "true", q["exclude"])
+	s.metrics.health(h.Health == "true")
 	body, err := json.Marshal(h)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -128,22 +130,25 @@ func (s *healthServer) examine(ctx context.Context, serializable bool, excluded 
 func (s *healthServer) registerChecks(mux *http.ServeMux, path string, checks []check) {
 	mux.HandleFunc(path, onlyGet(func(w http.ResponseWriter, r *http.Request) {
 		excluded := r.URL.Query()["exclude"]
-		s.serveChecks(w, r, slices.DeleteFunc(slices.Clone(checks), func(c check) bool {
+		s.serveChecks(w, r, path, slices.DeleteFunc(slices.Clone(checks), func(c check) bool {
 			return slices.Contains(excluded, c.name)
 		}))
 	}))
 	for _, c := range checks {
 		mux.HandleFunc(path+"/"+c.name, onlyGet(func(w http.ResponseWriter, r *http.Request) {
-			s.serveChecks(w, r, []check{c})
+			s.serveChecks(w, r, path, []check{c})
 		}))
 	}
 }
 
-func (s *healthServer) serveChecks(w http.ResponseWriter, r *http.Request, checks []check) {
+func (s *healthServer) serveChecks(w http.ResponseWriter, r *http.Request, path string, checks []check) {
+	kind := strings.TrimPrefix(path, "/")
 	var lines strings.Builder
 	failed := false
 	for _, c := range checks {
-		if err := c.run(r.Context()); err != nil {
+		err := c.run(r.Context())
+		s.metrics.check(kind, c.name, err)
+		if err != nil {
 			failed = true
 			fmt.Fprintf(&lines, "[-]%s failed: %v\n", c.name, err)
 		} else {

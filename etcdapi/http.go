@@ -46,7 +46,7 @@ func newHTTPServer(o *Options, overJSON http.Handler) (*http.Server, error) {
 	}))
 	mux.Handle("/metrics", metricsHandler(o.Registry, o.Logger))
 	mux.HandleFunc("/debug/vars", varsHandler(o.Member, o.Logger))
-	h := &healthServer{member: o.Member, log: o.Logger, timeout: o.RequestTimeout}
+	h := &healthServer{member: o.Member, log: o.Logger, timeout: o.RequestTimeout, metrics: o.metrics}
 	h.register(mux)
 	if !o.NoGateway {
 		mux.Handle(gateway.Path, overJSON)

@@ -136,7 +136,7 @@ func TestReflectionNamesEveryServiceOfEtcd(t *testing.T) {
 
 func TestMetricsCountCallsAndShowTheStatus(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	f := start(t, func(o *Options) { o.Registry = reg })
+	f := start(t, func(o *Options) { o.Registry, o.ExtensiveMetrics = reg, true })
 	put(t, f, "a", "1")
 	_, err := f.kv.Put(bounded(t), &pb.PutRequest{})
 	wantCode(t, err, codes.InvalidArgument)
@@ -183,6 +183,13 @@ func TestMetricsCountCallsAndShowTheStatus(t *testing.T) {
 	}
 	if _, err := New(Options{Member: newFake(), Registry: reg}); err == nil {
 		t.Error("two servers share one registry")
+	}
+}
+
+func TestCallsAreTimedInExtensiveMetricsAlone(t *testing.T) {
+	_, body := get(t, start(t), "GET", "/metrics")
+	if strings.Contains(body, "grpc_server_handling_seconds") || !strings.Contains(body, "grpc_server_handled_total") {
+		t.Errorf("%s", body)
 	}
 }
 

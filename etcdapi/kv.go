@@ -2,6 +2,7 @@ package etcdapi
 
 import (
 	"context"
+	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -16,6 +17,7 @@ type kvServer struct {
 	member          chainfire.KV
 	maxRequestBytes int
 	maxTxnOps       int
+	slow            *slowLog
 	pb.UnsafeKVServer
 }
 
@@ -37,7 +39,9 @@ func (s *kvServer) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResp
 	}
 	var req chainfire.RangeRequest
 	fillRangeRequest(&req, r)
+	began := time.Now()
 	resp, err := s.member.Range(ctx, &req)
+	s.slow.ranged(ctx, began, r, resp, err)
 	if err != nil {
 		return nil, toGRPC(err)
 	}
@@ -87,12 +91,17 @@ func (s *kvServer) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, 
 	if err := req.Validate(); err != nil { // before its size is, as with etcd
 		return nil, toGRPC(err)
 	}
-	if !req.IsReadOnly() {
+	readOnly := req.IsReadOnly()
+	if !readOnly {
 		if err := s.checkSize(r); err != nil {
 			return nil, err
 		}
 	}
+	began := time.Now()
 	resp, err := s.member.Txn(ctx, req)
+	if readOnly {
+		s.slow.readTxn(ctx, began, r, resp, err)
+	}
 	if err != nil {
 		return nil, toGRPC(err)
 	}

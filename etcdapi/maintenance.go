@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc/codes"
@@ -21,7 +22,8 @@ type maintenanceServer struct {
 		chainfire.Maintenance
 		Header() chainfire.Header
 	}
-	log *slog.Logger
+	log     *slog.Logger
+	metrics *serverMetrics
 	pb.UnsafeMaintenanceServer
 }
 
@@ -103,20 +105,24 @@ func (s *maintenanceServer) Defragment(context.Context, *pb.DefragmentRequest) (
 // Hash is, where etcd hashes its file, a hash of the key space at its current
 // revision: the formats of the files differ.
 func (s *maintenanceServer) Hash(ctx context.Context, _ *pb.HashRequest) (*pb.HashResponse, error) {
+	began := time.Now()
 	h, err := s.member.HashKV(ctx, 0)
 	if err != nil {
 		return nil, toGRPC(err)
 	}
+	s.metrics.hash.Observe(time.Since(began).Seconds())
 	return &pb.HashResponse{Header: newHeader(h.Header), Hash: h.Hash}, nil
 }
 
 // HashKV is etcd's hash of the key space. At the compacted revision itself etcd answers
 // with the hash that it computed before that compaction; this is the one after it.
 func (s *maintenanceServer) HashKV(ctx context.Context, r *pb.HashKVRequest) (*pb.HashKVResponse, error) {
+	began := time.Now()
 	h, err := s.member.HashKV(ctx, r.Revision)
 	if err != nil {
 		return nil, toGRPC(err)
 	}
+	s.metrics.hashRev.Observe(time.Since(began).Seconds())
 	return &pb.HashKVResponse{
 		Header: newHeader(h.Header), Hash: h.Hash, CompactRevision: h.CompactRevision, HashRevision: h.HashRevision,
 	}, nil
@@ -128,6 +134,8 @@ const snapshotPart = 32 << 10
 // Snapshot sends the state of this member as etcd's database file, and after it the
 // SHA-256 of the file.
 func (s *maintenanceServer) Snapshot(_ *pb.SnapshotRequest, stream pb.Maintenance_SnapshotServer) (err error) {
+	began := time.Now()
+	defer func() { s.metrics.backups.Observe(time.Since(began).Seconds()) }()
 	f, err := s.member.EtcdSnapshot(stream.Context())
 	if errors.Is(err, chainfire.ErrNoRoom) {
 		return status.Error(codes.ResourceExhausted, "etcdserver: "+err.Error())

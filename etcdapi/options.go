@@ -84,12 +84,20 @@ type Options struct {
 	// Profiles serves profiles of the process under /debug/pprof/, as etcd does if told
 	// to. Whoever reaches the port can read and slow down the process by them.
 	Profiles bool
+	// SlowCall is from when on a unary call is logged that took longer, SlowRead the same of
+	// a read with the wait for it. The default is never.
+	SlowCall, SlowRead time.Duration
+	// ExtensiveMetrics times calls as well, by method (grpc_server_handling_seconds).
+	ExtensiveMetrics bool
 	// NoGateway leaves out what is served as JSON over HTTP.
 	NoGateway bool
 	// Register adds further services to the gRPC server. It is called once, by
 	// New. Their calls are counted, and refused without a leader if they carry
 	// that requirement, but they are served on learners too.
 	Register func(grpc.ServiceRegistrar)
+
+	// metrics are made by New.
+	metrics *serverMetrics
 }
 
 // withDefaults returns the options with every default filled in.

@@ -142,7 +142,7 @@ func (s *Server) serve(lis net.Listener, config *tls.Config, take func(*sniff.Li
 func watchedHandler(o *Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", metricsHandler(o.Registry, o.Logger))
-	h := &healthServer{member: o.Member, log: o.Logger, timeout: o.RequestTimeout}
+	h := &healthServer{member: o.Member, log: o.Logger, timeout: o.RequestTimeout, metrics: o.metrics}
 	h.register(mux)
 	return mux
 }

@@ -71,10 +71,14 @@ func New(opts Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	calls, err := newCallMetrics(o.Registry)
+	calls, err := newCallMetrics(o.Registry, o.ExtensiveMetrics)
 	if err != nil {
 		return nil, err
 	}
+	if o.metrics, err = newServerMetrics(o.Registry); err != nil {
+		return nil, err
+	}
+	slow := newSlowLog(&o)
 	s := &Server{
 		log: o.Logger, sniffTimeout: o.SniffTimeout, interval: o.StatusInterval,
 		maxMessage: o.MaxRequestBytes + messageOverhead, tls: o.TLS,
@@ -85,20 +89,24 @@ func New(opts Options) (*Server, error) {
 	guard := newGuard(&o)
 	s.locks = locks.New(s.ctx, guard.onBehalf)
 	s.monitor = newMonitor(&o, s.streams)
-	if err := o.Registry.Register(newCollector(s.monitor, o.Member, o.Logger)); err != nil {
+	if err := o.Registry.Register(newCollector(s.monitor, o.Logger)); err != nil {
 		return nil, fmt.Errorf("register member metrics: %w", err)
+	}
+	if err := o.Registry.Register(newCountsCollector(&o, slow)); err != nil {
+		return nil, fmt.Errorf("register what the member counts: %w", err)
 	}
 	if s.http, err = newHTTPServer(&o, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.json.ServeHTTP(w, r) })); err != nil {
 		return nil, err
 	}
-	s.grpc = newGRPCServer(&o, calls, &gate{member: o.Member, monitor: s.monitor, streams: s.streams}, guard)
+	s.grpc = newGRPCServer(&o, calls, slow, &gate{member: o.Member, monitor: s.monitor, streams: s.streams, metrics: o.metrics}, guard)
 	s.overHTTP = serveCallsOverHTTP(&o, s.grpc, s.http)
-	registerServices(s.grpc, &o, s.health, s.locks)
+	registerServices(s.grpc, &o, slow, s.health, s.locks)
 	calls.prepare(s.grpc.GetServiceInfo())
+	o.metrics.prepare(s.grpc.GetServiceInfo())
 	return s, nil
 }
 
-func newGRPCServer(o *Options, calls *callMetrics, g *gate, u *guard) *grpc.Server {
+func newGRPCServer(o *Options, calls *callMetrics, slow *slowLog, g *gate, u *guard) *grpc.Server {
 	return grpc.NewServer(
 		grpc.Creds(handshaken.Credentials{Plain: true}),
 		grpc.MaxRecvMsgSize(o.MaxRequestBytes+messageOverhead),
@@ -106,19 +114,20 @@ func newGRPCServer(o *Options, calls *callMetrics, g *gate, u *guard) *grpc.Serv
 		grpc.MaxConcurrentStreams(o.MaxConcurrentStreams),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: o.KeepaliveMinTime}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: o.KeepaliveInterval, Timeout: o.KeepaliveTimeout}),
-		grpc.ChainUnaryInterceptor(calls.unary, g.unary, u.unary),
-		grpc.ChainStreamInterceptor(calls.stream, g.stream, u.stream),
+		grpc.ForceServerCodecV2(o.metrics.codec()),
+		grpc.ChainUnaryInterceptor(slow.unary, calls.unary, g.unary, o.metrics.unary, u.unary),
+		grpc.ChainStreamInterceptor(calls.stream, g.stream, o.metrics.stream, u.stream),
 	)
 }
 
-func registerServices(gs *grpc.Server, o *Options, hs *health.Server, ls *locks.Services) {
-	pb.RegisterKVServer(gs, &kvServer{member: o.Member, maxRequestBytes: o.MaxRequestBytes, maxTxnOps: o.MaxTxnOps})
+func registerServices(gs *grpc.Server, o *Options, slow *slowLog, hs *health.Server, ls *locks.Services) {
+	pb.RegisterKVServer(gs, &kvServer{member: o.Member, maxRequestBytes: o.MaxRequestBytes, maxTxnOps: o.MaxTxnOps, slow: slow})
 	pb.RegisterWatchServer(gs, &watchServer{
 		member: o.Member, log: o.Logger, maxMessage: o.MaxRequestBytes + messageOverhead,
 	})
 	pb.RegisterLeaseServer(gs, &leaseServer{member: o.Member, header: o.Member.Header})
 	pb.RegisterClusterServer(gs, &clusterServer{member: o.Member})
-	pb.RegisterMaintenanceServer(gs, &maintenanceServer{member: o.Member, log: o.Logger})
+	pb.RegisterMaintenanceServer(gs, &maintenanceServer{member: o.Member, log: o.Logger, metrics: o.metrics})
 	pb.RegisterAuthServer(gs, &authServer{member: o.Member})
 	ls.Register(gs)
 	healthpb.RegisterHealthServer(gs, hs)

@@ -12,6 +12,9 @@ import (
 // maxElection is the longest election timeout, in milliseconds.
 const maxElection = 50_000
 
+// journalOutput is the journal of systemd, as an output of the log.
+const journalOutput = "systemd/journal"
+
 // check finds what contradicts itself, in etcd's order, and what is not to be had here.
 func (c *Config) check() error {
 	for _, check := range []func() error{
@@ -30,8 +33,8 @@ func (c *Config) checkLogging() error {
 		return fmt.Errorf("--logger %q: there is only zap", c.Logger)
 	case len(c.LogOutputs) > 1 && slices.Contains(c.LogOutputs, DefaultOutput):
 		return fmt.Errorf("--log-outputs %s: %s stands alone; give stderr in its place", strings.Join(c.LogOutputs, ","), DefaultOutput)
-	case slices.Contains(c.LogOutputs, "systemd/journal"):
-		return errors.New("--log-outputs systemd/journal is not supported: leave it away; what a service writes to its error output is in the journal")
+	case len(c.LogOutputs) > 1 && slices.Contains(c.LogOutputs, journalOutput):
+		return fmt.Errorf("--log-outputs %s: %s stands alone", strings.Join(c.LogOutputs, ","), journalOutput)
 	case c.LogFormat != "json" && c.LogFormat != "console" && c.LogFormat != "":
 		return fmt.Errorf("--log-format %q: choose json or console", c.LogFormat)
 	case !slices.Contains([]string{"debug", "info", "warn", "error", "dpanic", "panic", "fatal"}, c.LogLevel):
@@ -40,7 +43,7 @@ func (c *Config) checkLogging() error {
 	if !c.LogRotation {
 		return nil
 	}
-	if len(c.LogOutputs) != 1 || slices.Contains([]string{DefaultOutput, "stderr", "stdout"}, c.LogOutputs[0]) {
+	if len(c.LogOutputs) != 1 || slices.Contains([]string{DefaultOutput, journalOutput, "stderr", "stdout"}, c.LogOutputs[0]) {
 		return errors.New("--enable-log-rotation needs --log-outputs with the path of one file")
 	}
 	_, err := c.Rotation()

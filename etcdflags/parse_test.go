@@ -71,7 +71,7 @@ func TestWhatIsNoFlagIsToldApartFromWhatContradictsItself(t *testing.T) {
 		{[]string{"--logger=capnslog"}, false, "--logger"},
 		{[]string{"--log-format=xml"}, false, "--log-format"},
 		{[]string{"--log-outputs=default,stdout"}, false, "--log-outputs"},
-		{[]string{"--log-outputs=systemd/journal"}, false, "--log-outputs"},
+		{[]string{"--log-outputs=systemd/journal,stderr"}, false, "--log-outputs"},
 		{[]string{"--enable-log-rotation"}, false, "--log-outputs"},
 		{[]string{"--enable-log-rotation", "--log-outputs=/tmp/x", "--log-rotation-config-json={"}, false, "--log-rotation-config-json"},
 		{[]string{"--tls-min-version=TLS1.1"}, false, "--tls-min-version"},

@@ -6,7 +6,7 @@ func watching() []Flag {
 	g := groupWatching
 	return []Flag{
 		differs(g, "enable-pprof", truth(func(c *Config) *bool { return &c.Pprof }), "serve profiles of the process under `/debug/pprof/`", "`--log-level debug` does not turn it on; the command line is not served"),
-		ignored(g, "metrics", text(func(c *Config) *string { return &c.Metrics }), "which metrics there are: `basic` or `extensive`", "there is one set of them"),
+		same(g, "metrics", text(func(c *Config) *string { return &c.Metrics }), "which metrics there are: `basic`, or `extensive` with how long calls take"),
 		same(g, "listen-metrics-urls", urls(func(c *Config) *URLs { return &c.ListenMetrics }), "where metrics and health are served besides, and nothing else"),
 	}
 }
@@ -15,13 +15,13 @@ func logging() []Flag {
 	g := groupLogging
 	return []Flag{
 		same(g, "logger", text(func(c *Config) *string { return &c.Logger }), "`zap`"),
-		differs(g, "log-outputs", set(func(c *Config) *[]string { return &c.LogOutputs }), "where the log goes: `default` (the error output), `stderr`, `stdout`, paths of files", "`systemd/journal` is refused: what goes to the error output of a service is in the journal"),
+		same(g, "log-outputs", set(func(c *Config) *[]string { return &c.LogOutputs }), "where the log goes: `default` (the error output), `stderr`, `stdout`, paths of files; or `systemd/journal` alone"),
 		differs(g, "log-level", text(func(c *Config) *string { return &c.LogLevel }), "least level that is logged: debug, info, warn, error, panic or fatal", "panic and fatal log nothing"),
 		same(g, "log-format", text(func(c *Config) *string { return &c.LogFormat }), "`json` or `console`"),
 		same(g, "enable-log-rotation", truth(func(c *Config) *bool { return &c.LogRotation }), "begin the log file anew when it is large; needs one file in `--log-outputs`"),
 		same(g, "log-rotation-config-json", text(func(c *Config) *string { return &c.LogRotationJSON }), "when that is, and what is kept"),
-		ignored(g, "warning-unary-request-duration", span(func(c *Config) *time.Duration { return &c.WarnUnary }), "from when on a slow request is logged", "the metrics have the times of requests"),
-		ignored(g, "warning-apply-duration", span(func(c *Config) *time.Duration { return &c.WarnApply }), "from when on slow applying is logged", "the metrics have the times of requests"),
+		differs(g, "warning-unary-request-duration", span(func(c *Config) *time.Duration { return &c.WarnUnary }), "from when on a slow request is logged; 0 is 300ms", "at most 20 lines at once and 5 a second; a text of more than 1 KiB is cut"),
+		differs(g, "warning-apply-duration", span(func(c *Config) *time.Duration { return &c.WarnApply }), "from when on slow applying and slow reads are logged", "as above; commands that are applied together are timed together, and the largest is named"),
 	}
 }
 
@@ -49,7 +49,7 @@ func features() []Flag {
 		ignored(g, "compaction-sleep-interval", span(func(c *Config) *time.Duration { return &c.CompactionSleep }), "the pause between two batches", never),
 		ignored(g, "downgrade-check-time", span(func(c *Config) *time.Duration { return &c.DowngradeCheck }), "how often a downgrade is looked for", "there is no downgrade"),
 		ignored(g, "bootstrap-defrag-threshold-megabytes", count(func(c *Config) *uint { return &c.DefragThresholdMB }), "defragment at the start if that frees so much", "the store gives space back by itself"),
-		ignored(g, "max-learners", integer(func(c *Config) *int { return &c.MaxLearners }), "learners that a cluster may have", "there is no bound on them"),
+		differs(g, "max-learners", integer(func(c *Config) *int { return &c.MaxLearners }), "learners that `member add` lets a cluster have", "a newcomer without a place of its own, which comes in as a learner, is not refused for it"),
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"chainfire"
 	"chainfire/auth"
@@ -42,6 +43,9 @@ type Options struct {
 	Spawn func(func())
 	// Flushed is told each time FlushedIndex has grown.
 	Flushed func(index uint64)
+	// FlushTook and Compacted are those of mvcc.Options.
+	FlushTook func(time.Duration)
+	Compacted func(mvcc.Compaction)
 	// Floor is the applied index that Open must find.
 	Floor                                uint64
 	CacheBytes, MemTableBytes, RingBytes int64
@@ -54,7 +58,7 @@ type Options struct {
 
 func (o Options) store() mvcc.Options {
 	return mvcc.Options{
-		FS: o.FS, Dir: o.Dir, Logger: o.Logger, Fatal: o.Fatal, Spawn: o.Spawn, Flushed: o.Flushed, Floor: o.Floor,
+		FS: o.FS, Dir: o.Dir, Logger: o.Logger, Fatal: o.Fatal, Spawn: o.Spawn, Flushed: o.Flushed, FlushTook: o.FlushTook, Compacted: o.Compacted, Floor: o.Floor,
 		CacheBytes: o.CacheBytes, MemTableBytes: o.MemTableBytes, RingBytes: o.RingBytes, Still: o.Still,
 	}
 }
@@ -242,6 +246,9 @@ func (m *Machine) ReadTxn(ctx context.Context, t *chainfire.TxnRequest) (resp *c
 
 // NewWatchStream opens a stream of watches on the applied state.
 func (m *Machine) NewWatchStream() chainfire.WatchStream { return m.store.NewWatchStream() }
+
+// Watches is how many watch streams are open, and how many watches in them.
+func (m *Machine) Watches() (streams, watches uint64) { return m.store.Watches() }
 
 // NotifyProgress makes idle watches that asked for it hand out a progress mark.
 // The host calls it from time to time.

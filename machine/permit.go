@@ -14,7 +14,7 @@ func (r *round) permit(c *Command) error {
 	if !s.Enabled() {
 		return nil
 	}
-	p := permitter{s: s, id: c.Caller, leaseKeys: r.w.LeaseKeys}
+	p := permitter{s: s, id: c.Caller, walkLease: r.w.WalkLease}
 	switch {
 	case c.Auth != nil:
 		return refuseNil(s.PermitAdmin(c.Caller))
@@ -41,7 +41,7 @@ func refuseNil(err error) error {
 type permitter struct {
 	s         *auth.State
 	id        auth.Identity
-	leaseKeys func(id int64) ([][]byte, error)
+	walkLease func(id int64, visit func(key []byte) (next []byte, err error)) error
 	// passed are the leases that were found to be the caller's: one command finds the same
 	// of each, however often it names it.
 	passed []int64
@@ -79,14 +79,13 @@ func (p *permitter) lease(id int64) error {
 	if slices.Contains(p.passed, id) {
 		return nil
 	}
-	keys, err := p.leaseKeys(id)
+	// The reason is the same for every key, so that it does not matter which one it is.
+	err := p.walkLease(id, func(key []byte) ([]byte, error) {
+		end, err := p.s.WritableFrom(p.id, key)
+		return end, refuseNil(err)
+	})
 	if err != nil {
 		return err
-	}
-	for _, key := range keys {
-		if err := p.s.PermitWrite(p.id, key, nil); err != nil {
-			return refuse(err)
-		}
 	}
 	p.passed = append(p.passed, id)
 	return nil

@@ -99,7 +99,8 @@ func (s *Store) compactStep() (more bool, err error) {
 		return false, nil
 	}
 	b := e.db.NewBatch()
-	next, err := compactRows(e.db, b, e.resume, target)
+	s.pass.start()
+	next, dropped, err := compactRows(e.db, b, e.resume, target)
 	if err != nil {
 		return false, errors.Join(err, b.Close())
 	}
@@ -121,24 +122,28 @@ func (s *Store) compactStep() (more bool, err error) {
 	s.mu.Lock()
 	s.advanceLocked()
 	s.mu.Unlock()
+	if s.pass.dropped += dropped; reached >= target {
+		s.pass.finish(s, reached)
+	}
 	return reached < target, nil
 }
 
 // compactRows deletes what the revisions from one on, up to a target,
 // superseded, and their rows, as far as one step goes. It returns where the
-// next step starts, which is above the target when there is nothing left.
+// next step starts, which is above the target when there is nothing left, and how many
+// versions and tombstones it deletes.
 //
 // Each revision row names the version that its change replaced: at a compacted
 // revision of at least the row's, no read can see that version any more. The
 // rows and tombstones of the target itself stay, because a watch may still
 // start there; the next compaction takes them.
-func compactRows(r pebble.Reader, b *pebble.Batch, from Revision, target int64) (next Revision, err error) {
+func compactRows(r pebble.Reader, b *pebble.Batch, from Revision, target int64) (next Revision, dropped uint64, err error) {
 	low := appendRevisionRow(nil, from)
 	it, err := r.NewIter(&pebble.IterOptions{
 		LowerBound: low, UpperBound: appendRevisionRow(nil, Revision{Main: target + 1}),
 	})
 	if err != nil {
-		return next, fmt.Errorf("walk revisions: %w", err)
+		return next, 0, fmt.Errorf("walk revisions: %w", err)
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
 	next = Revision{Main: target + 1}
@@ -146,7 +151,7 @@ func compactRows(r pebble.Reader, b *pebble.Batch, from Revision, target int64) 
 	for ok := it.First(); ok; ok = it.Next() {
 		rev, err := parseRevisionRow(it.Key())
 		if err != nil {
-			return next, err
+			return next, dropped, err
 		}
 		if n == compactionChunk {
 			next = rev
@@ -155,14 +160,16 @@ func compactRows(r pebble.Reader, b *pebble.Batch, from Revision, target int64) 
 		n++
 		value, err := it.ValueAndErr()
 		if err != nil {
-			return next, fmt.Errorf("walk revisions: %w", err)
+			return next, dropped, fmt.Errorf("walk revisions: %w", err)
 		}
-		if err := dropSuperseded(b, rev, value, rev.Main < target); err != nil {
-			return next, err
+		k, err := dropSuperseded(b, rev, value, rev.Main < target)
+		if err != nil {
+			return next, dropped, err
 		}
+		dropped += k
 	}
 	if err := it.Error(); err != nil {
-		return next, fmt.Errorf("walk revisions: %w", err)
+		return next, dropped, fmt.Errorf("walk revisions: %w", err)
 	}
 	end := next
 	if end.Main >= target {
@@ -170,31 +177,33 @@ func compactRows(r pebble.Reader, b *pebble.Batch, from Revision, target int64) 
 	}
 	if high := appendRevisionRow(nil, end); bytes.Compare(low, high) < 0 {
 		if err := b.DeleteRange(low, high, nil); err != nil {
-			return next, fmt.Errorf("delete revision rows: %w", err)
+			return next, dropped, fmt.Errorf("delete revision rows: %w", err)
 		}
 	}
-	return next, nil
+	return next, dropped, nil
 }
 
 // dropSuperseded deletes the version that a change replaced and, for a change
 // below the compacted revision, its own tombstone. A change at the compacted
 // revision may have replaced another of the same revision, which a watch that
 // starts there still hands out.
-func dropSuperseded(b *pebble.Batch, rev Revision, value []byte, below bool) error {
+func dropSuperseded(b *pebble.Batch, rev Revision, value []byte, below bool) (dropped uint64, err error) {
 	c, err := parseChange(value)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	prefix := appendPrefix(nil, c.key)
 	if c.prev.Main > 0 && (below || c.prev.Main < rev.Main) {
 		if err := b.Delete(appendSuffix(prefix[:len(prefix):len(prefix)], c.prev), nil); err != nil {
-			return fmt.Errorf("delete version: %w", err)
+			return dropped, fmt.Errorf("delete version: %w", err)
 		}
+		dropped++
 	}
 	if below && c.kind == kindDelete {
 		if err := b.Delete(appendSuffix(prefix, rev), nil); err != nil {
-			return fmt.Errorf("delete tombstone: %w", err)
+			return dropped, fmt.Errorf("delete tombstone: %w", err)
 		}
+		dropped++
 	}
-	return nil
+	return dropped, nil
 }

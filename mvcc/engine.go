@@ -228,7 +228,10 @@ func openEngine(opts *Options, fail *failure, cache *pebble.Cache, dir string, m
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
 			_ = fail.set(fmt.Errorf("%w: %s: %w", errCorruptRow, info.Path, info.Details)) // kept as the first error
 		},
-		FlushEnd: func(pebble.FlushInfo) {
+		FlushEnd: func(info pebble.FlushInfo) {
+			if opts.FlushTook != nil && !opts.Still && info.Err == nil && mode == engineOpen {
+				opts.FlushTook(info.TotalDuration)
+			}
 			select {
 			case e.flushes <- struct{}{}:
 			default: // one look at what is durable is pending already

@@ -1,6 +1,7 @@
 package mvcc
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -97,13 +98,17 @@ func eachRow(r pebble.Reader, lower, upper []byte, f func(row, content []byte) e
 	return it.Error()
 }
 
+// attachBounds are where the rows of the keys of a lease begin and end.
+func attachBounds(id int64) (lower, upper []byte) {
+	if uint64(id)+1 == 0 {
+		return appendAttachRow(nil, id, nil), []byte{tagAttach + 1}
+	}
+	return appendAttachRow(nil, id, nil), appendAttachRow(nil, id+1, nil)
+}
+
 // attachedKeys copies the keys that are attached to a lease, in order.
 func attachedKeys(r pebble.Reader, id int64) (keys [][]byte, err error) {
-	lower := appendAttachRow(nil, id, nil)
-	upper := []byte{tagAttach + 1}
-	if uint64(id)+1 != 0 {
-		upper = appendAttachRow(nil, id+1, nil)
-	}
+	lower, upper := attachBounds(id)
 	return keys, eachRow(r, lower, upper, func(row, content []byte) error {
 		_, key, err := parseAttachRow(row, content)
 		keys = append(keys, slices.Clone(key))
@@ -220,6 +225,60 @@ func (w *Writer) LeaseKeys(id int64) ([][]byte, error) {
 		}
 	}
 	return keys, nil
+}
+
+// WalkLease visits keys of a lease as the round has left them. visit returns the first key
+// that it wants to see after the one that it is shown, nil being none: those between are
+// passed over, so that the work is in what is visited. Keys that the round attached come
+// last, all of them and in any order. An error of visit ends the walk. The key is valid until
+// visit returns.
+func (w *Writer) WalkLease(id int64, visit func(key []byte) (next []byte, err error)) (err error) {
+	lower, upper := attachBounds(id)
+	it, err := w.eng.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	if err != nil {
+		return fmt.Errorf("read the keys of lease %x: %w", uint64(id), err)
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	changed := w.leases.keys[id]
+	for ok := it.First(); ok; {
+		content, err := it.ValueAndErr()
+		if err != nil {
+			return fmt.Errorf("read row %x: %w", it.Key(), err)
+		}
+		_, key, err := parseAttachRow(it.Key(), content)
+		if err != nil {
+			return err
+		}
+		if attached, known := changed[string(key)]; known && !attached {
+			ok = it.Next()
+			continue
+		}
+		next, err := visit(key)
+		if err != nil {
+			return err
+		}
+		switch {
+		case next == nil:
+			ok = false
+		case bytes.Compare(next, key) <= 0:
+			ok = it.Next()
+		default:
+			w.row = appendAttachRow(w.row[:0], id, next)
+			ok = it.SeekGE(w.row)
+		}
+	}
+	if err := it.Error(); err != nil {
+		return fmt.Errorf("read the keys of lease %x: %w", uint64(id), err)
+	}
+	for key, attached := range changed {
+		if !attached {
+			continue
+		}
+		if _, err := visit([]byte(key)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // attach moves a key from one lease to another; 0 is none.

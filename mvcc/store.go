@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -49,6 +50,11 @@ type Options struct {
 	// on a goroutine of the store or of a caller of Flush. It must not block,
 	// nor call the store.
 	Flushed func(index uint64)
+	// FlushTook is told how long each flush took that went to disk by itself or for Flush,
+	// and Compacted each pass of the compactor, on goroutines of the store. They must not
+	// block, nor call the store. In simulation (Still) nothing is told.
+	FlushTook func(time.Duration)
+	Compacted func(Compaction)
 	// Floor is the applied index that the store is known to hold durably. Open
 	// refuses one that holds less with ErrCorrupt.
 	Floor uint64
@@ -115,6 +121,7 @@ type Store struct {
 
 	// compactions wakes the compactor; stop ends it.
 	compactions chan struct{}
+	pass        pass
 	stop        chan struct{}
 	background  sync.WaitGroup
 }

@@ -156,6 +156,17 @@ func (s *Store) NewWatchStream() chainfire.WatchStream {
 	return st
 }
 
+// Watches is how many watch streams are open, and how many watches in them. Any goroutine.
+func (s *Store) Watches() (streams, watches uint64) {
+	h := s.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for st := range h.streams {
+		watches += uint64(len(st.watches))
+	}
+	return uint64(len(h.streams)), watches
+}
+
 // NotifyProgress makes every watch that asked for it, and has neither events to
 // come nor had any since the last call, hand out a progress mark. The host
 // calls it from time to time. Any goroutine.

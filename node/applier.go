@@ -64,7 +64,9 @@ func (n *Node) apply() {
 		if job != nil {
 			// What became of their users will not be known.
 			n.tokens.Clear()
+			n.counts.restoring.Store(true)
 			err := n.machine.Restore(job.dir)
+			n.counts.restoring.Store(false)
 			if err == nil {
 				n.appliedIndex.Store(job.meta.Index)
 				n.hasher.replaced()
@@ -96,11 +98,14 @@ func after(es []raft.Entry, index uint64) []raft.Entry {
 }
 
 func (n *Node) applyRound(es []raft.Entry) error {
+	began := n.sched.Now()
 	results, err := n.machine.Apply(es)
 	last := es[len(es)-1]
 	if err != nil {
 		return fmt.Errorf("apply entries [%d, %d]: %w", es[0].Index, last.Index, err)
 	}
+	n.appliedIn(n.sched.Now().Sub(began), es, results)
+	n.counts.applied(results)
 	n.rememberTokens(results)
 	n.appliedIndex.Store(last.Index)
 	n.lessors.applied(results)

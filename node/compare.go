@@ -176,7 +176,8 @@ func (c *comparison) look(others []uint64, anew bool) (v verdict, cost time.Dura
 	if err := n.confirm(ctx, term); err != nil {
 		return v, cost, err
 	}
-	v = judge(asked, pointOf(n.machine.State()), append(answers, answer{n.id, own}))
+	conf := n.machine.Conf()
+	v = judge(asked, pointOf(n.machine.State()), conf.IsVoter, append(answers, answer{n.id, own}))
 	n.log.Debug("members compared", "revision", asked.rev, "compacted", asked.compacted, "members", v.members(),
 		"hashes", v.sums(), "moved", v.moved, "took", cost)
 	return v, cost, nil

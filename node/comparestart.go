@@ -25,7 +25,8 @@ func (n *Node) compareAtStart(ctx context.Context) error {
 		return fmt.Errorf("hash the key space of this member: %w", err)
 	}
 	// The others are ahead by what this one is yet to hear of.
-	v := judge(p, point{math.MaxUint64, math.MaxInt64, math.MaxInt64}, append(answers, answer{n.id, own}))
+	conf := n.machine.Conf()
+	v := judge(p, point{math.MaxUint64, math.MaxInt64, math.MaxInt64}, conf.IsVoter, append(answers, answer{n.id, own}))
 	switch {
 	case slices.Contains(v.wrong, n.id):
 		return fmt.Errorf("%w: at revision %d, compacted %d, the hashes by member are %v; move %s out of the way and start again, and the store is made anew from another member (docs/operate/corrupt.md)",

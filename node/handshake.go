@@ -4,9 +4,13 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
+	"os"
+	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"chainfire/pki"
@@ -28,21 +32,23 @@ const (
 	maxRefusals     = 64
 )
 
-// accepted tells of an accepted connection that ended over a certificate. Others
-// that end in the handshake are those of who looks for open ports, and such as are
-// cut.
-func (h *handshakes) accepted(remote net.Addr, err error) {
+// accepted tells of an accepted connection that ended in the handshake, for the name that
+// was asked for. Who says nothing looks for open ports, or was cut.
+func (h *handshakes) accepted(remote net.Addr, name string, err error) {
 	var op *net.OpError
 	switch {
 	case errors.As(err, &op) && op.Op == "remote error":
 		err = fmt.Errorf("the other side refuses the certificate of this member (%w), or whoever signed it; all members of a cluster have certificates of one kind: --peer-cert-file, --peer-key-file and --peer-trusted-ca-file at each, or at none", op.Err)
-	case !errors.Is(err, pki.ErrRefused) && !errors.Is(err, pki.ErrStranger):
+	case slices.ContainsFunc(silences, func(s error) bool { return errors.Is(err, s) }):
 		return
 	}
 	if h.due(err) {
-		h.log.Warn("a connection to the peer port was refused in its handshake", "remote", remote.String(), "err", err)
+		h.log.Warn("a connection to the peer port was refused in its handshake", "remote", remote.String(), "name", name, "err", err)
 	}
 }
+
+// silences end a connection without a word.
+var silences = []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE, net.ErrClosed, os.ErrDeadlineExceeded}
 
 // dialed tells of a member whose certificate is not good here.
 func (h *handshakes) dialed(addr string, err error) {
@@ -93,7 +99,7 @@ func (c *tlsConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	c.first.Do(func() {
 		if err != nil {
-			c.reports.accepted(c.RemoteAddr(), err)
+			c.reports.accepted(c.RemoteAddr(), c.ConnectionState().ServerName, err)
 		}
 	})
 	return n, err

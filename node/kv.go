@@ -50,7 +50,7 @@ func (n *Node) propose(ctx context.Context, id uint64, kind replica.Kind, data [
 		n.waiters.forget(id)
 		return machine.Result{}, chainfire.ErrStopped
 	default:
-		n.counts.proposalFailed()
+		n.counts.failed.Add(1)
 		n.waiters.forget(id)
 		n.inbox.put(func(in *inputs) { in.cancels = append(in.cancels, id) })
 		return machine.Result{}, n.timeoutError(ctx)
@@ -98,11 +98,20 @@ func (n *Node) changeFor(ctx context.Context, voters []uint64, c confchange.Chan
 // linearize waits until this member's state reflects every write that was
 // acknowledged before the call.
 func (n *Node) linearize(ctx context.Context) error {
+	began := n.sched.Now()
 	g, opened := n.readers.join()
 	if opened {
 		n.inbox.put(func(in *inputs) { in.reads = append(in.reads, g.id) })
 	}
-	return n.await(ctx, g.done)
+	err := n.await(ctx, g.done)
+	switch {
+	case !opened:
+	case err != nil:
+		n.counts.failedReads.Add(1)
+	case n.sched.Now().Sub(began) > slowReadIndex:
+		n.counts.slowReads.Add(1)
+	}
+	return err
 }
 
 // await waits until a channel is closed, within the context and the node's life.
@@ -148,7 +157,9 @@ func (n *Node) Range(ctx context.Context, r *chainfire.RangeRequest) (*chainfire
 	err := n.permitted(ctx,
 		func(s *auth.State, id auth.Identity) error { return s.PermitRead(id, r.Key, r.RangeEnd) },
 		func() (err error) {
+			began := n.sched.Now()
 			out, err = n.machine.Range(ctx, r)
+			n.counts.ranged(n.sched.Now().Sub(began), err)
 			return err
 		})
 	if err != nil {
@@ -211,7 +222,9 @@ func (n *Node) Txn(ctx context.Context, r *chainfire.TxnRequest) (*chainfire.Txn
 	err := n.permitted(ctx,
 		func(s *auth.State, id auth.Identity) error { return machine.PermitTxn(s, id, r) },
 		func() (err error) {
-			out, err = n.machine.ReadTxn(ctx, r)
+			if out, err = n.machine.ReadTxn(ctx, r); err == nil {
+				n.counts.ops(out)
+			}
 			return err
 		})
 	if err != nil {

@@ -91,6 +91,7 @@ func (in *inputs) snapshot() bool {
 func (n *Node) loop(r *replica.Replica) {
 	ticks, stop := sched.Tick(n.sched, n.opts.TickInterval)
 	defer stop()
+	var b beats
 	for {
 		event := n.sched.Wait(n.stop, n.inbox.signal, ticks)
 		if event == 0 {
@@ -105,7 +106,7 @@ func (n *Node) loop(r *replica.Replica) {
 			r.Tick()
 		}
 		out := r.Output()
-		n.carryOut(r, out)
+		n.carryOut(r, out, &b)
 		if in.snapshot() && (out.Persist == nil || out.Persist.Snapshot == nil) {
 			n.seeder.disclaim() // consensus did not want it any more
 		}
@@ -157,9 +158,10 @@ func (n *Node) feed(r *replica.Replica, in inputs) {
 	}
 }
 
-func (n *Node) carryOut(r *replica.Replica, out replica.Output) {
+func (n *Node) carryOut(r *replica.Replica, out replica.Output, b *beats) {
 	if len(out.Messages) > 0 {
 		n.streams.Send(out.Messages)
+		b.sent(n, r.Core().Term(), out.Messages)
 	}
 	for i := range out.Envelopes {
 		n.sendEnvelope(out.Envelopes[i])
@@ -171,7 +173,7 @@ func (n *Node) carryOut(r *replica.Replica, out replica.Output) {
 		n.applier.submit(out.Committed)
 	}
 	for _, d := range out.Done {
-		n.counts.proposalFailed()
+		n.counts.failed.Add(1)
 		n.waiters.fail(d.ID, d.Err)
 	}
 	for _, id := range out.Reads {

@@ -66,6 +66,9 @@ func (n *Node) MemberAdd(ctx context.Context, r *chainfire.MemberAddRequest) (*c
 	}
 	kind := confchange.AddVoter
 	if r.Learner {
+		if err := n.roomForLearner(r.PeerURLs); err != nil {
+			return nil, err
+		}
 		kind = confchange.AddLearner
 	}
 	id, err := n.addByHand(ctx, &machine.Reserve{PeerURLs: r.PeerURLs, Manual: true}, kind)
@@ -73,6 +76,21 @@ func (n *Node) MemberAdd(ctx context.Context, r *chainfire.MemberAddRequest) (*c
 		return nil, err
 	}
 	return n.memberChange(id), nil
+}
+
+// roomForLearner refuses a learner where there are as many as there may be. A peer URL
+// that is taken is refused for that, as by etcd.
+func (n *Node) roomForLearner(peerURLs []string) error {
+	if n.opts.MaxLearners == 0 || len(n.machine.Conf().Learners) < n.opts.MaxLearners {
+		return nil
+	}
+	taken := slices.ContainsFunc(n.machine.Members(), func(m machine.MemberRecord) bool {
+		return slices.ContainsFunc(m.PeerURLs, func(u string) bool { return slices.Contains(peerURLs, u) })
+	})
+	if taken {
+		return chainfire.ErrPeerURLExists
+	}
+	return chainfire.ErrTooManyLearners
 }
 
 // wouldLoseQuorum refuses to add a voter that has not started while the voters
@@ -115,6 +133,12 @@ func (n *Node) MemberUpdate(ctx context.Context, id uint64, peerURLs []string) (
 
 // MemberPromote implements chainfire.Cluster.
 func (n *Node) MemberPromote(ctx context.Context, id uint64) (*chainfire.MemberChange, error) {
+	out, err := n.promote(ctx, id)
+	n.counts.promotion(err)
+	return out, err
+}
+
+func (n *Node) promote(ctx context.Context, id uint64) (*chainfire.MemberChange, error) {
 	if n.learner() {
 		return nil, chainfire.ErrLearner
 	}

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	mathrand "math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,7 +18,6 @@ import (
 
 	"chainfire/auth/token"
 	"chainfire/internal/disk"
-	"chainfire/internal/invariant"
 	"chainfire/internal/sched"
 	"chainfire/join"
 	"chainfire/machine"
@@ -112,6 +110,12 @@ type Options struct {
 	// CompareAtStart lets a member that was one before serve only once it has compared
 	// what it holds with the others.
 	CompareAtStart bool
+	// SlowApply is from when on a round of applying is logged, and counted, that took
+	// longer. Default is never.
+	SlowApply time.Duration
+	// MaxLearners is how many learners MemberAdd lets the cluster have, less than 0 being
+	// none; it bounds no other way to come in. Default is no bound.
+	MaxLearners int
 	// ReserveTTL is how long the place of a newcomer that is not heard of is
 	// kept. Default 30 s.
 	ReserveTTL time.Duration
@@ -248,7 +252,7 @@ type Node struct {
 	hashTurns   chan struct{}
 	hashWaiters atomic.Int64
 	quota       quota
-	counts      counts
+	counts      *counts
 	disk        diskGuard
 	hasher      *hasher
 
@@ -301,7 +305,7 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 		opts: opts, log: opts.Logger, lock: lock, sched: opts.Sched, tasks: sched.NewGroup(opts.Sched), stop: make(chan struct{}),
 		inbox: newInbox(), writer: newWriter(), applier: newApplier(),
 		waiters: newWaiters(), readers: newReaders(),
-		leaderSignal: make(chan struct{}), hasher: newHasher(), tokens: newTokens(&opts), hashTurns: newHashTurns(),
+		leaderSignal: make(chan struct{}), hasher: newHasher(), counts: newCounts(), tokens: newTokens(&opts), hashTurns: newHashTurns(),
 	}
 	if err := n.start(ctx); err != nil {
 		return nil, errors.Join(err, n.closeAll())
@@ -410,15 +414,6 @@ func (n *Node) serve(cfg replica.Config) error {
 	return nil
 }
 
-func (n *Node) raftConfig() raft.Config {
-	rng := mathrand.New(mathrand.NewPCG(n.random(), n.random()))
-	c := n.opts.Bounds.Raft
-	c.ID, c.Storage, c.Jitter = n.id, n.wal, rng.IntN
-	c.ElectionTicks, c.HeartbeatTicks = n.opts.ElectionTicks, n.opts.HeartbeatTicks
-	c.Checked = c.Checked || invariant.Enabled
-	return c
-}
-
 // ID is this member's id.
 func (n *Node) ID() uint64 { return n.id }
 
@@ -441,7 +436,11 @@ func (n *Node) fatal(what string, err error) {
 	n.failMu.Lock()
 	if n.failure == nil {
 		n.failure = fmt.Errorf("%s: %w", what, err)
-		n.log.Error("member stops", "reason", what, "err", err)
+		level := slog.LevelError
+		if errors.Is(err, ErrRemoved) {
+			level = slog.LevelWarn // somebody wanted that
+		}
+		n.log.Log(context.Background(), level, "member stops", "reason", what, "err", err)
 	}
 	n.noteDamage(err)
 	n.failMu.Unlock()

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	mathrand "math/rand/v2"
 
+	"chainfire/internal/invariant"
 	"chainfire/machine"
 	"chainfire/raft"
 	"chainfire/replica"
@@ -37,11 +39,15 @@ func (n *Node) walOptions() wal.Options {
 }
 
 func (n *Node) machineOptions() machine.Options {
-	return machine.Options{
+	o := machine.Options{
 		FS: n.opts.FS, Dir: n.path(storeDir), Logger: n.log,
 		CacheBytes: n.opts.Bounds.StoreCacheBytes, Still: n.opts.Bounds.Still, Level: n.opts.Bounds.FeatureLevel,
 		Fatal: func(err error) { n.fatal("the store failed", err) }, Spawn: n.sched.Go,
 	}
+	if n.counts != nil {
+		o.FlushTook, o.Compacted = n.counts.flushes.Observe, n.counts.compacted
+	}
+	return o
 }
 
 // firstIndex is where the log of every cluster begins: the state that a
@@ -195,6 +201,15 @@ func (n *Node) open(ctx context.Context) (replica.Config, error) {
 	n.log.Info("member opened", "member", n.id, "applied", index, "last", log.LastIndex(), "term", hs.Term,
 		"conf", cfg.Raft.Conf.String())
 	return cfg, nil
+}
+
+func (n *Node) raftConfig() raft.Config {
+	rng := mathrand.New(mathrand.NewPCG(n.random(), n.random()))
+	c := n.opts.Bounds.Raft
+	c.ID, c.Storage, c.Jitter = n.id, n.wal, rng.IntN
+	c.ElectionTicks, c.HeartbeatTicks = n.opts.ElectionTicks, n.opts.HeartbeatTicks
+	c.Checked = c.Checked || invariant.Enabled
+	return c
 }
 
 // checkRole compares what the member was started as with what it joined as. The

@@ -44,16 +44,19 @@ type verdict struct {
 	opinions map[uint64]opinion
 	// moved are members at another compacted revision, which are to be asked again.
 	moved []uint64
-	// wrong are the members that differ from a majority, in order, or nobody.
+	// wrong are the members that differ from a majority of the voters, in order, or nobody.
 	wrong []uint64
 }
 
 // judge compares what members said of the point that they were asked for, this one among
 // them. now is where this one was when it had heard of all the others, and still led:
-// nobody can have applied more.
-func judge(asked, now point, answers []answer) verdict {
+// nobody can have applied more. Voters alone say what is right: a majority of three or more,
+// or two that agree.
+func judge(asked, now point, votes func(id uint64) bool, answers []answer) verdict {
 	v := verdict{asked: asked, opinions: map[uint64]opinion{}}
+	// count is how many voters are of each opinion that any member is of.
 	count := map[opinion]int{}
+	voters := 0
 	for _, a := range answers {
 		o := opinion{standing: level, sum: a.sum}
 		switch {
@@ -66,13 +69,17 @@ func judge(asked, now point, answers []answer) verdict {
 			continue
 		}
 		v.opinions[a.member] = o
-		count[o]++
+		count[o] += 0
+		if votes(a.member) {
+			count[o]++
+			voters++
+		}
 	}
 	if len(count) < 2 {
 		return v
 	}
 	for o, n := range count {
-		if len(v.opinions) < 3 || 2*n <= len(v.opinions) {
+		if voters < 2 || 2*n <= voters {
 			continue
 		}
 		for member, other := range v.opinions {

@@ -39,7 +39,7 @@ func TestMembersThatDifferFromTheMajorityAreWrong(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			// The order in which they answer is chance.
 			for range len(c.answers) + 1 {
-				v := judge(asked, now, c.answers)
+				v := judge(asked, now, all, c.answers)
 				if !slices.Equal(v.wrong, c.wrong) || !slices.Equal(v.members(), c.same) || !slices.Equal(v.moved, c.others) {
 					t.Errorf("%v are wrong of %v, %v moved; want %v, %v, %v", v.wrong, v.sums(), v.moved, c.wrong, c.same, c.others)
 				}
@@ -51,6 +51,34 @@ func TestMembersThatDifferFromTheMajorityAreWrong(t *testing.T) {
 	}
 }
 
+// all are voters.
+func all(uint64) bool { return true }
+
+func TestLearnersDoNotSayWhoIsWrong(t *testing.T) {
+	asked, now := point{100, 50, 20}, point{110, 55, 20}
+	says := func(member, sum uint64) answer {
+		return answer{member, hashed{at: point{105, 52, 20}, sum: sum, ok: true}}
+	}
+	for name, c := range map[string]struct {
+		voters  uint64 // 1 up to it vote
+		answers []answer
+		wrong   []uint64
+	}{
+		"learners outnumber a voter that differs":       {3, []answer{says(1, 7), says(2, 8), says(3, 8), says(4, 7), says(5, 7)}, []uint64{1, 4, 5}},
+		"two learners against the only voter":           {1, []answer{says(1, 7), says(2, 8), says(3, 8)}, []uint64{nobody}},
+		"a learner against two voters":                  {2, []answer{says(1, 7), says(2, 7), says(3, 8)}, []uint64{3}},
+		"a learner sides with one of two voters":        {2, []answer{says(1, 7), says(2, 8), says(3, 8)}, []uint64{nobody}},
+		"a learner makes no majority of a tie":          {4, []answer{says(1, 7), says(2, 7), says(3, 8), says(4, 8), says(5, 7)}, []uint64{nobody}},
+		"learners differ among each other":              {3, []answer{says(1, 7), says(2, 7), says(3, 7), says(4, 8), says(5, 9)}, []uint64{4, 5}},
+		"one voter of three and a learner do not count": {3, []answer{says(1, 7), says(2, 7), says(3, 8), says(4, 8)}, []uint64{3, 4}},
+	} {
+		v := judge(asked, now, func(id uint64) bool { return id <= c.voters }, c.answers)
+		if !slices.Equal(v.wrong, c.wrong) {
+			t.Errorf("%s: %v are wrong, want %v", name, v.wrong, c.wrong)
+		}
+	}
+}
+
 func TestMembersAreComparedOnlyAtOneCompactedRevision(t *testing.T) {
 	asked, now := point{100, 50, 20}, point{110, 55, 30}
 	answers := []answer{
@@ -58,11 +86,11 @@ func TestMembersAreComparedOnlyAtOneCompactedRevision(t *testing.T) {
 		{2, hashed{at: point{105, 52, 30}}},
 		{3, hashed{at: point{101, 50, 20}, sum: 7, ok: true}},
 	}
-	if v := judge(asked, now, answers); len(v.wrong) != 0 || !slices.Equal(v.moved, []uint64{2}) || !slices.Equal(v.members(), []uint64{1, 3}) {
+	if v := judge(asked, now, all, answers); len(v.wrong) != 0 || !slices.Equal(v.moved, []uint64{2}) || !slices.Equal(v.members(), []uint64{1, 3}) {
 		t.Errorf("%v are wrong, %v moved, %v were compared", v.wrong, v.moved, v.sums())
 	}
 	answers[2].sum = 8
-	if v := judge(asked, now, answers); !v.unclear() {
+	if v := judge(asked, now, all, answers); !v.unclear() {
 		t.Errorf("of two that can be compared and differ, %v are wrong", v.wrong)
 	}
 }

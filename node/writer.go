@@ -157,7 +157,7 @@ func (n *Node) appendAll(log *wal.Log, b wal.Batch) error {
 			return err
 		}
 		if log.Syncs() != syncs {
-			n.counts.synced(n.sched.Now().Sub(began))
+			n.counts.syncs.Observe(n.sched.Now().Sub(began))
 		}
 		if piece.HardState != nil {
 			n.durableCommit = piece.HardState.Commit

@@ -79,7 +79,7 @@ func TestLargeWriteGoesInPiecesAndIsWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &Node{durableCommit: 1, sched: sched.Go{}}
+	n := &Node{durableCommit: 1, counts: newCounts(), sched: sched.Go{}}
 	before := log.Syncs()
 	hs := raft.HardState{Term: 3, Vote: 2, Commit: 20}
 	if err := n.appendAll(log, wal.Batch{HardState: &hs, Entries: entries(3, 2, 21, 5<<20)}); err != nil {

@@ -201,6 +201,11 @@ func TestPortWithFilesThatAreNoGoodSaysWhich(t *testing.T) {
 		o := portOptions(x.files, &bytes.Buffer{})
 		o.Only.CRL = x.crl
 		_, err := LoadPort(o)
+		for _, missing := range []string{good.Cert + "x", good.Key + "x", text + "x"} {
+			if err != nil && strings.Count(err.Error(), missing) > 1 {
+				t.Errorf("%s: error %v names %s more than once", name, err, missing)
+			}
+		}
 		for _, w := range x.words {
 			if err == nil || !strings.Contains(err.Error(), w) {
 				t.Errorf("%s: error %v, want it to say %q", name, err, w)

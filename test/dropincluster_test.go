@@ -71,6 +71,15 @@ func TestAMemberThatWasAddedComesInByTheStateExisting(t *testing.T) {
 	if code, err := m3.proc.exit(patience); err != nil || code != 0 {
 		t.Errorf("removed: exit code %d, %v", code, err)
 	}
+	lines, err := logLines(m3.proc.log())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range lines {
+		if l.Level == "error" {
+			t.Errorf("one that is removed says at level error: %s: %s", l.Msg, l.Error)
+		}
+	}
 	m3.launch(nil, m3.line("--initial-cluster", listOf(m1, m2, m3), "--initial-cluster-state", "existing")...)
 	if code, err := m3.proc.exit(patience); err != nil || code != 1 {
 		t.Errorf("started after that: exit code %d, %v", code, err)

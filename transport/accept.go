@@ -37,6 +37,16 @@ type inbound struct {
 	since    time.Time
 	bytes    atomic.Uint64
 	messages atomic.Uint64
+	// total outlives the connection.
+	total *received
+}
+
+// received is what came from one peer on all of its connections.
+type received struct{ bytes, failures atomic.Uint64 }
+
+func (in *inbound) count(n int) {
+	in.bytes.Add(uint64(n))
+	in.total.bytes.Add(uint64(n))
 }
 
 // Serve accepts connections of l and serves each on a goroutine of its own,
@@ -110,6 +120,7 @@ func (t *Transport) ServeConn(c net.Conn) {
 	err = t.receive(in, l)
 	switch {
 	case errors.Is(err, ErrFrame), errors.Is(err, ErrCodec), errors.Is(err, errProtocol):
+		in.total.failures.Add(1)
 		t.log.Warn("closed the connection of a peer", "peer", fmt.Sprintf("%x", hello.From), "err", err)
 		t.refuse(c, &RefusedError{Code: CodeBadStream, Text: err.Error()})
 	default:
@@ -237,6 +248,10 @@ func (t *Transport) admit(in *inbound) {
 		closeConn(old.conn)
 	}
 	t.inbound[id] = in
+	if t.totals[id] == nil {
+		t.totals[id] = new(received)
+	}
+	in.total = t.totals[id]
 	p := t.peers[id]
 	t.mu.Unlock()
 	// Whoever was removed between the handshake and now was not found by
@@ -269,7 +284,7 @@ func (t *Transport) receive(in *inbound, l *link) error {
 		if err != nil {
 			return err
 		}
-		in.bytes.Add(uint64(headerSize + len(payload)))
+		in.count(headerSize + len(payload))
 		switch k {
 		case kindMessages:
 			err = t.receiveMessages(in, r, payload)
@@ -314,7 +329,7 @@ func (t *Transport) receiveMessages(in *inbound, r *bufio.Reader, payload []byte
 		if _, payload, err = readFrame(r, t.opts.MaxFrame); err != nil {
 			break
 		}
-		in.bytes.Add(uint64(headerSize + len(payload)))
+		in.count(headerSize + len(payload))
 		more, err = t.decode(in, payload)
 		msgs = append(msgs, more...)
 	}

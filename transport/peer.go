@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"chainfire/internal/timing"
 )
 
 // errRetargeted ends a connection whose peer is to be looked for elsewhere.
@@ -35,6 +37,7 @@ type peer struct {
 	sentBytes    atomic.Uint64
 	sentMessages atomic.Uint64
 	rtt          atomic.Int64
+	rtts         timing.Histogram
 
 	mu          sync.Mutex
 	addrs       []string
@@ -46,13 +49,16 @@ type peer struct {
 	addr      string
 	connected bool
 	since     time.Time
-	lastErr   error
-	refusal   RefusedError
+	// disconnects counts the connections that ended.
+	disconnects uint64
+	lastErr     error
+	refusal     RefusedError
 }
 
 func newPeer(t *Transport, id uint64, addrs []string, incarnation uint64) *peer {
 	p := &peer{
 		t: t, id: id, queue: newQueue(&t.opts), kick: make(chan struct{}, 1),
+		rtts:  timing.Histogram{Bounds: timing.Bounds{First: 100 * time.Microsecond, Number: 16}},
 		rng:   rand.New(rand.NewPCG(t.opts.Seed, id)),
 		addrs: slices.Clone(addrs), incarnation: incarnation, since: time.Now(),
 	}
@@ -143,6 +149,7 @@ func (p *peer) end() (met bool) {
 	p.abort = nil
 	if met = p.connected; met {
 		p.connected, p.since = false, time.Now()
+		p.disconnects++
 		// The address was good: begin with it again.
 		p.turn--
 	}
@@ -280,7 +287,9 @@ func (p *peer) listen(l *link) error {
 			return describe(err)
 		case k == kindPong:
 			if sent, ok := decodePing(payload); ok {
-				p.rtt.Store(int64(time.Since(p.t.start) - sent))
+				took := time.Since(p.t.start) - sent
+				p.rtt.Store(int64(took))
+				p.rtts.Observe(took)
 			}
 		case k == kindRefuse:
 			return decodeRefusal(payload)

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"slices"
 	"time"
+
+	"chainfire/internal/timing"
 )
 
 // PeerState is what is known of the connections with one peer, for status and
@@ -20,8 +22,12 @@ type PeerState struct {
 	Since     time.Time
 	// LastError is why the last attempt or connection ended; nil while connected.
 	LastError error
-	// RTT is the time the last ping took there and back; 0 is not known.
-	RTT time.Duration
+	// RTT is the time the last ping took there and back; 0 is not known. RTTs are all of
+	// them since the peer was set.
+	RTT  time.Duration
+	RTTs *timing.Histogram
+	// Disconnects counts the connections to the peer that ended.
+	Disconnects uint64
 
 	SentBytes, SentMessages uint64
 	// DroppedMessages counts what was not sent: no connection, or no room.
@@ -32,6 +38,9 @@ type PeerState struct {
 	// Receiving says that the peer has a connection to this member.
 	Receiving                       bool
 	ReceivedBytes, ReceivedMessages uint64
+	// TotalReceivedBytes is what came on all connections of the peer, ReceiveFailures how
+	// many of them ended over what could not be understood.
+	TotalReceivedBytes, ReceiveFailures uint64
 }
 
 // Peers lists the peers set, by id.
@@ -41,6 +50,9 @@ func (t *Transport) Peers() []PeerState {
 	out := make([]PeerState, 0, len(t.peers))
 	for id, p := range t.peers {
 		s := p.state()
+		if sum := t.totals[id]; sum != nil {
+			s.TotalReceivedBytes, s.ReceiveFailures = sum.bytes.Load(), sum.failures.Load()
+		}
 		if in := t.inbound[id]; in != nil {
 			s.Receiving = true
 			s.ReceivedBytes, s.ReceivedMessages = in.bytes.Load(), in.messages.Load()
@@ -53,7 +65,7 @@ func (t *Transport) Peers() []PeerState {
 
 func (p *peer) state() PeerState {
 	p.mu.Lock()
-	s := PeerState{ID: p.id, Addr: p.addr, Connected: p.connected, Since: p.since, LastError: p.lastErr}
+	s := PeerState{ID: p.id, Addr: p.addr, Connected: p.connected, Since: p.since, LastError: p.lastErr, RTTs: &p.rtts, Disconnects: p.disconnects}
 	p.mu.Unlock()
 	s.RTT = time.Duration(p.rtt.Load())
 	s.SentBytes, s.SentMessages = p.sentBytes.Load(), p.sentMessages.Load()

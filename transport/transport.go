@@ -78,6 +78,7 @@ type Transport struct {
 	closed    bool
 	peers     map[uint64]*peer
 	inbound   map[uint64]*inbound
+	totals    map[uint64]*received
 	conns     map[net.Conn]struct{}
 	listeners map[net.Listener]struct{}
 }
@@ -102,6 +103,7 @@ func New(o Options) (*Transport, error) {
 		handshakes: make(chan struct{}, o.MaxHandshakes),
 		peers:      make(map[uint64]*peer),
 		inbound:    make(map[uint64]*inbound),
+		totals:     make(map[uint64]*received),
 		conns:      make(map[net.Conn]struct{}),
 		listeners:  make(map[net.Listener]struct{}),
 	}
@@ -138,6 +140,7 @@ func (t *Transport) RemovePeer(id uint64) {
 		p.cancel()
 		delete(t.peers, id)
 	}
+	delete(t.totals, id)
 	if in := t.inbound[id]; in != nil {
 		closeConn(in.conn)
 	}

@@ -196,35 +196,44 @@ func (e *unreachableError) Unwrap() []error { return e.errs }
 // advise adds to a member's error what to do about it.
 func advise(err error) error {
 	next := adviseTLS(err)
+	known := err
+	// Calls of ChainFire's own services come with the status alone.
+	if s, ok := errors.AsType[interface {
+		error
+		GRPCStatus() *status.Status
+	}](err); ok {
+		known = rpctypes.Error(s)
+	}
+	is := func(target error) bool { return errors.Is(err, target) || errors.Is(known, target) }
 	switch {
 	case next != "":
-	case errors.Is(err, rpctypes.ErrCompacted):
+	case is(rpctypes.ErrCompacted):
 		next = "that revision is gone; ask for a newer one with --rev, or leave it out"
-	case errors.Is(err, rpctypes.ErrFutureRev):
+	case is(rpctypes.ErrFutureRev):
 		next = "the cluster has not come to that revision; leave --rev out for the newest"
-	case errors.Is(err, rpctypes.ErrNoSpace):
+	case is(rpctypes.ErrNoSpace):
 		next = "delete keys or compact the history, or give the members a larger --quota-backend-bytes, then 'etcdctl alarm disarm'"
-	case errors.Is(err, rpctypes.ErrLeaseNotFound):
+	case is(rpctypes.ErrLeaseNotFound):
 		next = "it has ended, or never was; 'chainfire lease list' shows those that there are"
-	case errors.Is(err, rpctypes.ErrLeaseExist):
+	case is(rpctypes.ErrLeaseExist):
 		next = "leave --id out, or revoke that one"
-	case errors.Is(err, rpctypes.ErrLeaseTTLTooLarge):
+	case is(rpctypes.ErrLeaseTTLTooLarge):
 		next = "give at most 9000000000 seconds"
-	case errors.Is(err, rpctypes.ErrRequestTooLarge), status.Code(err) == codes.ResourceExhausted:
+	case is(rpctypes.ErrRequestTooLarge), status.Code(err) == codes.ResourceExhausted:
 		next = "split it, or start the members with a larger --max-request-bytes"
-	case errors.Is(err, rpctypes.ErrUserEmpty), errors.Is(err, rpctypes.ErrAuthFailed):
+	case is(rpctypes.ErrUserEmpty), is(rpctypes.ErrAuthFailed):
 		next = "say who asks with --user NAME:PASSWORD"
-	case errors.Is(err, rpctypes.ErrPermissionDenied):
+	case is(rpctypes.ErrPermissionDenied):
 		next = "the user has no role for it; 'etcdctl user get NAME --detail' shows what it may do"
-	case errors.Is(err, rpctypes.ErrNoLeader), errors.Is(err, rpctypes.ErrLeaderChanged):
+	case is(rpctypes.ErrNoLeader), is(rpctypes.ErrLeaderChanged):
 		next = "try again in a second; 'chainfire status' shows who is missing"
-	case errors.Is(err, rpctypes.ErrMemberNotFound):
+	case is(rpctypes.ErrMemberNotFound):
 		next = "'chainfire member list' has the ids"
-	case errors.Is(err, rpctypes.ErrMemberLearnerNotReady):
+	case is(rpctypes.ErrMemberLearnerNotReady):
 		next = "'chainfire status' shows how far it is behind; try again when it has caught up"
-	case errors.Is(err, rpctypes.ErrUnhealthy), errors.Is(err, rpctypes.ErrMemberNotEnoughStarted):
+	case is(rpctypes.ErrUnhealthy), is(rpctypes.ErrMemberNotEnoughStarted):
 		next = "too few members are up for this; 'chainfire status' shows who is missing"
-	case status.Code(err) == codes.Unimplemented:
+	case status.Code(err) == codes.Unimplemented && !strings.Contains(err.Error(), "what answers there"):
 		next = "what answers there does not know this call; check --endpoints"
 	case isLearnerError(err):
 		next = "the member asked is a learner; ask a voter with --endpoints, or read with --consistency s"

@@ -54,6 +54,7 @@ type jsonCommand struct {
 	Revoke  *jsonLogToken   `json:"revoke_token,omitempty"`
 	Raise   *jsonLogLevel   `json:"raise_level,omitempty"`
 	*jsonLogLeases
+	*jsonLogAuth
 }
 
 // jsonLogLevel is a feature level.
@@ -183,7 +184,7 @@ func newJSONCommand(c *machine.Command) *jsonCommand {
 	case c.RaiseLevel != nil:
 		out.Raise = &jsonLogLevel{Level: c.RaiseLevel.Level}
 	default:
-		out.jsonLogLeases = newJSONLogLeases(c)
+		out.jsonLogLeases, out.jsonLogAuth = newJSONLogLeases(c), newJSONLogAuth(c)
 	}
 	return out
 }

@@ -76,12 +76,32 @@ func newEtcdOptions(cfg *etcdflags.Config, log *slog.Logger) (*etcdOptions, erro
 	s.auth.apply(&o.node)
 	s.compare.apply(&o.node)
 	s.clients.apply(&o.api)
+	o.slow(cfg)
+	if o.node.MaxLearners = cfg.MaxLearners; cfg.MaxLearners == 0 {
+		o.node.MaxLearners = -1
+	}
+	o.api.ExtensiveMetrics = cfg.Metrics == extensiveMetrics
 	o.api.MaxRequestBytes, o.api.NoGateway = int(cfg.MaxRequestBytes), !cfg.Gateway
 	o.peers(cfg, log)
 	if err := o.security(cfg, log); err != nil {
 		return nil, err
 	}
 	return o, nil
+}
+
+// extensiveMetrics is the value of --metrics that has more than the others.
+const extensiveMetrics = "extensive"
+
+// slow reads from when on what took long is logged. As with etcd no time for requests is
+// the usual one, and no time for applying is all of it.
+func (o *etcdOptions) slow(cfg *etcdflags.Config) {
+	o.api.SlowCall = cfg.WarnUnary
+	if cfg.WarnUnary == 0 {
+		o.api.SlowCall = slowCall
+	}
+	o.api.SlowCall = max(o.api.SlowCall, time.Nanosecond)
+	o.api.SlowRead = max(cfg.WarnApply, time.Nanosecond)
+	o.node.SlowApply = o.api.SlowRead
 }
 
 func quota(n int64) int64 {

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 func TestWhatAMemberRefusesComesWithWhatToDo(t *testing.T) {
@@ -17,6 +20,20 @@ func TestWhatAMemberRefusesComesWithWhatToDo(t *testing.T) {
 		"--max-request-bytes":  rpctypes.ErrRequestTooLarge,
 	} {
 		if got := advise(fmt.Errorf("put: %w", err)).Error(); !strings.Contains(got, want) || !strings.Contains(got, err.Error()) {
+			t.Errorf("%v comes with %q, want %q", err, got, want)
+		}
+	}
+}
+
+func TestWhatChainFiresOwnServicesRefuseComesWithWhatToDo(t *testing.T) {
+	for want, err := range map[string]error{
+		"--user NAME:PASSWORD":    rpctypes.ErrGRPCUserEmpty,
+		"etcdctl user get":        rpctypes.ErrGRPCPermissionDenied,
+		"chainfire member list":   rpctypes.ErrGRPCMemberNotFound,
+		"does not know this call": status.Error(codes.Unimplemented, "unknown service"), // as etcd answers
+	} {
+		asked := fmt.Errorf("list the join tokens: %w", errors.Join(errors.New("127.0.0.1:1 is gone"), fmt.Errorf("127.0.0.1:2: %w", err)))
+		if got := advise(asked).Error(); !strings.Contains(got, want) {
 			t.Errorf("%v comes with %q, want %q", err, got, want)
 		}
 	}

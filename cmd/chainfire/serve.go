@@ -69,6 +69,13 @@ over. The second ends it at once, which loses nothing that was acknowledged.`,
 	return cmd
 }
 
+// From when on a member logs a request, and reading or applying, that took longer. They
+// are etcd's.
+const (
+	slowCall  = 300 * time.Millisecond
+	slowApply = 100 * time.Millisecond
+)
+
 // serve runs a member until the context ends or the member does.
 func (a *app) serve(ctx context.Context, o *serveOptions) (err error) {
 	tuneMemory(a.getenv)
@@ -147,6 +154,7 @@ func (m *servedMember) run(ctx context.Context) error {
 	port := etcdapi.Options{
 		Member: m.node, Logger: m.log, Registry: registry,
 		MaxRequestBytes: int(m.opts.maxRequestBytes), Register: m.node.RegisterCluster,
+		SlowCall: slowCall, SlowRead: slowApply, ExtensiveMetrics: true,
 	}
 	m.opts.clients.apply(&port)
 	if m.port != nil {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"chainfire"
 )
@@ -79,12 +81,25 @@ func (a *app) clusterStatus(ctx context.Context) (*chainfire.ClusterStatus, erro
 	}
 	s, err := c.Status(ctx)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("ask for the cluster's status: %w; a member that is still being seeded does not answer", err), c.Close())
+		hint := ""
+		if silent(err) {
+			hint = "; a member that is still being seeded does not answer"
+		}
+		return nil, errors.Join(fmt.Errorf("ask for the cluster's status: %w%s", err, hint), c.Close())
 	}
 	if err := c.Close(); err != nil {
 		return nil, fmt.Errorf("close the connection: %w", err)
 	}
 	return s, nil
+}
+
+// silent reports whether members did not answer, rather than refuse to.
+func silent(err error) bool {
+	switch status.Code(err) {
+	case codes.Unavailable, codes.DeadlineExceeded, codes.Unknown, codes.Unimplemented:
+		return true
+	}
+	return false
 }
 
 type jsonStatus struct {

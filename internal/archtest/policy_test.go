@@ -18,6 +18,7 @@ internal/sniff:
 internal/socket:
 internal/handshaken:
 internal/sched:
+internal/timing:
 internal/archtest:
 internal/etcdlog:
 etcdflags:
@@ -42,9 +43,9 @@ lessor:
 machine:              root auth raft raft/confchange mvcc internal/disk internal/invariant
 snapshot:             raft raft/confchange api/... internal/disk internal/sched internal/invariant
 replica:              root raft raft/confchange raft/quorum raft/progress internal/invariant
-transport:            raft raft/confchange api/... internal/invariant
+transport:            raft raft/confchange api/... internal/timing internal/invariant
 join:                 root api/... raft raft/confchange raft/quorum snapshot internal/disk internal/sched internal/invariant
-node:                 root api/... raft raft/confchange raft/quorum raft/progress wal mvcc etcdfile lessor auth auth/token machine snapshot replica transport join pki internal/disk internal/sniff internal/socket internal/handshaken internal/sched internal/invariant
+node:                 root api/... raft raft/confchange raft/quorum raft/progress wal mvcc etcdfile lessor auth auth/token machine snapshot replica transport join pki internal/disk internal/sniff internal/socket internal/handshaken internal/sched internal/timing internal/invariant
 
 etcdapi/gateway:
 etcdapi/locks:

@@ -117,6 +117,9 @@ func WriteFileAtomic(fsys FS, path string, data []byte) error {
 // an error, not a cut answer. A missing file is fs.ErrNotExist.
 func ReadFile(fsys FS, path string, limit int64) ([]byte, error) {
 	f, err := fsys.Open(path)
+	if named := (*fs.PathError)(nil); errors.As(err, &named) && named.Path == path {
+		return nil, err
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}

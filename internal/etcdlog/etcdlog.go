@@ -24,7 +24,8 @@ type Options struct {
 	Level string
 	// Format is json, which is the default, or console.
 	Format string
-	// Outputs are default or stderr, stdout, and paths of files. None is stderr.
+	// Outputs are default or stderr, stdout, and paths of files; or Journal alone. None is
+	// stderr.
 	Outputs []string
 	// Rotate, if it is set, begins the file anew that is the only output.
 	Rotate *lumberjack.Logger
@@ -38,23 +39,36 @@ func New(o Options) (log *slog.Logger, closeFiles func() error, err error) {
 	if err := level.UnmarshalText([]byte(o.Level)); err != nil {
 		return nil, nil, fmt.Errorf("level of the log: %w", err)
 	}
+	encoder := newEncoder(o.Format)
+	if slices.Contains(o.Outputs, Journal) {
+		core, err := newJournal(level, encoder, o.Stderr)
+		if err != nil {
+			return nil, nil, err
+		}
+		return slog.New(newHandler(core)), func() error { return nil }, nil
+	}
+	to, closeFiles, err := o.open()
+	if err != nil {
+		return nil, nil, err
+	}
+	return slog.New(newHandler(zapcore.NewCore(encoder, to, level))), closeFiles, nil
+}
+
+func newHandler(core zapcore.Core) slog.Handler {
+	return renamed{zapslog.NewHandler(core, zapslog.WithCaller(true), zapslog.AddStacktraceAt(math.MaxInt))}
+}
+
+func newEncoder(format string) zapcore.Encoder {
 	enc := zapcore.EncoderConfig{
 		TimeKey: "ts", LevelKey: "level", NameKey: "logger", CallerKey: "caller", MessageKey: "msg",
 		LineEnding: zapcore.DefaultLineEnding, EncodeLevel: zapcore.LowercaseLevelEncoder,
 		EncodeTime:     func(t time.Time, to zapcore.PrimitiveArrayEncoder) { to.AppendString(t.Format(timeLayout)) },
 		EncodeDuration: zapcore.StringDurationEncoder, EncodeCaller: zapcore.ShortCallerEncoder,
 	}
-	encoder := zapcore.NewJSONEncoder(enc)
-	if o.Format == "console" {
-		encoder = zapcore.NewConsoleEncoder(enc)
+	if format == "console" {
+		return zapcore.NewConsoleEncoder(enc)
 	}
-	to, closeFiles, err := o.open()
-	if err != nil {
-		return nil, nil, err
-	}
-	core := zapcore.NewCore(encoder, to, level)
-	h := zapslog.NewHandler(core, zapslog.WithCaller(true), zapslog.AddStacktraceAt(math.MaxInt))
-	return slog.New(renamed{h}), closeFiles, nil
+	return zapcore.NewJSONEncoder(enc)
 }
 
 // timeLayout has microseconds, always six figures of them.
@@ -106,21 +120,18 @@ type plain struct{ io.Writer }
 // Sync implements zapcore.WriteSyncer.
 func (plain) Sync() error { return nil }
 
-// renamed is a handler under whose records an error has the name that it has with etcd.
+// renamed is a handler whose records are in etcd's words, where etcd has the same.
 type renamed struct{ slog.Handler }
-
-func rename(a slog.Attr) slog.Attr {
-	if a.Key == "err" {
-		a.Key = "error"
-	}
-	return a
-}
 
 // Handle implements slog.Handler.
 func (h renamed) Handle(ctx context.Context, r slog.Record) error {
-	out := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
+	words, ok := etcdWords[r.Message]
+	if !ok {
+		words.msg = r.Message
+	}
+	out := slog.NewRecord(r.Time, r.Level, words.msg, r.PC)
 	r.Attrs(func(a slog.Attr) bool {
-		out.AddAttrs(rename(a))
+		out.AddAttrs(words.rename(a))
 		return true
 	})
 	return h.Handler.Handle(ctx, out)
@@ -130,7 +141,7 @@ func (h renamed) Handle(ctx context.Context, r slog.Record) error {
 func (h renamed) WithAttrs(attrs []slog.Attr) slog.Handler {
 	out := make([]slog.Attr, 0, len(attrs))
 	for _, a := range attrs {
-		out = append(out, rename(a))
+		out = append(out, told{}.rename(a))
 	}
 	return renamed{h.Handler.WithAttrs(out)}
 }

@@ -60,13 +60,27 @@ func (s *secure) shake(conn net.Conn) (net.Conn, *child, error) {
 		return config, err
 	}})
 	if err := tc.Handshake(); err != nil {
-		return nil, nil, fmt.Errorf("handshake for server name %q: %w", name, err)
+		return nil, nil, &handshakeError{name: name, err: err}
 	}
 	if tc.ConnectionState().NegotiatedProtocol != protoHTTP2 {
 		to = s.mixed
 	}
 	return tc, to, nil
 }
+
+// handshakeError is a handshake that failed for a client that asked for a name.
+type handshakeError struct {
+	name string
+	err  error
+}
+
+// Error implements error.
+func (h *handshakeError) Error() string {
+	return fmt.Sprintf("handshake for server name %q: %v", h.name, h.err)
+}
+
+// Unwrap is why.
+func (h *handshakeError) Unwrap() error { return h.err }
 
 // refused says in the log why a handshake came to nothing, and lets the client hear it.
 // Who only looked whether the port is open is not worth a line.
@@ -76,7 +90,11 @@ func (l *Listener) refused(conn net.Conn, err error) {
 			return
 		}
 	}
-	l.log.Warn("connection over TLS was refused", "addr", l.lis.Addr().String(), "remote", addrOf(conn), "err", err)
+	name := ""
+	if h := (*handshakeError)(nil); errors.As(err, &h) {
+		name = h.name
+	}
+	l.log.Warn("connection over TLS was refused", "addr", l.lis.Addr().String(), "remote", addrOf(conn), "name", name, "err", err)
 	// A client of TLS 1.3 goes on before it hears of it. If the connection were closed
 	// with what it says unread, the reason would be lost on its way.
 	if h, ok := conn.(interface{ CloseWrite() error }); ok && h.CloseWrite() == nil && conn.SetReadDeadline(time.Now().Add(refusedWait)) == nil {
