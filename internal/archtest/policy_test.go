@@ -19,7 +19,7 @@ internal/handshaken:
 internal/sched:
 internal/archtest:
 internal/etcdlog:
-internal/history:
+internal/witness:
 etcdflags:
 api/...:              root
 
@@ -50,7 +50,7 @@ etcdapi/gateway:
 etcdapi/locks:
 etcdapi:              root etcdapi/gateway etcdapi/locks internal/sniff internal/handshaken
 client:               root api/...
-sim:                  root api/... raft wal mvcc machine snapshot replica transport join node internal/disk internal/sched internal/history internal/invariant
+sim:                  root api/... raft wal mvcc machine snapshot replica transport join node internal/disk internal/sched internal/witness internal/invariant
 cmd/chainfire:        all
 test:                 all
 `

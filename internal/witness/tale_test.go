@@ -1,4 +1,4 @@
-package history
+package witness
 
 import (
 	"path/filepath"
@@ -325,6 +325,15 @@ func TestDeletionsWithoutAnAnswerAreEachMatchedOnce(t *testing.T) {
 	h.Ops[lastDelete].Outcome = Refused
 	if got := told(h); !strings.Contains(got, `origin: at revision 9 of "b/1"`) {
 		t.Errorf("two deletions, and one that may have done it: %q", got)
+	}
+}
+
+func TestWhatMayStillHappenIsCarriedOn(t *testing.T) {
+	h := tale()
+	late := Op{Who: "client", Call: 131, Return: 139, Then: []Step{{Kind: Delete, Key: "b/1"}}, Outcome: Ambiguous}
+	h.Ops = append(h.Ops, late, Op{Who: "client", Call: 131, Return: 139, Then: []Step{{Key: "b/1"}}, Outcome: Ambiguous})
+	if got := Open(h); len(got) != 1 || got[0].String() != late.String() {
+		t.Errorf("open is %v, want the deletion alone", got)
 	}
 }
 

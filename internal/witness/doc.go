@@ -1,4 +1,4 @@
-// Package history holds what clients of a key-value store saw to what one store
+// Package witness holds what clients of a key-value store saw to what one store
 // could have shown them: the answers to reads and writes, and the events of
 // watches, recorded on one clock. It is pure: whoever runs clients makes a
 // History, and Check says what is wrong with it, if anything.
@@ -9,4 +9,4 @@
 // progress mark is held to the state that it claims to come from, and to the
 // clock. Linearizable looks for an order of the operations with porcupine, as a
 // second opinion that believes no watch.
-package history
+package witness

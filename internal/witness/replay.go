@@ -1,4 +1,4 @@
-package history
+package witness
 
 import (
 	"cmp"
@@ -29,6 +29,20 @@ type opening struct {
 	lease bool
 	// why is what is said if nothing does.
 	why *Violation
+}
+
+// Open lists the operations without an answer of which a history does not show that
+// they happened: they may in the one that goes on from it.
+func Open(h *History) []Op {
+	c := newChecker(h)
+	c.replay()
+	var out []Op
+	for i := range h.Ops {
+		if o := &h.Ops[i]; o.Outcome == Ambiguous && o.mayWrite() && c.wrote[i] == 0 {
+			out = append(out, *o)
+		}
+	}
+	return out
 }
 
 // replay holds every answer to the state of its revision, and finds who wrote each.
