@@ -1,6 +1,9 @@
 package witness
 
 import (
+	"encoding/json"
+	"flag"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -102,6 +105,28 @@ func told(h *History) string {
 		out = append(out, v.Error())
 	}
 	return strings.Join(out, "\n")
+}
+
+var keptFlag = flag.String("kept", "", "a history, as a test that failed kept it in JSON, to check once more")
+
+func TestAHistoryThatWasKept(t *testing.T) {
+	if *keptFlag == "" {
+		t.Skip("name a file with -kept")
+	}
+	b, err := os.ReadFile(*keptFlag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &History{}
+	if err := json.Unmarshal(b, h); err != nil {
+		t.Fatal(err)
+	}
+	if got := told(h); got != "" {
+		t.Error(got)
+	}
+	if err := Linearizable(h, *keptFlag+".html", time.Minute); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestTheCheckerTellsARightHistoryFromEveryWrongOne(t *testing.T) {
@@ -272,6 +297,18 @@ func TestTheCheckerTellsARightHistoryFromEveryWrongOne(t *testing.T) {
 		if got := told(h); c.want == "" && got != "" || !strings.Contains(got, c.want) {
 			t.Errorf("%s: it is told\n%s\nand not\n%s", name, got, c.want)
 		}
+	}
+}
+
+func TestAHistoryMayBeginInTheMiddle(t *testing.T) {
+	h := tale()
+	h.Base, h.Start, h.Ops = 3, []KV{version("a/2", "two", 3, 3, 1)}, h.Ops[listing:]
+	if got := told(h); got != "" {
+		t.Errorf("from revision 3 on: %s", got)
+	}
+	h.Watches[0].Sessions[1].From = 5
+	if got := told(h); !strings.Contains(got, `resumable: at revision 5 of ""`) {
+		t.Errorf("with a gap after it: %q", got)
 	}
 }
 

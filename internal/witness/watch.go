@@ -10,7 +10,8 @@ type follower struct {
 	// again says that the watch had been open before.
 	again bool
 	// from is the first revision of the session, and through that up to which
-	// everything was handed out in it.
+	// everything was handed out in it. What it shows of the time before the history
+	// is not looked at.
 	from, through int64
 	// shown is the last revision of an event, mark that of a progress mark.
 	shown, mark int64
@@ -29,12 +30,27 @@ func (c *checker) follow(w *Watch) {
 			}
 			from = s.Created + 1
 		}
+		if from <= c.h.Base {
+			from = c.h.Base + 1
+			s = s.since(c.h.Base)
+		}
 		if next != 0 && from > next {
 			c.violate(RuleResumable, from, w.Key, "%s was opened again at %s from revision %d on, and has seen all before %d", w.Name, s.Where, from, next)
 		}
 		f := follower{c: c, w: w, s: s, again: next != 0, from: from, through: from - 1, seen: map[string]int64{}}
-		next = f.session()
+		next = max(next, f.session())
 	}
+}
+
+// since is a session without what it shows up to a revision.
+func (s *Session) since(revision int64) *Session {
+	out := *s
+	out.Answers = slices.Clone(s.Answers)
+	for i := range out.Answers {
+		a := &out.Answers[i]
+		a.Events = slices.DeleteFunc(slices.Clone(a.Events), func(e Event) bool { return e.KV.Mod <= revision })
+	}
+	return &out
 }
 
 // session returns the revision from which the watch has to go on.
