@@ -349,6 +349,14 @@ func (l *lab) newCluster(t *testing.T, args ...string) *cluster {
 	for i := range n {
 		c.members = append(c.members, l.newMember(t, string(rune('a'+i)), args...))
 	}
+	c.grow()
+	return c
+}
+
+// grow starts the first member, and lets the others join until all of them vote.
+func (c *cluster) grow() {
+	c.t.Helper()
+	n := len(c.members)
 	c.members[0].start()
 	c.members[0].awaitServing()
 	for _, m := range c.members[1:] {
@@ -361,7 +369,6 @@ func (l *lab) newCluster(t *testing.T, args ...string) *cluster {
 	for _, m := range c.members[1:] {
 		m.awaitStep("voter")
 	}
-	return c
 }
 
 // awaitStep waits until the member has said that it came to a step of its join.

@@ -21,6 +21,7 @@ internal/sched:
 internal/timing:
 internal/archtest:
 internal/etcdlog:
+internal/witness:
 etcdflags:
 api/...:              root
 
@@ -51,7 +52,7 @@ etcdapi/gateway:
 etcdapi/locks:
 etcdapi:              root etcdapi/gateway etcdapi/locks internal/sniff internal/handshaken
 client:               root api/...
-sim:                  root api/... raft wal mvcc machine snapshot replica transport join node internal/disk internal/sched internal/invariant
+sim:                  root api/... raft wal mvcc machine snapshot replica transport join node internal/disk internal/sched internal/witness internal/invariant
 cmd/chainfire:        all
 test:                 all
 `
