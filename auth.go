@@ -132,6 +132,9 @@ type AuthNames struct {
 type Credentials struct {
 	// Token is that of Authenticate.
 	Token string
+	// EmptyToken says that a token was shown and nothing is in it. It is nobody's, as any
+	// other that was not given out.
+	EmptyToken bool
 	// CommonName is that of the caller's certificate, which was verified. It counts
 	// where there is no token.
 	CommonName string

@@ -128,6 +128,7 @@ func (g *guard) credentials(ctx context.Context) (c chainfire.Credentials) {
 	}
 	if len(token) > 0 {
 		c.Token = strings.TrimPrefix(token[0], bearer)
+		c.EmptyToken = c.Token == ""
 	}
 	if !g.certificates {
 		return c
@@ -148,7 +149,7 @@ func (g *guard) credentials(ctx context.Context) (c chainfire.Credentials) {
 // onBehalf is the context of a call that the server makes for the caller of another one.
 func (g *guard) onBehalf(ctx context.Context) context.Context {
 	c := chainfire.CredentialsOf(ctx)
-	if c.Token != "" {
+	if c.Token != "" || c.EmptyToken {
 		ctx = metadata.AppendToOutgoingContext(ctx, rpctypes.TokenFieldNameGRPC, c.Token)
 	}
 	if c.CommonName != "" {

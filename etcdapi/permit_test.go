@@ -154,6 +154,8 @@ func TestCommonNameOfACertificateIsAUser(t *testing.T) {
 		"an empty chain":    {on, chains(nil), chainfire.Credentials{}},
 		"the gateway":       {on, with(verified, "grpcgateway-accept", "*/*"), chainfire.Credentials{}},
 		"a token":           {on, with(verified, "token", "t.1"), chainfire.Credentials{Token: "t.1", CommonName: "ann"}},
+		"an empty token":    {on, with(verified, "token", ""), chainfire.Credentials{EmptyToken: true, CommonName: "ann"}},
+		"an empty bearer":   {off, with(t.Context(), "authorization", "Bearer "), chainfire.Credentials{EmptyToken: true}},
 		"its own call":      {on, with(t.Context(), sealKey, on.seal, commonNameKey, "ann"), chainfire.Credentials{CommonName: "ann"}},
 		"a forged own call": {on, with(t.Context(), sealKey, off.seal, commonNameKey, "ann"), chainfire.Credentials{}},
 	} {
@@ -164,5 +166,9 @@ func TestCommonNameOfACertificateIsAUser(t *testing.T) {
 	own, _ := metadata.FromOutgoingContext(on.onBehalf(chainfire.WithCredentials(t.Context(), chainfire.Credentials{CommonName: "ann"})))
 	if got := on.credentials(metadata.NewIncomingContext(t.Context(), own)); got.CommonName != "ann" {
 		t.Errorf("a call on behalf of ann: %+v", got)
+	}
+	own, _ = metadata.FromOutgoingContext(on.onBehalf(chainfire.WithCredentials(t.Context(), chainfire.Credentials{EmptyToken: true})))
+	if got := on.credentials(metadata.NewIncomingContext(t.Context(), own)); !got.EmptyToken {
+		t.Errorf("a call on behalf of who shows an empty token: %+v", got)
 	}
 }

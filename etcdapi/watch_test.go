@@ -288,6 +288,24 @@ func TestProgressIsToldOnRequestAndByOption(t *testing.T) {
 	}
 }
 
+// TestStreamWithoutWatchesHasNoProgress: there is nothing that a mark would be true of.
+func TestStreamWithoutWatchesHasNoProgress(t *testing.T) {
+	f := start(t)
+	w := watch(t, f)
+	w.progress()
+	w.create(&pb.WatchCreateRequest{Key: []byte("a")})
+	w.want(&pb.WatchResponse{Header: header(1), Created: true})
+	w.cancel(0)
+	w.want(&pb.WatchResponse{Header: header(1), Canceled: true})
+	w.progress()
+	w.create(&pb.WatchCreateRequest{Key: []byte("a"), WatchId: 5})
+	w.want(&pb.WatchResponse{Header: header(1), WatchId: 5, Created: true})
+	put(t, f, "a", "1")
+	if r := w.recv(); len(r.Events) != 1 {
+		t.Errorf("got %v before the event", r)
+	}
+}
+
 // scripted is a member whose watch stream hands out what a test says.
 type scripted struct {
 	*fakeMember

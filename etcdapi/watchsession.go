@@ -174,10 +174,11 @@ func (w *watchSession) cancel(id int64) error {
 	return w.send(&pb.WatchResponse{Header: w.header(w.member.Revision()), WatchId: id, Canceled: true})
 }
 
+// requestProgress asks for a mark. As with etcd, a stream without watches has none.
 func (w *watchSession) requestProgress() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.closed {
+	if !w.closed && len(w.open) > 0 {
 		w.watches.RequestProgress()
 	}
 }

@@ -77,6 +77,26 @@ func TestTokenOfBeforeARestartIsNotGoodAfterIt(t *testing.T) {
 	}
 }
 
+// TestEmptyTokenIsNobodys: clients begin with one and ask for another when they are told
+// that it is invalid. Without authentication nobody looks at it.
+func TestEmptyTokenIsNobodys(t *testing.T) {
+	n, _ := withUsers(t, nil)
+	empty := chainfire.WithCredentials(t.Context(), chainfire.Credentials{EmptyToken: true, CommonName: "ann"})
+	if _, err := n.Put(empty, a("a")); !errors.Is(err, chainfire.ErrInvalidAuthToken) {
+		t.Errorf("a write: %v", err)
+	}
+	read := &chainfire.RangeRequest{Key: []byte("a"), Serializable: true}
+	if _, err := n.Range(empty, read); !errors.Is(err, chainfire.ErrInvalidAuthToken) {
+		t.Errorf("a read: %v", err)
+	}
+	if _, err := n.AuthChange(as(t, n, "root"), &chainfire.AuthRequest{Op: chainfire.AuthDisable}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Put(empty, a("a")); err != nil {
+		t.Errorf("without authentication: %v", err)
+	}
+}
+
 // TestNobodyRaisesNoAlarmAndWritesNothingIntoTheLog.
 func TestNobodyRaisesNoAlarmAndWritesNothingIntoTheLog(t *testing.T) {
 	n, _ := withUsers(t, func(o *node.Options) { o.QuotaBytes = 16 << 20 })

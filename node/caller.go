@@ -23,6 +23,8 @@ func (n *Node) whoAsks(ctx context.Context) (auth.Identity, error) {
 	revision := n.authRevision.Load()
 	c := chainfire.CredentialsOf(ctx)
 	switch {
+	case c.EmptyToken:
+		return auth.Identity{}, chainfire.ErrInvalidAuthToken
 	case c.Token == "" && c.CommonName == "":
 		return auth.Identity{}, nil
 	case c.Token == "":
