@@ -87,7 +87,10 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 			return nil, err
 		}
 	}
-	return l, l.settle(o.Voters)
+	if err := l.settle(o.Voters); err != nil {
+		return nil, err
+	}
+	return l, nil
 }
 
 // read reads one segment and returns the checksum at its end.

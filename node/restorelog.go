@@ -20,6 +20,9 @@ const (
 	logBytes   = 4 << 20
 )
 
+// ErrNoLog says that a data directory of etcd is without its write-ahead log.
+var ErrNoLog = errors.New("there is no write-ahead log beside the database, which has what came after its last commit")
+
 // RestoredLog is what the write-ahead log of an etcd had beyond the file.
 type RestoredLog struct {
 	Dir string
@@ -43,7 +46,7 @@ func (b *restoring) readLog(ctx context.Context) error {
 	}
 	b.log, err = etcdwal.Open(ctx, etcdwal.Options{Dir: b.logDir, After: b.file.Applied, Voters: voters})
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w; the log has what came after the last commit of the database: name its folder, if it lies elsewhere, or restore %s alone, without what came after", err, b.file.Path)
+		return fmt.Errorf("%w: %w", ErrNoLog, err)
 	}
 	if err != nil {
 		return err

@@ -132,7 +132,11 @@ func (r *snapshotRestore) run(ctx context.Context) error {
 	if o.Logger, err = r.a.logger(r.a.errOut); err != nil {
 		return err
 	}
-	return r.finish(node.Restore(ctx, o))
+	done, err := node.Restore(ctx, o)
+	if errors.Is(err, node.ErrNoLog) {
+		err = fmt.Errorf("%w; name its folder with --etcd-wal-dir (etcd's --wal-dir), or restore its member/snap/db alone, with --skip-hash-check: then what only the log has is lost", err)
+	}
+	return r.finish(done, err)
 }
 
 // finish tells what came of it.
