@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"chainfire"
+	"chainfire/internal/etcdrequest"
 )
 
 // kvServer is etcd's KV service. A new call in that service must not compile
@@ -38,7 +39,7 @@ func (s *kvServer) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResp
 		return nil, err
 	}
 	var req chainfire.RangeRequest
-	fillRangeRequest(&req, r)
+	etcdrequest.FillRange(&req, r)
 	began := time.Now()
 	resp, err := s.member.Range(ctx, &req)
 	s.slow.ranged(ctx, began, r, resp, err)
@@ -57,7 +58,7 @@ func (s *kvServer) Put(ctx context.Context, r *pb.PutRequest) (*pb.PutResponse, 
 		return nil, err
 	}
 	var req chainfire.PutRequest
-	fillPutRequest(&req, r)
+	etcdrequest.FillPut(&req, r)
 	resp, err := s.member.Put(ctx, &req)
 	if err != nil {
 		return nil, toGRPC(err)
@@ -74,7 +75,7 @@ func (s *kvServer) DeleteRange(ctx context.Context, r *pb.DeleteRangeRequest) (*
 		return nil, err
 	}
 	var req chainfire.DeleteRangeRequest
-	fillDeleteRequest(&req, r)
+	etcdrequest.FillDelete(&req, r)
 	resp, err := s.member.DeleteRange(ctx, &req)
 	if err != nil {
 		return nil, toGRPC(err)
@@ -87,7 +88,7 @@ func (s *kvServer) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, 
 	if err := checkTxn(r, s.maxTxnOps); err != nil {
 		return nil, err
 	}
-	req := newTxnRequest(r)
+	req := etcdrequest.Txn(r)
 	if err := req.Validate(); err != nil { // before its size is, as with etcd
 		return nil, toGRPC(err)
 	}
@@ -150,33 +151,6 @@ func checkDelete(r *pb.DeleteRangeRequest) error {
 		return rpctypes.ErrGRPCEmptyKey
 	}
 	return nil
-}
-
-// fillRangeRequest converts a request that checkRange let pass. etcd sorts
-// upwards when a target but no order is given.
-func fillRangeRequest(to *chainfire.RangeRequest, r *pb.RangeRequest) {
-	order := chainfire.SortOrder(r.SortOrder)
-	if order == chainfire.SortNone && r.SortTarget != pb.RangeRequest_KEY {
-		order = chainfire.SortAscend
-	}
-	*to = chainfire.RangeRequest{
-		Key: r.Key, RangeEnd: r.RangeEnd, Limit: r.Limit, Revision: r.Revision,
-		SortOrder: order, SortTarget: chainfire.SortTarget(r.SortTarget),
-		Serializable: r.Serializable, KeysOnly: r.KeysOnly, CountOnly: r.CountOnly,
-		MinModRevision: r.MinModRevision, MaxModRevision: r.MaxModRevision,
-		MinCreateRevision: r.MinCreateRevision, MaxCreateRevision: r.MaxCreateRevision,
-	}
-}
-
-func fillPutRequest(to *chainfire.PutRequest, r *pb.PutRequest) {
-	*to = chainfire.PutRequest{
-		Key: r.Key, Value: r.Value, Lease: r.Lease, PrevKV: r.PrevKv,
-		IgnoreValue: r.IgnoreValue, IgnoreLease: r.IgnoreLease,
-	}
-}
-
-func fillDeleteRequest(to *chainfire.DeleteRangeRequest, r *pb.DeleteRangeRequest) {
-	*to = chainfire.DeleteRangeRequest{Key: r.Key, RangeEnd: r.RangeEnd, PrevKV: r.PrevKv}
 }
 
 // The answers are allocated together with their headers.

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"chainfire"
+	"chainfire/internal/etcdrequest"
 )
 
 const (
@@ -26,7 +27,7 @@ func (s *kvServer) RangeStream(r *pb.RangeRequest, stream pb.KV_RangeStreamServe
 		return err
 	}
 	var req chainfire.RangeRequest
-	fillRangeRequest(&req, r)
+	etcdrequest.FillRange(&req, r)
 	// A target without an order means upwards, here too; etcd sorts each part by itself
 	// then, and loses keys between them.
 	if req.CountOnly || req.SortTarget != chainfire.SortByKey {

@@ -54,55 +54,6 @@ func checkOp(op *pb.RequestOp, maxOps int) error {
 	}
 }
 
-// newTxnRequest converts a request that checkTxn let pass.
-func newTxnRequest(r *pb.TxnRequest) *chainfire.TxnRequest {
-	out := &chainfire.TxnRequest{Success: newOps(r.GetSuccess()), Failure: newOps(r.GetFailure())}
-	if n := len(r.GetCompare()); n > 0 {
-		out.Compare = make([]chainfire.Compare, n)
-	}
-	for i, c := range r.GetCompare() {
-		to := &out.Compare[i]
-		to.Key, to.RangeEnd = c.Key, c.RangeEnd
-		to.Target, to.Result = chainfire.CompareTarget(c.Target), chainfire.CompareResult(c.Result)
-		switch to.Target {
-		case chainfire.CompareVersion:
-			to.Number = c.GetVersion()
-		case chainfire.CompareCreate:
-			to.Number = c.GetCreateRevision()
-		case chainfire.CompareMod:
-			to.Number = c.GetModRevision()
-		case chainfire.CompareLease:
-			to.Number = c.GetLease()
-		case chainfire.CompareValue:
-			to.Value = c.GetValue()
-		}
-	}
-	return out
-}
-
-func newOps(ops []*pb.RequestOp) []chainfire.Op {
-	if len(ops) == 0 {
-		return nil
-	}
-	out := make([]chainfire.Op, len(ops))
-	for i, op := range ops {
-		switch o := op.GetRequest().(type) {
-		case *pb.RequestOp_RequestRange:
-			out[i].Range = new(chainfire.RangeRequest)
-			fillRangeRequest(out[i].Range, o.RequestRange)
-		case *pb.RequestOp_RequestPut:
-			out[i].Put = new(chainfire.PutRequest)
-			fillPutRequest(out[i].Put, o.RequestPut)
-		case *pb.RequestOp_RequestDeleteRange:
-			out[i].Delete = new(chainfire.DeleteRangeRequest)
-			fillDeleteRequest(out[i].Delete, o.RequestDeleteRange)
-		case *pb.RequestOp_RequestTxn:
-			out[i].Txn = newTxnRequest(o.RequestTxn)
-		}
-	}
-	return out
-}
-
 // newTxnResponse converts an answer. The headers inside name only their
 // revision, and that of a nested transaction not even this, as with etcd; the
 // caller fills the outermost one.

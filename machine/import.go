@@ -13,9 +13,9 @@ import (
 type Import struct {
 	// Init is the cluster that is made of it. It has one member.
 	Init Init
-	// Alarms are raised from the beginning. They are that member's: those of whom they
-	// were are no members.
-	Alarms []chainfire.AlarmType
+	// Alarms are raised from the beginning, for whomever they were raised; FinishImport
+	// makes them the member's.
+	Alarms []chainfire.Alarm
 	// Compacted is the compacted revision where the versions begin, or
 	// mvcc.NeverCompacted.
 	Compacted int64
@@ -24,9 +24,6 @@ type Import struct {
 	Versions func(visit func(*mvcc.Version) error) error
 	// End says, after that, where they end.
 	End func() (ImportEnd, error)
-	// BumpRevision moves the revision on, and compacts what was before; 0 leaves
-	// both as they are.
-	BumpRevision int64
 }
 
 // ImportEnd is where an import ends.
@@ -47,10 +44,9 @@ func BootstrapFrom(opts Options, in Import) (err error) {
 		return errors.New("bootstrap: a state is given to a cluster of one member")
 	}
 	c.put(in.Init.Members[0].clone())
-	for _, t := range in.Alarms {
-		a := chainfire.Alarm{MemberID: in.Init.Members[0].ID, Type: t}
+	for _, a := range in.Alarms {
 		if err := (&SetAlarm{Member: a.MemberID, Type: a.Type}).check(); err != nil {
-			return fmt.Errorf("bootstrap: alarm of type %d: %w", t, err)
+			return fmt.Errorf("bootstrap: alarm of type %d: %w", a.Type, err)
 		}
 		c.setAlarm(a, true)
 	}
@@ -90,5 +86,46 @@ func (in *Import) write(store *mvcc.Store) (err error) {
 			return err
 		}
 	}
-	return i.Finish(mvcc.ImportEnd{Revision: end.Revision, Compacted: end.Compacted, Leap: in.BumpRevision})
+	return i.Finish(mvcc.ImportEnd{Revision: end.Revision, Compacted: end.Compacted})
+}
+
+// FinishImport ends what BootstrapFrom began, once all was applied that is to be applied
+// to the state that it left: alarms become those of the cluster's one member, one of each
+// type, because those of whom they were are no members; and the revision moves on by bump, so that what was
+// before is compacted, unless bump is 0. Nobody serves the state, and no log follows it
+// yet. Close makes it durable. Applier only.
+func (m *Machine) FinishImport(bump int64) error {
+	c := m.cluster.Load()
+	if len(c.members) != 1 {
+		return fmt.Errorf("finish the import: there are %d members, and only the one that it was made for may be there", len(c.members))
+	}
+	w, err := m.store.NewWriter()
+	if err != nil {
+		return fmt.Errorf("finish the import: %w", err)
+	}
+	if err := finishImport(w, c, bump); err != nil {
+		return errors.Join(fmt.Errorf("finish the import: %w", err), w.Abort())
+	}
+	if err := w.Commit(m.Applied()); err != nil {
+		return fmt.Errorf("finish the import: %w", err)
+	}
+	return m.load()
+}
+
+func finishImport(w *mvcc.Writer, c *cluster, bump int64) error {
+	for _, a := range c.alarms {
+		if err := w.DeleteMeta(alarmRow(a)); err != nil {
+			return err
+		}
+	}
+	for _, a := range c.alarms {
+		a.MemberID = c.members[0].ID
+		if err := w.SetMeta(alarmRow(a), []byte{alarmVersion}); err != nil {
+			return err
+		}
+	}
+	if bump == 0 {
+		return nil
+	}
+	return w.Leap(bump)
 }

@@ -197,9 +197,6 @@ type ImportEnd struct {
 	Revision int64
 	// Compacted is the compacted revision: that of the beginning, or a later one.
 	Compacted int64
-	// Leap moves the revision on from there and compacts what was before, as
-	// Writer.Leap does; 0 leaves it.
-	Leap int64
 }
 
 // Finish ends the import.
@@ -224,11 +221,6 @@ func (i *Importer) Finish(end ImportEnd) error {
 		return err
 	}
 	w.state.Revision, w.state.Compacted = end.Revision, end.Compacted
-	if end.Leap != 0 {
-		if err := w.Leap(end.Leap); err != nil {
-			return err
-		}
-	}
 	return i.commit()
 }
 

@@ -53,7 +53,7 @@ func (m *model) uncleaned(upTo int64) []Version {
 }
 
 // importInto makes a store of a history, and opens it again.
-func importInto(opts Options, st State, leases []Lease, versions []Version, leap int64) (_ *Store, err error) {
+func importInto(opts Options, st State, leases []Lease, versions []Version) (_ *Store, err error) {
 	if err := Create(opts, State{Applied: 1, Term: 1}, nil); err != nil {
 		return nil, err
 	}
@@ -61,13 +61,13 @@ func importInto(opts Options, st State, leases []Lease, versions []Version, leap
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(importHistory(s, st, leases, versions, leap), s.Close()); err != nil {
+	if err := errors.Join(importHistory(s, st, leases, versions), s.Close()); err != nil {
 		return nil, err
 	}
 	return Open(opts)
 }
 
-func importHistory(s *Store, st State, leases []Lease, versions []Version, leap int64) (err error) {
+func importHistory(s *Store, st State, leases []Lease, versions []Version) (err error) {
 	i, err := s.NewImporter(st.Applied, st.Term, st.Compacted)
 	if err != nil {
 		return err
@@ -83,7 +83,7 @@ func importHistory(s *Store, st State, leases []Lease, versions []Version, leap 
 			return err
 		}
 	}
-	return i.Finish(ImportEnd{Revision: st.Revision, Compacted: st.Compacted, Leap: leap})
+	return i.Finish(ImportEnd{Revision: st.Revision, Compacted: st.Compacted})
 }
 
 // settled lists the rows of a store that has cleaned up. A change at the compacted
@@ -134,7 +134,7 @@ func TestImportedHistoryHasTheRowsOfTheSameWritesMadeHere(t *testing.T) {
 		versions := r.model.uncleaned(rapid.Int64Range(0, st.Revision).Draw(rt, "cleaned up to"))
 		opts := r.opts
 		opts.Dir = "imported"
-		s, err := importInto(opts, st, nil, versions, 0)
+		s, err := importInto(opts, st, nil, versions)
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -166,7 +166,7 @@ func TestImportedKeysHangOnTheLeasesThatTheyHadLast(t *testing.T) {
 	s, err := importInto(Options{FS: disk.NewFaultFS(), Dir: "data"}, State{Applied: 1, Term: 1, Revision: 6, Compacted: NeverCompacted}, leases, []Version{
 		put(2, 0, "moved", 2, 1, 5), put(2, 1, "loose", 2, 1, 5), put(3, 0, "moved", 2, 2, -7), put(4, 0, "loose", 2, 2, 0),
 		put(5, 0, "gone", 5, 1, 5), put(5, 1, "stays", 5, 1, 5), put(5, 2, "of a lease that is not there", 5, 1, 99), del(6, 0, "gone"),
-	}, 0)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,10 +185,17 @@ func TestImportedKeysHangOnTheLeasesThatTheyHadLast(t *testing.T) {
 	}
 }
 
-func TestImportCanMoveTheRevisionOnAndCompactWhatWasBefore(t *testing.T) {
+func TestRevisionOfAnImportMovesOnAndWhatWasBeforeIsCompacted(t *testing.T) {
 	s, err := importInto(Options{FS: disk.NewFaultFS(), Dir: "data"}, State{Applied: 1, Term: 1, Revision: 3, Compacted: NeverCompacted}, nil,
-		[]Version{put(2, 0, "k", 2, 1, 0), put(3, 0, "k", 2, 2, 0)}, 1000)
+		[]Version{put(2, 0, "k", 2, 1, 0), put(3, 0, "k", 2, 2, 0)})
 	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := s.NewWriter()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.Leap(1000), w.Commit(1, 1)); err != nil {
 		t.Fatal(err)
 	}
 	if st := s.State(); st.Revision != 1003 || st.Compacted != 1003 {
@@ -240,7 +247,7 @@ func TestHistoryThatDoesNotHoldTogetherIsNotImported(t *testing.T) {
 		if n := len(c.versions); n > 0 && st.Revision == 0 {
 			st.Revision = c.versions[n-1].Revision.Main
 		}
-		_, err := importInto(Options{FS: disk.NewFaultFS(), Dir: "data"}, st, c.leases, c.versions, 0)
+		_, err := importInto(Options{FS: disk.NewFaultFS(), Dir: "data"}, st, c.leases, c.versions)
 		if !errors.Is(err, chainfire.ErrCorrupt) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}

@@ -13,6 +13,7 @@ import (
 	"chainfire"
 	"chainfire/auth"
 	"chainfire/etcdfile"
+	"chainfire/etcdwal"
 	"chainfire/internal/disk"
 	"chainfire/internal/sched"
 	"chainfire/join"
@@ -33,8 +34,12 @@ const DefaultAdvertisePeer = join.SchemeTLS + "://127.0.0.1:2380"
 // Restoration makes a data directory of a file that etcd, or a member, wrote in etcd's
 // format.
 type Restoration struct {
-	// From is the file, or a data directory of etcd. Nothing in it is changed.
+	// From is the file, or a data directory of a stopped etcd. Nothing in it is changed.
 	From string
+	// LogDir is the folder of that etcd's write-ahead log: what it has beyond the file is
+	// taken over too. Default is member/wal in a data directory, and no log with a file.
+	// Nothing in it is changed.
+	LogDir string
 	// SkipHash takes a file without a checksum of the whole. A data directory never has
 	// one.
 	SkipHash bool
@@ -75,18 +80,19 @@ type Follower interface {
 // Restored is what a restore came to.
 type Restored struct {
 	// File is what was read, Hashed whether it had a checksum of the whole, and Copied
-	// whether it lay in a data directory: then nothing is in it that came after its last
-	// commit, although etcd's write-ahead log may have it.
+	// whether it lay in a data directory.
 	File           string
 	Hashed, Copied bool
 	// Applied and Term are etcd's consistent index in the file, and its term.
 	Applied, Term uint64
+	// Log is what the write-ahead log had beyond that; nil if there was none to be read.
+	Log *RestoredLog
 	// Cluster and Member are new.
 	Cluster, Member uint64
 	Name            string
 	PeerURLs        []string
 	// Revision and Compacted are where the keys stand, OldRevision where they stood in
-	// the file. Versions is how many versions of keys were taken over.
+	// the file, or with its log. Versions is how many versions of keys were in the file.
 	OldRevision, Revision, Compacted int64
 	Versions                         int64
 	Leases, Alarms, Users            int
@@ -126,6 +132,9 @@ func Restore(ctx context.Context, r Restoration) (*Restored, error) {
 	if err != nil {
 		return nil, err
 	}
+	if r.LogDir == "" && copied {
+		r.LogDir = etcdwal.Locate(r.From)
+	}
 	out := &Restored{
 		File: path, Hashed: file.Hashed, Copied: copied, Applied: file.Applied, Term: file.Term, OldRevision: file.Revision,
 		Name: r.Name, PeerURLs: []string{r.AdvertisePeer},
@@ -138,7 +147,7 @@ func Restore(ctx context.Context, r Restoration) (*Restored, error) {
 		log: r.Logger, sched: r.Sched, stop: make(chan struct{}),
 	}
 	n.opts.Bounds.FeatureLevel = cmp.Or(n.opts.Bounds.FeatureLevel, machine.FeatureLevel)
-	b := &restoring{n: n, file: file, bump: r.BumpRevision, follow: r.Follow, out: out}
+	b := &restoring{n: n, file: file, logDir: r.LogDir, bump: r.BumpRevision, follow: r.Follow, out: out}
 	err = b.run(ctx)
 	if err := errors.Join(err, file.Close()); err != nil {
 		return nil, err
@@ -150,6 +159,8 @@ func Restore(ctx context.Context, r Restoration) (*Restored, error) {
 type restoring struct {
 	n      *Node
 	file   *etcdfile.File
+	logDir string
+	log    *etcdwal.Log // nil: none
 	bump   int64
 	follow Follower
 	out    *Restored
@@ -161,7 +172,7 @@ type restoring struct {
 }
 
 func (b *restoring) run(ctx context.Context) (err error) {
-	if err := b.read(); err != nil {
+	if err := b.read(ctx); err != nil {
 		return err
 	}
 	f, dir := b.n.opts.FS, b.n.opts.Dir
@@ -228,7 +239,7 @@ func EmptyForRestore(f disk.FS, dir string) error {
 }
 
 // read reads what is small, and refuses what cannot be taken over.
-func (b *restoring) read() (err error) {
+func (b *restoring) read(ctx context.Context) (err error) {
 	if b.auth, err = b.file.Auth(); err != nil {
 		return err
 	}
@@ -236,14 +247,11 @@ func (b *restoring) read() (err error) {
 	if b.end.Leases, err = b.file.Leases(); err != nil {
 		return err
 	}
-	alarms, err := b.file.Alarms()
-	for _, a := range alarms {
-		b.in.Alarms = append(b.in.Alarms, a.Type)
+	b.in.Compacted = b.file.Compacted
+	if b.in.Alarms, err = b.file.Alarms(); err != nil {
+		return err
 	}
-	b.in.Compacted, b.in.BumpRevision = b.file.Compacted, b.bump
-	b.out.Alarms, b.out.Users = len(alarms), len(b.auth.Users())
-	b.out.Auth = b.auth.Enabled()
-	return err
+	return b.readLog(ctx)
 }
 
 // build makes the directory, and the identity last, by which it counts.
@@ -277,16 +285,14 @@ func (b *restoring) build(ctx context.Context) error {
 	}
 	b.in.Versions = func(visit func(*mvcc.Version) error) error { return b.versions(ctx, visit) }
 	b.in.End = func() (machine.ImportEnd, error) { return b.end, nil }
-	if err := b.bootstrap(); err != nil {
-		if errors.Is(err, chainfire.ErrCorrupt) && !strings.Contains(err.Error(), b.file.Path) {
-			err = fmt.Errorf("%s: %w", b.file.Path, err)
-		}
+	applied, err := b.bootstrap(ctx)
+	if err != nil {
 		return fmt.Errorf("restore into %s: %w", n.opts.Dir, err)
 	}
 	if err := b.compare(ctx); err != nil {
 		return err
 	}
-	if err := n.createLog(firstIndex, firstTerm, raft.HardState{Term: firstTerm, Commit: firstIndex}); err != nil {
+	if err := n.createLog(applied, firstTerm, raft.HardState{Term: firstTerm, Commit: applied}); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
@@ -296,10 +302,6 @@ func (b *restoring) build(ctx context.Context) error {
 		return err
 	}
 	b.out.Cluster, b.out.Member = id.Cluster, id.Member
-	b.out.Revision, b.out.Compacted, b.out.Leases = b.end.Revision+b.bump, b.end.Compacted, len(b.end.Leases)
-	if b.bump > 0 {
-		b.out.Compacted = b.out.Revision
-	}
 	return settleRestoration(f, n.opts.Dir)
 }
 
@@ -347,19 +349,24 @@ func (b *restoring) compare(ctx context.Context) error {
 	return fmt.Errorf("%w at revision %d, compacted at %d: %d here and %d there%s; run the migration again", ErrNotSame, h.Revision, h.Compacted, h.Sum, b.hash, why)
 }
 
-// bootstrap writes the state. On a full disk the engine tries again without end: it is
-// left behind then.
-func (b *restoring) bootstrap() error {
-	var err error
+// bootstrap writes the state, and returns the last entry that it stands for. On a full
+// disk the engine tries again without end: it is left behind then.
+func (b *restoring) bootstrap(ctx context.Context) (applied uint64, err error) {
 	done := make(chan struct{})
 	b.n.sched.Go(func() {
 		defer close(done)
 		err = machine.BootstrapFrom(b.n.machineOptions(), b.in)
+		if errors.Is(err, chainfire.ErrCorrupt) && !strings.Contains(err.Error(), b.file.Path) {
+			err = fmt.Errorf("%s: %w", b.file.Path, err)
+		}
+		if err == nil {
+			applied, err = b.replay(ctx)
+		}
 	})
 	if b.n.sched.Wait(done, b.n.stop) == 1 {
-		return b.n.Err()
+		return 0, b.n.Err()
 	}
-	return err
+	return applied, err
 }
 
 // clear removes what a restore that failed has made.

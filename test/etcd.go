@@ -78,7 +78,27 @@ func (l *lab) startEtcd(t *testing.T, restore ...string) *etcdServer {
 
 func (l *lab) startEtcdOver(t *testing.T, scheme string, cfg *tls.Config, flags []string, restore ...string) *etcdServer {
 	t.Helper()
-	dir, client, peer := t.TempDir(), l.port(t), l.port(t)
+	return l.startEtcdIn(t, t.TempDir(), scheme, cfg, flags, restore...)
+}
+
+// kill ends it as a crash does.
+func (e *etcdServer) kill(t *testing.T) {
+	t.Helper()
+	if err := e.proc.kill(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// restartEtcd starts one that has ended, on its directory.
+func (l *lab) restartEtcd(t *testing.T, e *etcdServer) *etcdServer {
+	t.Helper()
+	return l.startEtcdIn(t, filepath.Dir(e.dir), "http", nil, nil)
+}
+
+// startEtcdIn starts one in a folder, which may have been another's.
+func (l *lab) startEtcdIn(t *testing.T, dir, scheme string, cfg *tls.Config, flags []string, restore ...string) *etcdServer {
+	t.Helper()
+	client, peer := l.port(t), l.port(t)
 	log := filepath.Join(dir, "log")
 	same := []string{
 		"--name", "etcd", "--data-dir", filepath.Join(dir, "data"),

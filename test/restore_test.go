@@ -41,6 +41,12 @@ type restored struct {
 	Versions    int64  `json:"versions"`
 	Leases      int    `json:"leases"`
 	Alarms      int    `json:"alarms"`
+	Log         *struct {
+		Last    uint64 `json:"last_entry"`
+		Entries uint64 `json:"entries"`
+		Beyond  uint64 `json:"not_committed"`
+		Torn    string `json:"torn"`
+	} `json:"wal"`
 }
 
 // restoreAs makes a member of a file, or of a directory, and starts it.

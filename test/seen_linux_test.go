@@ -33,7 +33,7 @@ type seenRun struct {
 	clients map[string]*clientv3.Client
 	*record
 	operations, unanswered, stale, events, sessions, marks, refusals int
-	kills, cuts, freezes                                              int
+	kills, cuts, freezes                                             int
 }
 
 // What may break in a round.
@@ -346,8 +346,10 @@ func (s *seenRun) finish(ctx context.Context) {
 	for _, m := range s.cluster.members {
 		c := &seenClient{record: s.record, who: "the last of " + m.name, client: s.clients[m.name], known: map[string]int64{}, rng: s.rng}
 		for _, o := range []*witness.Op{
-			{Then: []witness.Step{everything}}, {Then: []witness.Step{everything}, Serializable: true},
-			{Then: []witness.Step{everything}, At: s.shown.Load()}, {Then: []witness.Step{c.put("the end")}},
+			{Then: []witness.Step{everything}},
+			{Then: []witness.Step{everything}, Serializable: true},
+			{Then: []witness.Step{everything}, At: s.shown.Load()},
+			{Then: []witness.Step{c.put("the end")}},
 		} {
 			o.Who = c.who
 			c.do(ctx, o)

@@ -31,13 +31,14 @@ join.
 
 Revisions stay as they were, and so does all history that was not compacted, with the
 compacted revision, the leases, with what was left of them, and the alarms, which are
-the new member's. Members of the old cluster are not taken over. A file with users,
-roles, or authentication turned on is refused so far.
+the new member's, and users and roles. Members of the old cluster are not taken over.
 
-With the data directory of an etcd its database is taken, member/snap/db, as it is:
-what the write-ahead log of that etcd holds after the last commit of the database is
-not in it. An etcd that was stopped in good order (SIGTERM) has committed everything.
-While an etcd has the directory it is refused.
+With the data directory of an etcd its database is taken, member/snap/db, and what its
+write-ahead log holds beyond that, member/wal, as after a crash: all that this etcd
+would have after a start. Nothing there is changed. Of a cluster of several members the
+log of one says less than all of them know: start that etcd, if it still can, and take
+the directory once it has stopped. Where the log lies elsewhere (etcd's --wal-dir), name
+that folder with --etcd-wal-dir. While an etcd has the directory it is refused.
 
 Before anything is made the file is checked: its SHA-256, every page, and that the
 revisions follow on one another. A copy of member/snap/db has no SHA-256: for that, add
@@ -60,6 +61,7 @@ With -w json: {"data_dir":"..","file":"..","cluster_id":"..","member_id":"..",..
 	f := cmd.Flags()
 	r.memberFlags(f)
 	f.BoolVar(&r.skipHash, "skip-hash-check", false, "take a file that does not end in a checksum, as a copy of member/snap/db")
+	f.StringVar(&r.logDir, "etcd-wal-dir", "", "the folder of that etcd's write-ahead log (default: member/wal in a data directory, none with a file)")
 	f.Int64Var(&r.bump, "bump-revision", 0, "by how much the revision moves on; goes with --mark-compacted")
 	f.BoolVar(&r.compacted, "mark-compacted", false, "with --bump-revision: everything before is compacted")
 	return cmd
@@ -71,6 +73,7 @@ type snapshotRestore struct {
 	from, dir, name string
 	peer            string
 	client          []string
+	logDir          string
 	skipHash        bool
 	bump            int64
 	compacted       bool
@@ -87,7 +90,7 @@ func (r *snapshotRestore) memberFlags(f *pflag.FlagSet) {
 // restoration reads the flags.
 func (r *snapshotRestore) restoration() (node.Restoration, error) {
 	out := node.Restoration{
-		From: r.from, Dir: r.dir, SkipHash: r.skipHash, Name: r.name, BumpRevision: r.bump, Version: productVersion(),
+		From: r.from, LogDir: r.logDir, Dir: r.dir, SkipHash: r.skipHash, Name: r.name, BumpRevision: r.bump, Version: productVersion(),
 	}
 	switch {
 	case r.dir == "":
@@ -129,7 +132,11 @@ func (r *snapshotRestore) run(ctx context.Context) error {
 	if o.Logger, err = r.a.logger(r.a.errOut); err != nil {
 		return err
 	}
-	return r.finish(node.Restore(ctx, o))
+	done, err := node.Restore(ctx, o)
+	if errors.Is(err, node.ErrNoLog) {
+		err = fmt.Errorf("%w; name its folder with --etcd-wal-dir (etcd's --wal-dir), or restore its member/snap/db alone, with --skip-hash-check: then what only the log has is lost", err)
+	}
+	return r.finish(done, err)
 }
 
 // finish tells what came of it.
@@ -153,6 +160,7 @@ type jsonRestored struct {
 	Copied      bool     `json:"of_data_dir"`
 	Applied     uint64   `json:"consistent_index"`
 	Term        uint64   `json:"term"`
+	Log         *jsonLog `json:"wal,omitempty"`
 	Cluster     string   `json:"cluster_id"`
 	Member      string   `json:"member_id"`
 	Name        string   `json:"name"`
@@ -168,10 +176,30 @@ type jsonRestored struct {
 	TokenFile   string   `json:"token_file,omitempty"`
 }
 
+// jsonLog is what was read of an etcd's write-ahead log.
+type jsonLog struct {
+	Dir     string `json:"dir"`
+	Last    uint64 `json:"last_entry"`
+	Entries uint64 `json:"entries"`
+	Beyond  uint64 `json:"not_committed"`
+	Torn    string `json:"torn,omitempty"`
+}
+
+func newJSONLog(l *node.RestoredLog) *jsonLog {
+	if l == nil {
+		return nil
+	}
+	out := &jsonLog{Dir: l.Dir, Last: l.Last, Entries: l.Entries, Beyond: l.Beyond}
+	if l.Torn != nil {
+		out.Torn = fmt.Sprintf("%s at offset %d", l.Torn.File, l.Torn.Offset)
+	}
+	return out
+}
+
 func (a *app) printRestored(r *snapshotRestore, d *node.Restored) error {
 	if a.format == formatJSON {
 		return a.printJSON(jsonRestored{
-			Dir: r.dir, File: d.File, Hashed: d.Hashed, Copied: d.Copied, Applied: d.Applied, Term: d.Term,
+			Dir: r.dir, File: d.File, Hashed: d.Hashed, Copied: d.Copied, Applied: d.Applied, Term: d.Term, Log: newJSONLog(d.Log),
 			Cluster: clusterID(d.Cluster), Member: memberID(d.Member), Name: d.Name, PeerURLs: orEmpty(d.PeerURLs),
 			OldRevision: d.OldRevision, Revision: d.Revision, Compacted: d.Compacted,
 			Versions: d.Versions, Leases: d.Leases, Alarms: d.Alarms, Users: d.Users, Auth: d.Auth, TokenFile: d.TokenFile,
@@ -185,11 +213,16 @@ func (a *app) printRestored(r *snapshotRestore, d *node.Restored) error {
 	line("cluster", "%s", clusterID(d.Cluster))
 	line("member", "%s (%s)", memberID(d.Member), d.Name)
 	line("file", "%s, with everything up to entry %d of term %d (its consistent index)", d.File, d.Applied, d.Term)
-	if d.Copied {
-		line("", "what the write-ahead log of that etcd holds after it is NOT in it;")
-		line("", "an etcd that was stopped in good order has nothing there")
+	if l := d.Log; l != nil {
+		line("log", "%s, %d entries, up to entry %d", l.Dir, l.Entries, l.Last)
+		if l.Beyond > 0 {
+			line("", "%d entries after that are NOT taken over: the log does not say whether they were committed", l.Beyond)
+		}
+		if l.Torn != nil {
+			line("", "its last record was cut short by a crash and never acknowledged: %s at offset %d", l.Torn.File, l.Torn.Offset)
+		}
 	}
-	line("keys", "%d versions", d.Versions)
+	line("keys", "%d versions in the file", d.Versions)
 	moved := ""
 	if d.Revision != d.OldRevision {
 		moved = fmt.Sprintf(", which was %d", d.OldRevision)

@@ -22,6 +22,7 @@ internal/timing:
 internal/archtest:
 internal/etcdlog:
 internal/witness:
+internal/etcdrequest: root
 etcdflags:
 api/...:              root
 
@@ -42,15 +43,16 @@ etcdfile:             root auth mvcc internal/invariant
 migrate:              root mvcc
 lessor:
 machine:              root auth raft raft/confchange mvcc internal/disk internal/invariant
+etcdwal:              root auth machine internal/etcdrequest internal/invariant
 snapshot:             raft raft/confchange api/... internal/disk internal/sched internal/invariant
 replica:              root raft raft/confchange raft/quorum raft/progress internal/invariant
 transport:            raft raft/confchange api/... internal/timing internal/invariant
 join:                 root api/... raft raft/confchange raft/quorum snapshot internal/disk internal/sched internal/invariant
-node:                 root api/... raft raft/confchange raft/quorum raft/progress wal mvcc etcdfile lessor auth auth/token machine snapshot replica transport join pki internal/disk internal/sniff internal/socket internal/handshaken internal/sched internal/timing internal/invariant
+node:                 root api/... raft raft/confchange raft/quorum raft/progress wal mvcc etcdfile lessor auth auth/token machine etcdwal snapshot replica transport join pki internal/disk internal/sniff internal/socket internal/handshaken internal/sched internal/timing internal/invariant
 
 etcdapi/gateway:
 etcdapi/locks:
-etcdapi:              root etcdapi/gateway etcdapi/locks internal/sniff internal/handshaken
+etcdapi:              root etcdapi/gateway etcdapi/locks internal/etcdrequest internal/sniff internal/handshaken
 client:               root api/...
 sim:                  root api/... raft wal mvcc machine snapshot replica transport join node internal/disk internal/sched internal/witness internal/invariant
 cmd/chainfire:        all
@@ -193,7 +195,7 @@ func closure(tr *tree, from string) map[string]string {
 
 func TestProtocolsCompileWithoutTheMachinery(t *testing.T) {
 	tr := loadTree(t)
-	machinery := []string{"raft/...", "wal", "mvcc", "etcdfile", "lessor", "machine", "snapshot", "replica", "transport", "join", "node"}
+	machinery := []string{"raft/...", "wal", "mvcc", "etcdfile", "etcdwal", "lessor", "machine", "snapshot", "replica", "transport", "join", "node"}
 	for _, protocol := range []string{"etcdapi", "s3api"} {
 		for reached, via := range closure(tr, protocol) {
 			for _, room := range machinery {
