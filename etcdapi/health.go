@@ -45,11 +45,14 @@ func (s *healthServer) register(mux *http.ServeMux) {
 
 // read reads the smallest key there is.
 func (s *healthServer) read(ctx context.Context, serializable bool) error {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	_, err := s.member.Range(ctx, &chainfire.RangeRequest{
+	_, err := s.member.Range(bounded, &chainfire.RangeRequest{
 		Key: []byte{0}, Limit: 1, KeysOnly: true, Serializable: serializable,
 	})
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		err = chainfire.ErrTimeout
+	}
 	// Where there are users, whoever asks is none of them: that is found out once the
 	// read could be done.
 	if err != nil && !errors.Is(err, chainfire.ErrUserEmpty) {
