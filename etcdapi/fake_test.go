@@ -104,6 +104,9 @@ func (f *fakeMember) Range(ctx context.Context, r *chainfire.RangeRequest) (*cha
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.learner && !r.Serializable {
+		return nil, chainfire.ErrLearner
+	}
 	if r.Serializable {
 		f.asked = append(f.asked, "serializable")
 	} else {

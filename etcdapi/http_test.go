@@ -86,6 +86,7 @@ func TestUnhealthyMemberSaysWhy(t *testing.T) {
 	wantHTTP(t, f, "/livez", 503, "[-]serializable_read failed: etcdserver: request timed out")
 	wantHTTP(t, f, "/livez?exclude=serializable_read", 200, "ok")
 	f.set(func() { f.learner, f.hook = true, nil })
+	wantHTTP(t, f, "/health", 200, `{"health":"true","reason":""}`)
 	wantHTTP(t, f, "/readyz", 503, "[+]data_corruption ok\n[+]serializable_read ok\n[+]linearizable_read ok\n[-]non_learner failed: not supported for learner")
 }
 

@@ -232,6 +232,8 @@ func TestNothingFollowsTheAnswerToACancel(t *testing.T) {
 		}
 	}
 	w.cancel(9) // unknown now: etcd says nothing
+	w.create(&pb.WatchCreateRequest{Key: []byte("b")})
+	w.recv()
 	w.progress()
 	if r := w.recv(); r.WatchId != -1 || r.Canceled {
 		t.Errorf("got %v", r)

@@ -19,7 +19,7 @@ func (n *Node) Alarm(ctx context.Context, r *chainfire.AlarmRequest) (*chainfire
 	defer cancel()
 	out := &chainfire.AlarmResponse{}
 	if r.Action == chainfire.AlarmGet {
-		if err := n.linearize(ctx); err != nil {
+		if err := n.linearizeOr(ctx, context.DeadlineExceeded); err != nil {
 			return nil, err
 		}
 		out.Alarms = slices.DeleteFunc(slices.Clone(n.machine.Alarms()), func(a chainfire.Alarm) bool {

@@ -28,7 +28,7 @@ func (n *Node) hashing(ctx context.Context, f func() error) error {
 	n.hashWaiters.Add(-1)
 	switch turn {
 	case 1:
-		return n.timeoutError(ctx)
+		return n.timeoutError(ctx, chainfire.ErrTimeout)
 	case 2:
 		return chainfire.ErrStopped
 	}
@@ -100,7 +100,7 @@ func (n *Node) mayHaveUsers(ctx context.Context, op chainfire.AuthOp) error {
 func (n *Node) authState(ctx context.Context, check func(*auth.State, auth.Identity) error) (*auth.State, error) {
 	ctx, cancel := n.withTimeout(ctx)
 	defer cancel()
-	if err := n.linearize(ctx); err != nil {
+	if err := n.linearizeOr(ctx, context.DeadlineExceeded); err != nil {
 		return nil, err
 	}
 	id, err := n.whoAsks(ctx)

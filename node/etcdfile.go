@@ -10,6 +10,7 @@ import (
 	"chainfire"
 	"chainfire/etcdfile"
 	"chainfire/internal/disk"
+	"chainfire/internal/sched"
 	"chainfire/machine"
 )
 
@@ -93,7 +94,11 @@ func (n *Node) writeEtcdFile(ctx context.Context, path string) (_ *etcdFile, err
 // catchUpForFile waits for what was acknowledged before the call. Where nobody can say,
 // as without a majority, the file has what this member has: a backup is wanted most then.
 func (n *Node) catchUpForFile(ctx context.Context) {
-	ctx, cancel := n.withTimeout(ctx)
+	wait := n.opts.RequestTimeout
+	if at, ok := ctx.Deadline(); ok {
+		wait = min(wait, at.Sub(n.sched.Now())/2) // the rest is for the file
+	}
+	ctx, cancel := sched.WithTimeout(ctx, n.sched, wait, errRequestTimeout)
 	defer cancel()
 	if err := n.linearize(ctx); err != nil {
 		n.log.Warn("a file in etcd's format is made without knowing that nothing is missing", "err", err)

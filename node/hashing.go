@@ -122,7 +122,7 @@ func (n *Node) hashAt(ctx context.Context, p point, anew bool) (hashed, error) {
 	if err := n.untilApplied(ctx, p.index); err != nil {
 		return hashed{}, err
 	}
-	if err := n.await(ctx, n.hasher.turn); err != nil {
+	if err := n.await(ctx, n.hasher.turn, chainfire.ErrTimeout); err != nil {
 		return hashed{}, err
 	}
 	defer func() { n.hasher.turn <- struct{}{} }()

@@ -148,7 +148,7 @@ func (h host) Active(id uint64) bool {
 
 // Linearize implements join.Host.
 func (h host) Linearize(ctx context.Context) error {
-	ctx, cancel := h.n.withTimeout(ctx)
+	ctx, cancel := h.n.withDeadline(ctx)
 	defer cancel()
 	return h.n.linearize(ctx)
 }

@@ -15,24 +15,31 @@ import (
 	"chainfire/raft"
 )
 
-// withTimeout gives a request that has no deadline the member's own.
+// withTimeout bounds a request by the member's own timeout, also where its caller has more
+// time: who asks a member that is cut off is to hear of it while it can still ask another.
 func (n *Node) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
+	return sched.WithTimeout(ctx, n.sched, n.opts.RequestTimeout, errRequestTimeout)
+}
+
+// withDeadline gives a request that has no deadline the member's own.
+func (n *Node) withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
 	if _, ok := ctx.Deadline(); ok {
 		return context.WithCancel(ctx)
 	}
-	return sched.WithTimeout(ctx, n.sched, n.opts.RequestTimeout, errRequestTimeout)
+	return n.withTimeout(ctx)
 }
 
 var errRequestTimeout = errors.New("the member's own request timeout")
 
 // timeoutError is what a request that ran out of time is told: the caller's own
-// error where the caller set the limit, else why it may have taken so long.
-func (n *Node) timeoutError(ctx context.Context) error {
+// error where the caller set the limit, else that it took too long, or what is said where
+// there is no leader. As with etcd, that is another error for each kind of request.
+func (n *Node) timeoutError(ctx context.Context, leaderless error) error {
 	if !errors.Is(context.Cause(ctx), errRequestTimeout) {
 		return ctx.Err()
 	}
 	if n.lead.Load() == raft.None {
-		return chainfire.ErrNoLeader
+		return leaderless
 	}
 	return chainfire.ErrTimeout
 }
@@ -53,7 +60,7 @@ func (n *Node) propose(ctx context.Context, id uint64, kind replica.Kind, data [
 		n.counts.failed.Add(1)
 		n.waiters.forget(id)
 		n.inbox.put(func(in *inputs) { in.cancels = append(in.cancels, id) })
-		return machine.Result{}, n.timeoutError(ctx)
+		return machine.Result{}, n.timeoutError(ctx, context.DeadlineExceeded)
 	}
 }
 
@@ -80,7 +87,7 @@ func (n *Node) change(ctx context.Context, c confchange.Change) error {
 // machine.ErrVotersChanged. While another is under way it waits its turn, within the
 // context.
 func (n *Node) changeFor(ctx context.Context, voters []uint64, c confchange.Change) error {
-	ctx, cancel := n.withTimeout(ctx)
+	ctx, cancel := n.withDeadline(ctx)
 	defer cancel()
 	for {
 		mc := machine.MemberContext{ID: machine.RequestID{Member: n.id, Seq: n.nextID.Add(1)}, Voters: voters}
@@ -98,12 +105,17 @@ func (n *Node) changeFor(ctx context.Context, voters []uint64, c confchange.Chan
 // linearize waits until this member's state reflects every write that was
 // acknowledged before the call.
 func (n *Node) linearize(ctx context.Context) error {
+	return n.linearizeOr(ctx, chainfire.ErrTimeout)
+}
+
+// linearizeOr is linearize with what is said where there is no leader.
+func (n *Node) linearizeOr(ctx context.Context, leaderless error) error {
 	began := n.sched.Now()
 	g, opened := n.readers.join()
 	if opened {
 		n.inbox.put(func(in *inputs) { in.reads = append(in.reads, g.id) })
 	}
-	err := n.await(ctx, g.done)
+	err := n.await(ctx, g.done, leaderless)
 	switch {
 	case !opened:
 	case err != nil:
@@ -114,13 +126,14 @@ func (n *Node) linearize(ctx context.Context) error {
 	return err
 }
 
-// await waits until a channel is closed, within the context and the node's life.
-func (n *Node) await(ctx context.Context, c <-chan struct{}) error {
+// await waits until a channel is closed, within the context and the node's life. What is
+// said where there is no leader is the caller's; see timeoutError.
+func (n *Node) await(ctx context.Context, c <-chan struct{}, leaderless error) error {
 	switch n.sched.Wait(c, n.stop, ctx.Done()) {
 	case 1:
 		return chainfire.ErrStopped
 	case 2:
-		return n.timeoutError(ctx)
+		return n.timeoutError(ctx, leaderless)
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ func led[Q, R any](
 	if _, err := n.service.gate(); err != nil {
 		return nil, err
 	}
-	ctx, cancel := n.withTimeout(ctx)
+	ctx, cancel := n.withDeadline(ctx)
 	defer cancel()
 	ctx, leader, err := n.onLeader(ctx)
 	switch {

@@ -64,7 +64,7 @@ func (n *Node) untilLevel(ctx context.Context, level uint64) error {
 		case n.machine.RaisableTo() < level:
 			return chainfire.ErrFeatureLevel
 		default:
-			return n.timeoutError(ctx)
+			return n.timeoutError(ctx, chainfire.ErrNoLeader)
 		}
 	}
 	return nil
@@ -195,7 +195,7 @@ func (n *Node) atLeader(ctx context.Context, here func(context.Context) error, t
 	for {
 		if err := n.untilLeader(ctx, func(lead uint64) bool { return lead != raft.None }); err != nil {
 			if ctx.Err() != nil {
-				return n.timeoutError(ctx)
+				return n.timeoutError(ctx, chainfire.ErrNoLeader)
 			}
 			return err
 		}
@@ -211,7 +211,7 @@ func (n *Node) atLeader(ctx context.Context, here func(context.Context) error, t
 		if err := n.pause(ctx, n.opts.TickInterval); errors.Is(err, chainfire.ErrStopped) {
 			return err
 		} else if err != nil {
-			return n.timeoutError(ctx)
+			return n.timeoutError(ctx, chainfire.ErrNoLeader)
 		}
 	}
 }
@@ -262,7 +262,7 @@ func (n *Node) renewHere(ctx context.Context, id int64) (int64, error) {
 		case err != nil:
 			return 0, err
 		case changed != nil:
-			if err := n.await(ctx, changed); err != nil {
+			if err := n.await(ctx, changed, chainfire.ErrNoLeader); err != nil {
 				return 0, err
 			}
 		case a.State == lessor.Missing:
@@ -304,7 +304,7 @@ func (n *Node) timeToLiveHere(ctx context.Context, id int64) (*api.LeaseTimeToLi
 		case changed == nil:
 			return &api.LeaseTimeToLiveResponse{Ttl: int64(left / time.Second), GrantedTtl: int64(ttl / time.Second)}, nil
 		}
-		if err := n.await(ctx, changed); err != nil {
+		if err := n.await(ctx, changed, chainfire.ErrNoLeader); err != nil {
 			return nil, err
 		}
 	}

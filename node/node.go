@@ -77,7 +77,7 @@ type Options struct {
 	// HeartbeatTicks and ElectionTicks are Raft's timeouts in ticks. Defaults 2
 	// and 10.
 	HeartbeatTicks, ElectionTicks int
-	// RequestTimeout bounds a request without a deadline of its own. Default
+	// RequestTimeout bounds a request, also where its caller has more time. Default
 	// 5 s and two election timeouts.
 	RequestTimeout time.Duration
 	// SeedRate bounds what this member sends of snapshots, in bytes a second.

@@ -44,6 +44,18 @@ func TestAMemberThatWasAddedComesInByTheStateExisting(t *testing.T) {
 		t.Fatal(errOut)
 	}
 	m2.start("--initial-cluster", listOf(m1, m2), "--initial-cluster-state", "existing")
+	// Where it is probed as in a pod it must not be ended for being a learner.
+	for path, want := range map[string]string{
+		"/health":                     `{"health":"true","reason":""}`,
+		"/livez":                      "ok\n",
+		"/readyz/linearizable_read":   "ok\n",
+		"/readyz/non_learner":         "[-]non_learner failed: not supported for learner\n\n",
+		"/readyz?exclude=non_learner": "ok\n",
+	} {
+		if a := get(path).mustAt(t, m2.client); a.body != want {
+			t.Errorf("%s of a learner: %d %q", path, a.code, a.body)
+		}
+	}
 	id := m1.idOf("m2")
 	await(t, "m2 is promoted", patience, func(context.Context) error {
 		if _, errOut, code := m1.ctl().run("", "member", "promote", id); code != 0 {

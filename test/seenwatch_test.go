@@ -309,7 +309,7 @@ func (c *clientWatch) once(ctx context.Context) error {
 func clientEvents(events []*clientv3.Event) []*mvccpb.Event {
 	var out []*mvccpb.Event
 	for _, e := range events {
-		out = append(out, (*mvccpb.Event)(e))
+		out = append(out, e)
 	}
 	return out
 }
