@@ -16,6 +16,8 @@ const cancelEvery = 256
 type walker interface {
 	next() bool
 	entry() (key []byte, v *version)
+	// rest counts the keys that the walk has not come to, and ends it.
+	rest() (int64, error)
 	err() error
 }
 
@@ -78,6 +80,8 @@ type cursor struct {
 	v    version
 	seek []byte
 	fail error
+	// upper is the row at which the interval ends.
+	upper []byte
 
 	started bool
 	steps   int
@@ -93,7 +97,7 @@ func openCursor(ctx context.Context, r pebble.Reader, iv interval, rev int64) (*
 	if err != nil {
 		return nil, fmt.Errorf("open iterator: %w", err)
 	}
-	return &cursor{ctx: ctx, it: it, rev: rev}, nil
+	return &cursor{ctx: ctx, it: it, rev: rev, upper: upper}, nil
 }
 
 // next moves to the next live key.
@@ -108,6 +112,11 @@ func (c *cursor) next() bool {
 		c.started = true
 		valid = c.it.First()
 	}
+	return c.settleFrom(valid)
+}
+
+// settleFrom moves to the first live key from where the iterator is, if it is anywhere.
+func (c *cursor) settleFrom(valid bool) bool {
 	for ; valid; valid = c.it.NextPrefix() {
 		found, live := c.settle()
 		if c.fail != nil || !found {

@@ -66,6 +66,8 @@ type RowCounts struct {
 	Changes, Meta int64
 	// Leases are those granted, Attached the keys that are attached to one.
 	Leases, Attached int64
+	// Buckets are the rows with counts of live keys, Counted what they come to.
+	Buckets, Counted int64
 }
 
 // InspectOptions say what to read, and who is told. A callback that is nil is not

@@ -2,6 +2,7 @@ package mvcc
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -90,7 +91,14 @@ func filled(t *testing.T) (fs *disk.FaultFS, rows []string, hash Hash) {
 	st.Revision++
 	key, rev := []byte("another"), Revision{Main: st.Revision}
 	b := db.NewBatch()
-	err = errors.Join(
+	first := bucketRow(nil)
+	content, _, err := getRow(db, first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	count, err := parseBucketCount(first, content)
+	err = errors.Join(err,
+		b.Set(first, binary.AppendUvarint(nil, uint64(count+1)), nil),
 		b.Set(appendSuffix(appendPrefix(nil, key), rev), (&version{rev: rev, create: rev.Main, count: 1}).appendTo(nil), nil),
 		b.Set(appendRevisionRow(nil, rev), (&change{kind: kindPut, key: key}).appendTo(nil), nil),
 		b.Set(metaRow(stateName), st.encode(), nil),
@@ -124,7 +132,7 @@ func TestInspectionOfASoundStoreSaysWhatIsInIt(t *testing.T) {
 		t.Errorf("hash %+v, want %+v; state %+v, reclaimed %d", s.Hash, hash, s.State, s.Reclaimed)
 	}
 	// How many versions and changes are left is up to the compaction.
-	want := RowCounts{Keys: 3001, Live: 2991, Versions: s.Rows.Versions, Deletions: 10, Changes: s.Rows.Changes, Meta: 3}
+	want := RowCounts{Keys: 3001, Live: 2991, Versions: s.Rows.Versions, Deletions: 10, Changes: s.Rows.Changes, Meta: 3, Buckets: s.Rows.Buckets, Counted: 2991}
 	if s.Rows != want || s.Rows.Versions < 3001 || s.Rows.Changes < 1000 {
 		t.Errorf("rows %+v", s.Rows)
 	}

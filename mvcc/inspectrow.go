@@ -19,6 +19,7 @@ const (
 	RowMeta    RowKind = "meta"
 	RowLease   RowKind = "lease"
 	RowAttach  RowKind = "attachment"
+	RowBucket  RowKind = "bucket"
 )
 
 // InspectedRow is one row, decoded. It is valid until the callback returns.
@@ -40,6 +41,8 @@ type InspectedRow struct {
 	// TTL and Remaining are set for a lease. It, and an attachment, which has the Key,
 	// have the id in Lease.
 	TTL, Remaining int64
+	// Count is set for a bucket, which has the Key that it begins at: how many live keys.
+	Count int64
 }
 
 // rowState is where a walk through the rows is.
@@ -200,6 +203,8 @@ func (n *inspector) decode(row, content []byte) error {
 		return n.decodeLease(row, content)
 	case tagAttach:
 		return n.decodeAttach(row, content)
+	case tagBucket:
+		return n.decodeBucket(row, content)
 	}
 	return errors.New("it is of no known kind")
 }
@@ -270,6 +275,18 @@ func (n *inspector) decodeAttach(row, content []byte) (err error) {
 	return nil
 }
 
+func (n *inspector) decodeBucket(row, content []byte) (err error) {
+	r := &n.row
+	r.Kind = RowBucket
+	if r.Count, err = parseBucketCount(row, content); err != nil {
+		return err
+	}
+	n.out.Rows.Buckets++
+	n.out.Rows.Counted += r.Count
+	r.Key, err = bucketKey(row)
+	return err
+}
+
 func (n *inspector) decodeMeta(row, content []byte) (err error) {
 	r := &n.row
 	r.Kind, r.Name = RowMeta, row[1:]
@@ -322,6 +339,10 @@ func describeRow(row []byte) string {
 		return fmt.Sprintf("the store's row %q", row[1:])
 	case row[0] == tagLease && len(row) == 9:
 		return fmt.Sprintf("lease %x", row[1:])
+	case row[0] == tagBucket:
+		if key, err := bucketKey(row); err == nil {
+			return fmt.Sprintf("the count of keys from %q on", key)
+		}
 	case row[0] == tagAttach && len(row) > attachRowLen:
 		return fmt.Sprintf("key %q of lease %x", row[attachRowLen:], row[1:attachRowLen])
 	}

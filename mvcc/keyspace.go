@@ -12,6 +12,7 @@ import (
 // docs/format/keyspace.md describes the rows.
 const (
 	tagAttach   = 'a' // that a key is attached to a lease
+	tagBucket   = 'n' // how many live keys there are from one on
 	tagKey      = 'k' // one version of one key
 	tagLease    = 'l' // a lease
 	tagMeta     = 'm' // the store's own state

@@ -19,20 +19,26 @@ type overlay struct {
 type overlayKey struct {
 	key      []byte
 	versions []version
+	// wasLive says that the key was live before the round.
+	wasLive bool
 }
 
-func (o *overlay) add(key []byte, v version) {
+// add notes a version. Whether the key was live before it counts the first time.
+func (o *overlay) add(key []byte, v version, live bool) {
 	if o.keys == nil {
 		o.keys = map[string]*overlayKey{}
 	}
 	k := o.keys[string(key)]
 	if k == nil {
-		k = &overlayKey{key: key}
+		k = &overlayKey{key: key, wasLive: live}
 		o.keys[string(key)] = k
 		o.order = append(o.order, k)
 	}
 	k.versions = append(k.versions, v)
 }
+
+// live reports whether the key is live as the round has left it.
+func (k *overlayKey) live() bool { return !k.versions[len(k.versions)-1].tombstone }
 
 // at is the newest version at or below a revision; nil when the round made none.
 func (k *overlayKey) at(rev int64) *version {

@@ -172,7 +172,7 @@ func rangeAt(ctx context.Context, pinned pebble.Reader, r *chainfire.RangeReques
 func collect(w walker, r *chainfire.RangeRequest) (*chainfire.RangeResponse, error) {
 	resp := &chainfire.RangeResponse{}
 	if r.CountOnly {
-		n, err := countRest(w)
+		n, err := w.rest()
 		resp.Count = n
 		return resp, err
 	}
@@ -185,7 +185,7 @@ func collect(w walker, r *chainfire.RangeRequest) (*chainfire.RangeResponse, err
 		}
 		if order == nil && r.Limit > 0 && int64(len(resp.KVs)) == r.Limit {
 			resp.More = true
-			n, err := countRest(w)
+			n, err := w.rest()
 			resp.Count += n
 			if err != nil {
 				return nil, err
@@ -216,16 +216,6 @@ func collect(w walker, r *chainfire.RangeRequest) (*chainfire.RangeResponse, err
 		}
 	}
 	return resp, nil
-}
-
-// countRest counts the keys that a walk has not come to yet. This is the one
-// place that walks keys only to count them.
-func countRest(w walker) (int64, error) {
-	var n int64
-	for w.next() {
-		n++
-	}
-	return n, w.err()
 }
 
 // inFilter applies the revision bounds of a request.

@@ -268,6 +268,9 @@ func (s *Store) openIn(n uint64, mode engineMode) (*engine, State, error) {
 		return nil, State{}, err
 	}
 	st, err := e.check()
+	if err == nil && mode == engineOpen {
+		err = e.countAll()
+	}
 	if err != nil {
 		return nil, State{}, errors.Join(err, e.close())
 	}

@@ -210,7 +210,7 @@ func (w *Writer) write(key []byte, v version, prev Revision) error {
 	if err := w.batch.Set(w.row, w.value, nil); err != nil {
 		return fmt.Errorf("write revision: %w", err)
 	}
-	w.over.add(key, v)
+	w.over.add(key, v, prev != Revision{})
 	w.events = append(w.events, event)
 	w.sub++
 	return nil
@@ -279,6 +279,9 @@ func (w *Writer) DeleteMeta(name string) error {
 func (w *Writer) Commit(index, term uint64) error {
 	w.EndTxn()
 	w.state.Applied, w.state.Term = index, term
+	if err := w.writeCounts(); err != nil {
+		return errors.Join(w.s.fail.set(err), w.Abort())
+	}
 	if err := w.batch.Set(metaRow(stateName), w.state.encode(), nil); err != nil {
 		return errors.Join(w.s.fail.set(fmt.Errorf("write state row: %w", err)), w.Abort())
 	}
