@@ -347,7 +347,7 @@ func (s *seenRun) finish(ctx context.Context) {
 		c := &seenClient{record: s.record, who: "the last of " + m.name, client: s.clients[m.name], known: map[string]int64{}, rng: s.rng}
 		for _, o := range []*witness.Op{
 			{Then: []witness.Step{everything}}, {Then: []witness.Step{everything}, Serializable: true},
-			{Then: []witness.Step{everything}, At: s.shown.Load()}, {Then: []witness.Step{c.put("the end")}},
+			{Then: []witness.Step{everything}, At: s.shown.Load()}, {Then: []witness.Step{{Kind: witness.Put, Key: "the end", Value: c.who}}},
 		} {
 			o.Who = c.who
 			c.do(ctx, o)
