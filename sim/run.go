@@ -30,7 +30,7 @@ type Result struct {
 	Renewals                 int
 	// Shown are the events that watches of all kinds showed.
 	Shown int
-	Steps                    uint64
+	Steps uint64
 	// Crashes and so on count what a run was made of.
 	Crashes, Joins, Removed, Replaced, Rotten, Refused int
 	// Err says what was wrong; nil is nothing.

@@ -82,7 +82,8 @@ func tale() *History {
 		}},
 		{Where: "m2", From: 4, Created: 3, Answers: []Answer{
 			{When: 82, Revision: 5, Events: []Event{put(three, nil), put(four, &two)}},
-			{When: 120, Revision: 6, Events: []Event{gone(four, 6)}}, {When: 142, Revision: 7, Events: []Event{gone(three, 7)}},
+			{When: 120, Revision: 6, Events: []Event{gone(four, 6)}},
+			{When: 142, Revision: 7, Events: []Event{gone(three, 7)}},
 		}},
 	}}
 	puts := Watch{Name: "puts", Key: "b/1", NoDelete: true, Sessions: []Session{{Where: "m3", From: 2, Created: 2, Answers: []Answer{

@@ -48,8 +48,12 @@ func newWorld(seed uint64, steps int) *History {
 		w.clients = append(w.clients, &worldClient{})
 	}
 	for i, watch := range []Watch{
-		{Key: "", End: "\x00", PrevKV: true}, {Key: "", End: "\x00"}, {Key: "a/", End: "a0", NoPut: true, PrevKV: true},
-		{Key: "a/", End: "a0", NoDelete: true}, {Key: "a/1", PrevKV: true}, {Key: "b", End: "\x00"},
+		{Key: "", End: "\x00", PrevKV: true},
+		{Key: "", End: "\x00"},
+		{Key: "a/", End: "a0", NoPut: true, PrevKV: true},
+		{Key: "a/", End: "a0", NoDelete: true},
+		{Key: "a/1", PrevKV: true},
+		{Key: "b", End: "\x00"},
 	} {
 		watch.Name = fmt.Sprintf("watch %d", i)
 		w.watchers = append(w.watchers, &worldWatcher{Watch: watch, next: 2})
