@@ -152,7 +152,9 @@ type Bounds struct {
 	KeepLogBytes, MaxLogBytes int64
 	// StoreCacheBytes is machine.Options.CacheBytes, and Still is its Still.
 	StoreCacheBytes int64
-	Still           bool
+	// WatchRingBytes is machine.Options.RingBytes.
+	WatchRingBytes int64
+	Still          bool
 	// Raft holds limits only: MaxMessageBytes, MaxInflight and the like.
 	Raft raft.Config
 	// LearnTTL is that of join.KeeperOptions.

@@ -41,7 +41,7 @@ func (n *Node) walOptions() wal.Options {
 func (n *Node) machineOptions() machine.Options {
 	o := machine.Options{
 		FS: n.opts.FS, Dir: n.path(storeDir), Logger: n.log,
-		CacheBytes: n.opts.Bounds.StoreCacheBytes, Still: n.opts.Bounds.Still, Level: n.opts.Bounds.FeatureLevel,
+		CacheBytes: n.opts.Bounds.StoreCacheBytes, RingBytes: n.opts.Bounds.WatchRingBytes, Still: n.opts.Bounds.Still, Level: n.opts.Bounds.FeatureLevel,
 		Fatal: func(err error) { n.fatal("the store failed", err) }, Spawn: n.sched.Go,
 	}
 	if n.counts != nil {

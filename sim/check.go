@@ -193,6 +193,7 @@ func (c *cluster) finish() {
 	c.account()
 	if len(c.w.wrong) == 0 {
 		c.linearizable()
+		c.bearWitness()
 	}
 	for _, h := range c.hosts {
 		if h.retired && h.up() {
@@ -251,10 +252,15 @@ func (c *cluster) readAll() {
 	}
 }
 
-// watchAll lets the watcher see the end.
+// behind reports whether somebody who watches has not seen everything up to a revision.
+func (c *cluster) behind(revision int64) bool {
+	return c.watcher.seen < revision || slices.ContainsFunc(c.onlookers, func(o *onlooker) bool { return o.through() < revision })
+}
+
+// watchAll lets all who watch see the end.
 func (c *cluster) watchAll() {
 	limit := c.w.now + 20*time.Second
-	for len(c.w.wrong) == 0 && c.watcher.seen < c.alive()[0].store.Revision() {
+	for len(c.w.wrong) == 0 && c.behind(c.alive()[0].store.Revision()) {
 		c.w.run(c.w.now + healLook)
 		if c.w.now > limit {
 			c.w.violate("the watcher has seen revision %d, the members are at %d", c.watcher.seen, c.alive()[0].store.Revision())

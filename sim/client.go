@@ -8,6 +8,7 @@ import (
 
 	"chainfire"
 	"chainfire/internal/sched"
+	"chainfire/internal/witness"
 	"chainfire/node"
 )
 
@@ -73,6 +74,9 @@ type op struct {
 	seen keyState
 	// found says that the history holds it, at revision.
 	found bool
+	// header is the revision of the answer, whole what seen is of.
+	header int64
+	whole  []witness.KV
 }
 
 func (o *op) String() string {
@@ -209,6 +213,8 @@ type answer struct {
 	wrote    bool
 	revision int64
 	seen     keyState
+	header   int64
+	whole    []witness.KV
 }
 
 func (c *cluster) do(h *host, o *op, patience time.Duration) error {
@@ -218,7 +224,7 @@ func (c *cluster) do(h *host, o *op, patience time.Duration) error {
 		return err
 	})
 	if err == nil {
-		o.wrote, o.revision, o.seen = a.wrote, a.revision, a.seen
+		o.wrote, o.revision, o.seen, o.header, o.whole = a.wrote, a.revision, a.seen, a.header, a.whole
 	}
 	return err
 }
@@ -231,20 +237,19 @@ func perform(ctx context.Context, n *node.Node, o *op) (answer, error) {
 		if err != nil {
 			return answer{}, err
 		}
-		return answer{seen: stateOf(r.KVs)}, nil
+		return answer{seen: stateOf(r.KVs), header: r.Header.Revision, whole: wholeOf(r.KVs...)}, nil
 	case opPut:
 		r, err := n.Put(ctx, &chainfire.PutRequest{Key: key, Value: []byte(o.value), PrevKV: true})
 		if err != nil {
 			return answer{}, err
 		}
-		return answer{wrote: true, revision: r.Header.Revision, seen: previous(r.PrevKV)}, nil
+		return written(r.Header.Revision, r.PrevKV), nil
 	case opDelete:
 		r, err := n.DeleteRange(ctx, &chainfire.DeleteRangeRequest{Key: key, PrevKV: true})
 		if err != nil {
 			return answer{}, err
 		}
-		a := answer{wrote: r.Deleted > 0, revision: r.Header.Revision, seen: stateOf(r.PrevKVs)}
-		return a, nil
+		return answer{wrote: r.Deleted > 0, revision: r.Header.Revision, seen: stateOf(r.PrevKVs), header: r.Header.Revision, whole: wholeOf(r.PrevKVs...)}, nil
 	}
 	r, err := n.Txn(ctx, &chainfire.TxnRequest{
 		Compare: []chainfire.Compare{{Key: key, Target: chainfire.CompareMod, Result: chainfire.CompareEqual, Number: o.expect}},
@@ -255,7 +260,17 @@ func perform(ctx context.Context, n *node.Node, o *op) (answer, error) {
 	case err != nil:
 		return answer{}, err
 	case r.Succeeded:
-		return answer{wrote: true, revision: r.Header.Revision, seen: previous(r.Responses[0].Put.PrevKV)}, nil
+		return written(r.Header.Revision, r.Responses[0].Put.PrevKV), nil
 	}
-	return answer{seen: stateOf(r.Responses[0].Range.KVs)}, nil
+	kvs := r.Responses[0].Range.KVs
+	return answer{seen: stateOf(kvs), header: r.Header.Revision, whole: wholeOf(kvs...)}, nil
+}
+
+// written is the answer to a put that replaced a version, or none.
+func written(revision int64, prev *chainfire.KeyValue) answer {
+	a := answer{wrote: true, revision: revision, seen: previous(prev), header: revision}
+	if prev != nil {
+		a.whole = wholeOf(*prev)
+	}
+	return a
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"chainfire/internal/disk"
+	"chainfire/internal/witness"
 	"chainfire/raft"
 )
 
@@ -23,6 +24,8 @@ type cluster struct {
 	ops             []*op
 	moments         int64
 	watcher         *watcher
+	onlookers       []*onlooker
+	compactions     []witness.Compaction
 	// quiet ends the load, healing the faults.
 	quiet, healing bool
 
@@ -226,6 +229,7 @@ func (c *cluster) begin(images []*disk.FaultFS) {
 		h.start()
 	}
 	c.startWatcher()
+	c.startOnlookers()
 	for id := range pick(c.w, 2, 4, 6) {
 		c.startClient(id)
 	}

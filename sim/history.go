@@ -9,6 +9,7 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"chainfire"
+	"chainfire/internal/witness"
 	"chainfire/node"
 )
 
@@ -24,6 +25,8 @@ type change struct {
 // watcher follows the whole key space, from one member to the other, and must
 // see every revision once.
 type watcher struct {
+	// Watch is what it was shown, for package witness.
+	witness.Watch
 	c       *cluster
 	history []change
 	// seen is the last revision handed out.
@@ -44,7 +47,7 @@ var closedChannel = func() chan struct{} { c := make(chan struct{}); close(c); r
 const watchInterval = 100 * time.Millisecond
 
 func (c *cluster) startWatcher() {
-	wt := &watcher{c: c, seen: 1}
+	wt := &watcher{c: c, seen: 1, Watch: witness.Watch{Name: "the watcher", End: "\x00"}}
 	c.watcher = wt
 	var look func()
 	look = func() {
@@ -75,9 +78,13 @@ func (wt *watcher) look() {
 			c.w.violate("the watch from revision %d on %s ends: compacted at %d, %v", wt.seen+1, wt.host.name, r.CompactRevision, r.Err)
 			return
 		}
+		a := witness.Answer{When: c.moment(), Revision: r.Revision}
 		for i := range r.Events {
 			wt.take(&r.Events[i])
+			a.Events = append(a.Events, eventOf(&r.Events[i]))
 		}
+		s := &wt.Sessions[len(wt.Sessions)-1]
+		s.Answers = append(s.Answers, a)
 	}
 }
 
@@ -95,6 +102,7 @@ func (wt *watcher) move() {
 		return
 	}
 	wt.stream = wt.node.NewWatchStream()
+	wt.Sessions = append(wt.Sessions, witness.Session{Where: wt.host.name, From: wt.seen + 1})
 	if _, err := wt.stream.Watch(&chainfire.WatchRequest{RangeEnd: []byte{0}, StartRevision: wt.seen + 1}); err != nil {
 		wt.node = nil
 	}

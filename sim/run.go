@@ -28,7 +28,9 @@ type Result struct {
 	// Steps those of all tasks.
 	Operations, Acknowledged int
 	Renewals                 int
-	Steps                    uint64
+	// Shown are the events that watches of all kinds showed.
+	Shown int
+	Steps uint64
 	// Crashes and so on count what a run was made of.
 	Crashes, Joins, Removed, Replaced, Rotten, Refused int
 	// Err says what was wrong; nil is nothing.
@@ -83,6 +85,9 @@ func (c *cluster) end() Result {
 		if o.wrote {
 			out.Acknowledged++
 		}
+	}
+	for _, o := range c.onlookers {
+		out.Shown += o.shown
 	}
 	if len(c.w.wrong) > 0 {
 		out.Err = errors.New(strings.Join(c.w.wrong, "\n"))

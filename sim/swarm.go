@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"chainfire/internal/disk"
+	"chainfire/internal/witness"
 	"chainfire/node"
 )
 
@@ -273,6 +274,7 @@ func (c *cluster) compact() {
 	if rev <= 1 {
 		return
 	}
+	c.compactions = append(c.compactions, witness.Compaction{Revision: rev, Call: c.moment()})
 	c.w.outside.Go(func() {
 		err := c.at(h, 2*time.Second, func(ctx ctxt, n *node.Node) error {
 			_, err := n.Compact(ctx, compactTo(rev))

@@ -21,19 +21,20 @@ type seenWatch struct {
 	*record
 	witness.Watch
 	// next is the first revision that it has not seen, by events and marks, and
-	// unmarked by events alone: it goes on from either.
-	next, unmarked int64
-	created        bool
-	// fresh ones begin anew after each disconnect, with what comes then.
-	fresh bool
-	past  []witness.Watch
+	// unmarked by events alone: it goes on from either. first is that of the history.
+	next, unmarked, first int64
+	created               bool
+	// fresh ones begin anew after each disconnect, with what comes then; late ones
+	// with what was a while before.
+	fresh, late bool
+	past        []witness.Watch
 	// through is up to which revision it has seen everything; when that is where
 	// everyone is done, it is.
 	through atomic.Int64
 }
 
 func (w *seenWatch) everything() bool {
-	return w.End == "\x00" && w.Key == "" && !w.NoPut && !w.NoDelete && !w.fresh
+	return w.End == "\x00" && w.Key == "" && !w.NoPut && !w.NoDelete && !w.fresh && !w.late
 }
 
 func (w *seenWatch) done() bool {
@@ -44,12 +45,17 @@ func (w *seenWatch) done() bool {
 // begin opens a session and returns the revision to ask for.
 func (w *seenWatch) begin(where string, rng *rand.Rand) int64 {
 	from := w.next
+	if (w.fresh || w.late) && len(w.Sessions) > 0 {
+		w.past = append(w.past, w.Watch)
+		w.Sessions = nil
+	}
 	switch {
 	case w.fresh:
-		if len(w.Sessions) > 0 {
-			w.past = append(w.past, w.Watch)
-		}
-		from, w.Sessions = 0, nil
+		from = 0
+	case w.late:
+		from = max(w.first, w.shown.Load()-rng.Int64N(60))
+		w.next, w.unmarked = from, from
+		w.through.Store(0)
 	case rng.IntN(2) == 0:
 		from = w.unmarked
 	}
@@ -109,6 +115,8 @@ type rawStream struct {
 	rng     *rand.Rand
 	// leader ends the stream when the member has no leader; slow lets answers wait.
 	leader, slow bool
+	// brief ones are left soon.
+	brief bool
 }
 
 // run watches until everything was seen up to the goal, or the context ends.
@@ -166,7 +174,11 @@ func (s *rawStream) once(ctx context.Context) error {
 	asking := make(chan struct{})
 	defer func() { cancel(); <-asking }()
 	go func() { defer close(asking); keepAsking(ctx, stream) }()
-	for left := 20 + s.rng.IntN(600); !s.done(); left-- {
+	left := 20 + s.rng.IntN(600)
+	if s.brief {
+		left = 3 + s.rng.IntN(40)
+	}
+	for ; !s.done(); left-- {
 		if left == 0 && s.goal.Load() == 0 {
 			return nil
 		}
@@ -286,7 +298,7 @@ func (c *clientWatch) once(ctx context.Context) error {
 	left := 200 + c.rng.IntN(2000)
 	for r := range c.client.Watch(ctx, key, opts...) {
 		a := witness.Answer{
-			When: c.now(), Revision: r.Header.GetRevision(), Events: eventsOf(clientEvents(r.Events)),
+			When: c.now(), Revision: r.Header.GetRevision(), Events: eventsOf(r.Events),
 			Progress: r.IsProgressNotify(), CompactRevision: r.CompactRevision,
 		}
 		switch {
@@ -304,12 +316,4 @@ func (c *clientWatch) once(ctx context.Context) error {
 		}
 	}
 	return ctx.Err()
-}
-
-func clientEvents(events []*clientv3.Event) []*mvccpb.Event {
-	var out []*mvccpb.Event
-	for _, e := range events {
-		out = append(out, e)
-	}
-	return out
 }

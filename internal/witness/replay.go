@@ -209,8 +209,8 @@ func (r *replayer) match() {
 	var give func(n int, tried map[int]bool) bool
 	give = func(n int, tried map[int]bool) bool {
 		for _, i := range r.open[n].by {
-			if tried[i] {
-				continue
+			if tried[i] || r.wrote[i] != 0 {
+				continue // or it is known to have done something else
 			}
 			tried[i] = true
 			if other, ok := taken[i]; !ok || give(other, tried) {

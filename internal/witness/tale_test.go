@@ -366,6 +366,26 @@ func TestDeletionsWithoutAnAnswerAreEachMatchedOnce(t *testing.T) {
 	}
 }
 
+func TestAWriteWithoutAnAnswerHappensOnce(t *testing.T) {
+	h := tale()
+	// It deletes what is there and puts what is not: it may have done either.
+	either := Op{
+		Who: "client", Call: 150, Return: 160, Outcome: Ambiguous, If: []Compare{{Key: "b/1", Target: TargetVersion, Relation: Greater}},
+		Then: []Step{{Kind: Delete, Key: "b/1"}}, Else: []Step{{Kind: Put, Key: "b/1", Value: "five"}},
+	}
+	five := version("b/1", "five", 8, 8, 1)
+	h.Ops = append(h.Ops, either)
+	a := &h.Watches[0].Sessions[1].Answers
+	*a = append(*a, Answer{When: 162, Revision: 8, Events: []Event{put(five, nil)}})
+	if got := told(h); got != "" {
+		t.Errorf("it put: %s", got)
+	}
+	*a = append(*a, Answer{When: 182, Revision: 9, Events: []Event{gone(five, 9)}})
+	if got := told(h); !strings.Contains(got, `origin: at revision 9 of "b/1"`) {
+		t.Errorf("it put, and deleted that: %q", got)
+	}
+}
+
 func TestWhatMayStillHappenIsCarriedOn(t *testing.T) {
 	h := tale()
 	late := Op{Who: "client", Call: 131, Return: 139, Then: []Step{{Kind: Delete, Key: "b/1"}}, Outcome: Ambiguous}
