@@ -456,3 +456,16 @@ func TestStoreWhoseOptionsRottedIsNotCopied(t *testing.T) {
 		t.Fatalf("with %d rotten: %v", rotten, err)
 	}
 }
+
+func TestInspectionHoldsCountsToTheKeys(t *testing.T) {
+	fs := disk.NewFaultFS()
+	s := newStore(t, fs, nil)
+	err := errors.Join(write(s, 0, 600, 10), s.eng.db.Set(bucketRow([]byte("key-00000300")), []byte{1}, pebble.NoSync), s.Close())
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := mustInspectStore(t, fs, "data")
+	if len(found.faults) != 1 || !strings.Contains(found.faults[0].Reason, "600 keys are live, the counts come to 601") {
+		t.Errorf("%+v", found.faults)
+	}
+}

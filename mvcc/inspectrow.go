@@ -103,6 +103,9 @@ func (n *inspector) checkState() error {
 	if !n.format && whole {
 		reasons = append(reasons, "there is no format row")
 	}
+	if c := n.out.Rows; whole && c.Buckets > 0 && c.Counted != c.Live {
+		reasons = append(reasons, fmt.Sprintf("%d keys are live, the counts come to %d", c.Live, c.Counted))
+	}
 	for _, r := range reasons {
 		if err := n.tell(Fault{Kind: FaultRotten, File: n.out.Dir, Reason: r}); err != nil {
 			return err

@@ -22,6 +22,8 @@ type jsonRow struct {
 	TTL            int64  `json:"ttl,omitempty"`
 	Remaining      int64  `json:"remaining_ttl,omitempty"`
 	*jsonValue
+	// Count is how many live keys a bucket has.
+	Count *int64 `json:"count,omitempty"`
 	// ReplacedRevision and ReplacedSub are the version that a change replaced.
 	ReplacedRevision int64   `json:"replaced_revision,omitempty"`
 	ReplacedSub      uint32  `json:"replaced_sub,omitempty"`
@@ -46,6 +48,10 @@ func newJSONRow(r *mvcc.InspectedRow) *jsonRow {
 	}
 	key := newJSONKey(r.Key)
 	out.jsonKey = &key
+	if r.Kind == mvcc.RowBucket {
+		out.Count = &r.Count
+		return out
+	}
 	if r.Kind == mvcc.RowAttach {
 		out.Lease = leaseOrNone(r.Lease)
 		return out
