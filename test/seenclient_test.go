@@ -330,6 +330,10 @@ func (c *seenClient) lets(id clientv3.LeaseID) {
 	c.leases = slices.DeleteFunc(c.leases, func(l clientv3.LeaseID) bool { return l == id })
 }
 
+// errGoneBefore says that a lease was gone when it was to be revoked. Etcd's client asks
+// again by itself when a connection is lost: it may have been revoked the first time.
+var errGoneBefore = errors.New("the lease is gone")
+
 func (c *seenClient) revoke(ctx context.Context, id clientv3.LeaseID) {
 	o := &witness.Op{Who: c.who, Revoke: int64(id), Call: c.now()}
 	r, err := c.client.Revoke(ctx, id)
@@ -338,6 +342,9 @@ func (c *seenClient) revoke(ctx context.Context, id clientv3.LeaseID) {
 		o.Revision, o.Succeeded = r.Header.Revision, true
 	}
 	c.lets(id)
+	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		err = errGoneBefore
+	}
 	c.note(o, err)
 }
 

@@ -99,8 +99,8 @@ func (r *replayer) turn(at int64, t *turn) {
 	for _, i := range claims {
 		o := &r.h.Ops[i]
 		e := apply(r.state, o, at)
-		if o.Revoke != 0 && (t.op >= 0 || !sameEvents(e.events, t.events)) {
-			continue // it found nothing to delete, after what was done at this revision
+		if o.Revoke != 0 && (t.op >= 0 || o.Call >= t.first || !sameEvents(e.events, t.events)) {
+			continue // it found nothing to delete, after what others did at this revision
 		}
 		if t.op >= 0 {
 			r.violate(RuleRevision, at, o.key(), "two writes were answered with it: %s, and %s", &r.h.Ops[t.op], o)

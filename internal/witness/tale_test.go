@@ -386,6 +386,17 @@ func TestAWriteWithoutAnAnswerHappensOnce(t *testing.T) {
 	}
 }
 
+func TestARevocationMayFindTheKeysOfItsLeaseGone(t *testing.T) {
+	h := tale()
+	// What deleted a/2 got no answer, and was seen before the revocation began.
+	h.Ops = append(h.Ops, Op{Who: "client", Call: 100, Return: 110, Outcome: Ambiguous, Then: []Step{{Kind: Delete, Key: "a/2"}}},
+		Op{Who: "client", Call: 123, Return: 124, Revoke: 7, Revision: 6, Succeeded: true})
+	h.Renewals[0].TTL = 1000
+	if got := told(h); got != "" {
+		t.Errorf("it found nothing: %s", got)
+	}
+}
+
 func TestWhatMayStillHappenIsCarriedOn(t *testing.T) {
 	h := tale()
 	late := Op{Who: "client", Call: 131, Return: 139, Then: []Step{{Kind: Delete, Key: "b/1"}}, Outcome: Ambiguous}
