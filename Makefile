@@ -83,6 +83,13 @@ kill-loop: $(BIN)/etcdctl ## kill -9 of random members of real clusters, ROUNDS 
 		$(GO) test ./test -run 'TestKillLoop$$' -engine=$$engine -rounds=$(ROUNDS) -v -timeout 60m || exit 1; \
 	done
 
+.PHONY: seen
+seen: ## all that clients and watches see under kills, cuts and compaction, held together, for MINUTES on each engine and on both
+	@mkdir -p .cache
+	for engine in chainfire etcd mixed; do \
+		$(GO) test ./test -run 'TestAllThatIsSeenFits$$' -engine=$$engine -seen=$(MINUTES)m -v -artifacts -outputdir $(CURDIR)/.cache -timeout 0 || exit 1; \
+	done
+
 .PHONY: clients
 clients: ## install what the tests with clients in other languages need; Debian's packages by its own tool, as root
 	./test/testdata/install-clients
