@@ -101,7 +101,7 @@ func askClientPort(t *testing.T, m *member) {
 	} {
 		mustAnswer(t, what, codes.Unavailable, notYet, call)
 	}
-	mustAnswer(t, "status", codes.Unknown, notYet, func(ctx context.Context) error { _, err := m.status(ctx); return err })
+	mustAnswer(t, "status", codes.Unavailable, notYet, func(ctx context.Context) error { _, err := m.status(ctx); return err })
 	mustAnswer(t, "health", codes.Unknown, notYet, func(ctx context.Context) error { return healthOf(ctx, m) })
 }
 
