@@ -151,6 +151,36 @@ func TestMigrationThatIsCutShortLeavesNothingThatStarts(t *testing.T) {
 	mustComplain(t, []string{"migrate", "--from", from.client, "--data-dir", lost.dir}, "reach the etcd at "+from.client)
 }
 
+// TestMigrationSaysWhyItCannotReachTheEtcd at once, and what to do: the address of nobody,
+// TLS where there is none, none where there is, and certificates that are not trusted.
+func TestMigrationSaysWhyItCannotReachTheEtcd(t *testing.T) {
+	t.Parallel()
+	port := newClientPort(t)
+	plain, over := here.newEtcd(t), here.startEtcdOver(t, "https", port.as("alice"), port.flags()).client
+	dir := filepath.Join(t.TempDir(), "data")
+	nobody := here.port(t)
+	authority := []string{"--cacert", port.file("ca.crt")}
+	for _, c := range []struct {
+		from  string
+		flags []string
+		words []string
+	}{
+		{nobody, nil, []string{nobody, "connection refused", "client address of a member that runs"}},
+		{"https://" + nobody, nil, []string{nobody, "connection refused", "client address of a member that runs"}},
+		{"https://" + plain, nil, []string{plain, "speak TLS to", "speaks no TLS: write http://"}},
+		{"http://" + over, nil, []string{over, "no etcd without TLS", "write https:// before the address"}},
+		{over, nil, []string{over, "no etcd without TLS", "write https:// before the address"}},
+		{"https://" + over, nil, []string{over, "certificate", "--cacert"}},
+		{"https://" + over, authority, []string{over, "certificate required", "--cert and --key"}},
+	} {
+		args := append([]string{"migrate", "--from", c.from, "--data-dir", dir, "--cut-over"}, c.flags...)
+		mustComplain(t, args, append(c.words, "reach the etcd at")...)
+		if left, err := filepath.Glob(dir + "*"); err != nil || len(left) > 0 {
+			t.Errorf("%v is left, %v", left, err)
+		}
+	}
+}
+
 // TestEtcdWithTLSAndUsersIsFollowed, and the users come along.
 func TestEtcdWithTLSAndUsersIsFollowed(t *testing.T) {
 	t.Parallel()

@@ -126,6 +126,9 @@ func (m *migration) run(ctx context.Context) (err error) {
 		defer context.AfterFunc(ctx, func() { close(end) })()
 		ctx = context.WithoutCancel(ctx) // the second interrupt ends the process
 	}
+	if err := greetSource(ctx, config.Endpoints[0], config.TLS); err != nil {
+		return err
+	}
 	src, err := migrate.Open(ctx, migrate.Options{Client: config, CutOver: end, Idle: m.idle, Report: m.report})
 	if err != nil {
 		return err
