@@ -191,6 +191,17 @@ func TestMemberThatLostItsDataIsNotLetInByStartingTwice(t *testing.T) {
 		}
 		return nil
 	})
+	told, err := members[0].ClusterStatus(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the member that will be away knows it too", func() error {
+		s, err := members[1].Status(t.Context())
+		if err == nil && s.AppliedIndex < told.CommitIndex {
+			err = fmt.Errorf("it has applied %d of %d entries", s.AppliedIndex, told.CommitIndex)
+		}
+		return err
+	})
 	stop(t, members[1])
 	put(t, members[0], "k", "new")
 	stop(t, members[0])
