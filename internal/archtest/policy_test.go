@@ -39,6 +39,7 @@ pki:                  internal/disk internal/invariant
 mvcc:                 root internal/disk internal/invariant
 auth:                 root
 auth/token:           auth
+sigv4:
 etcdfile:             root auth mvcc internal/invariant
 migrate:              root mvcc
 lessor:
