@@ -72,7 +72,7 @@ func stepsOfLeases() []ctlRun {
 		cmd("lease timetolive $kept").in("fields"), cmd("lease timetolive $kept --keys").in("json fields table"),
 		cmd("lease keep-alive $kept --once").in("simple json fields"), cmd("lease list").in("simple json fields"),
 		cmd("lease revoke $kept"), cmd("lease revoke $kept"), cmd("get l"), cmd("lease list").in("simple json fields"), cmd("lease timetolive 77").in("simple json fields"),
-		cmd("lease keep-alive 77 --once"), cmd("lease grant 0").in("json fields"), cmd("lease grant 99999999999"), cmd("lease grant x"), cmd("lock l echo held"), cmd("lock l false"),
+		cmd("lease keep-alive 77 --once"), cmd("lease grant 0").in("json fields"), cmd("lease grant 99999999999"), cmd("lease grant x"), cmd("lock l echo held"), cmd("lock l false --ttl=600"), // which leaves its lease
 	}
 }
 
@@ -102,7 +102,7 @@ func stepsOfUsers() []ctlRun {
 		cmd("role get r").in(rich), cmd("role get root"), cmd("role get none"), cmd(`role revoke-permission r "" --from-key`),
 		cmd("user grant-role ann r").in("json"), cmd("user grant-role ann r"), cmd("user grant-role ann none"), cmd("user grant-role none r"),
 		cmd("user get ann --detail"), cmd("user grant-role root root"), cmd("user get root"), cmd("auth enable").in("json"), cmd("auth status"), cmd("member list"),
-		cmd("get k").by("ann:bad"), cmd("get k").by("none:x"), cmd("get k").by("bare:"), cmd("lock kx true").by("ann:s2"),
+		cmd("get k").by("ann:bad"), cmd("get k").by("none:x"), cmd("get k").by("bare:"), cmd("lock kx true --ttl=600").by("ann:s2"),
 		cmd("txn").typed("\n\nput k 1\nget k\n\n\n").by("ann:s2"), cmd("txn").typed("\n\nput z 1\n\n\n").by("ann:s2"),
 	}
 	for _, call := range []string{
