@@ -196,6 +196,8 @@ func (s *scanner) length() (size, whole int64, err error) {
 	switch {
 	case size == 0 && whole == 0:
 		return 0, 0, io.EOF
+	case whole%frameSize != 0:
+		return 0, 0, s.broken(s.at, fmt.Errorf("a record of %d bytes with its padding, which no record has", whole), false)
 	case whole > s.size-s.at-frameSize:
 		return 0, 0, s.broken(s.at, fmt.Errorf("a record of %d bytes, of which the file has %d", whole, s.size-s.at-frameSize), true)
 	}
