@@ -351,22 +351,28 @@ func (b *restoring) compare(ctx context.Context) error {
 
 // bootstrap writes the state, and returns the last entry that it stands for. On a full
 // disk the engine tries again without end: it is left behind then.
-func (b *restoring) bootstrap(ctx context.Context) (applied uint64, err error) {
+func (b *restoring) bootstrap(ctx context.Context) (uint64, error) {
 	done := make(chan struct{})
+	// What is left behind still writes there.
+	out := new(struct {
+		applied uint64
+		err     error
+	})
 	b.n.sched.Go(func() {
 		defer close(done)
-		err = machine.BootstrapFrom(b.n.machineOptions(), b.in)
+		err := machine.BootstrapFrom(b.n.machineOptions(), b.in)
 		if errors.Is(err, chainfire.ErrCorrupt) && !strings.Contains(err.Error(), b.file.Path) {
 			err = fmt.Errorf("%s: %w", b.file.Path, err)
 		}
 		if err == nil {
-			applied, err = b.replay(ctx)
+			out.applied, err = b.replay(ctx)
 		}
+		out.err = err
 	})
 	if b.n.sched.Wait(done, b.n.stop) == 1 {
 		return 0, b.n.Err()
 	}
-	return applied, err
+	return out.applied, out.err
 }
 
 // clear removes what a restore that failed has made.

@@ -128,7 +128,7 @@ func TestFiveNewcomersAtOnceAreSeededSideBySideAndVoteInOddNumbers(t *testing.T)
 	t.Parallel()
 	// The first is to be at its seed still when the last begins, which takes seconds on a
 	// machine with much to do.
-	c := oneMember(t, append(calm(), "--seed-rate", "2MiB")...)
+	c := oneMember(t, append(calm(), "--seed-rate", "1MiB")...)
 	a := c.members[0]
 	ballast(t, a.kv(), seedSize)
 	l := startLoad(t, loadOptions{endpoints: []string{a.client}, clients: 4, pace: 20 * time.Millisecond})
