@@ -142,19 +142,7 @@ func withoutDots(path string) string {
 // are signers that sign the path as they send it, with %2F, and AWS's own documents say that
 // the slashes of a key stay. Both stand for the same key.
 func slashesKept(wire string) (canonical string, differs bool) {
-	var parts []string
-	rest := wire
-	for {
-		i := strings.Index(strings.ToUpper(rest), "%2F")
-		if i < 0 {
-			break
-		}
-		parts, rest = append(parts, rest[:i]), rest[i+3:]
-	}
-	if parts == nil {
-		return "", false
-	}
-	parts = append(parts, rest)
+	parts := strings.Split(strings.ReplaceAll(wire, "%2f", "%2F"), "%2F")
 	for i, p := range parts {
 		text, err := Decode(p)
 		if err != nil {
@@ -162,5 +150,5 @@ func slashesKept(wire string) (canonical string, differs bool) {
 		}
 		parts[i] = EncodePath(text)
 	}
-	return strings.Join(parts, "%2F"), true
+	return strings.Join(parts, "%2F"), len(parts) > 1
 }

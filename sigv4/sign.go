@@ -29,15 +29,7 @@ type Signer struct {
 	keys keyCache
 }
 
-func (s *Signer) scope(at time.Time) Scope {
-	v := Verifier{Service: s.Service}
-	return NewScope(at, s.Region, v.service())
-}
-
-func (s *Signer) style() PathStyle {
-	v := Verifier{Service: s.Service}
-	return v.pathStyle()
-}
+func (s *Signer) scope(at time.Time) Scope { return NewScope(at, s.Region, serviceOr(s.Service)) }
 
 // unsigned are headers that proxies and libraries change on the way.
 var unsigned = []string{
@@ -101,7 +93,7 @@ func (s *Signer) sign(r *http.Request, payload string, at time.Time) (chain, err
 }
 
 func (s *Signer) stringToSign(r *http.Request, q Query, names []string, payload string, at time.Time) (string, error) {
-	uri, err := CanonicalURI(r.URL.EscapedPath(), s.style())
+	uri, err := CanonicalURI(r.URL.EscapedPath(), styleOf(serviceOr(s.Service)))
 	if err != nil {
 		return "", fmt.Errorf("signing a request: %w", err)
 	}

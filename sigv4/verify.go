@@ -1,6 +1,7 @@
 package sigv4
 
 import (
+	"cmp"
 	"context"
 	"crypto/subtle"
 	"errors"
@@ -79,15 +80,10 @@ func (v *Verifier) now() time.Time {
 	return time.Now()
 }
 
-func (v *Verifier) service() string {
-	if v.Service == "" {
-		return "s3"
-	}
-	return v.Service
-}
+func serviceOr(service string) string { return cmp.Or(service, "s3") }
 
-func (v *Verifier) pathStyle() PathStyle {
-	if v.service() == "s3" {
+func styleOf(service string) PathStyle {
+	if service == "s3" {
 		return S3Path
 	}
 	return ServicePath
@@ -184,8 +180,8 @@ func (v *Verifier) header(r *http.Request, q Query) (*Verified, error) {
 
 // checkScope refuses a signature for another region or service.
 func (v *Verifier) checkScope(s Scope, code Code, what string) error {
-	if s.Service != v.service() {
-		return refuse(code, "%s; incorrect service %q. This endpoint belongs to %q.", what, s.Service, v.service())
+	if own := serviceOr(v.Service); s.Service != own {
+		return refuse(code, "%s; incorrect service %q. This endpoint belongs to %q.", what, s.Service, own)
 	}
 	if s.Region != v.Region {
 		return refuse(code, "%s; the region '%s' is wrong; expecting '%s'", what, s.Region, v.Region).
@@ -300,13 +296,13 @@ func (v *Verifier) key(ctx context.Context, c *claim, token string) (Key, *Error
 // match computes the signature of the request in each reading of its host and its path that
 // means the same, and compares. The first value is the refusal if none is the one sent.
 func (v *Verifier) match(r *http.Request, q Query, c *claim, key *Key, hash string) (*Error, error) {
-	wire := r.URL.EscapedPath()
-	uri, err := CanonicalURI(wire, v.pathStyle())
+	wire, style := r.URL.EscapedPath(), styleOf(serviceOr(v.Service))
+	uri, err := CanonicalURI(wire, style)
 	if err != nil {
 		return nil, refuse(InvalidURI, "Couldn't parse the specified URI: %v.", err)
 	}
 	paths := []string{uri}
-	if other, differs := slashesKept(wire); differs && v.pathStyle() == S3Path {
+	if other, differs := slashesKept(wire); differs && style == S3Path {
 		paths = append(paths, other)
 	}
 	query := q.Canonical("X-Amz-Signature")
