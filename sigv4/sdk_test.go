@@ -35,7 +35,7 @@ func drawRequest(t *rapid.T) *http.Request {
 	u.RawQuery = strings.ReplaceAll(q.Encode(), "+", "%20")
 	r, err := http.NewRequestWithContext(t.Context(), rapid.SampledFrom([]string{"GET", "PUT", "POST", "DELETE", "HEAD"}).Draw(t, "method"), u.String(), nil)
 	if err != nil {
-		t.Skip("no request can hold this")
+		t.Fatal(err)
 	}
 	r.URL = u
 	visible := rapid.StringOf(rapid.RuneFrom([]rune(" \t!\"#,;=abcXYZ019~é")))

@@ -175,6 +175,10 @@ func TestMigrationSaysWhyItCannotReachTheEtcd(t *testing.T) {
 	} {
 		args := append([]string{"migrate", "--from", c.from, "--data-dir", dir, "--cut-over"}, c.flags...)
 		mustComplain(t, args, append(c.words, "reach the etcd at")...)
+		advice := c.words[len(c.words)-1]
+		if _, err := offline(t, args...); err == nil || strings.Count(err.Error(), advice) != 1 {
+			t.Errorf("%v does not say %q once: %v", args, advice, err)
+		}
 		if left, err := filepath.Glob(dir + "*"); err != nil || len(left) > 0 {
 			t.Errorf("%v is left, %v", left, err)
 		}

@@ -37,11 +37,9 @@ func greetSource(ctx context.Context, endpoint string, cfg *tls.Config) error {
 		advice = "if it speaks TLS write https:// before the address, with --cacert, --cert and --key as needed"
 	case cfg == nil || errors.As(err, &op) && op.Op == "dial":
 		advice = "give the client address of a member that runs, HOST:PORT"
-	default:
-		if advice = adviseTLS(err); advice == "" && greetPlain(ctx, hostPort(endpoint)) == nil {
-			advice = "what answers there speaks no TLS: write http://, without --cacert, --cert and --key"
-		}
-	}
+	case adviseTLS(err) == "" && greetPlain(ctx, hostPort(endpoint)) == nil:
+		advice = "what answers there speaks no TLS: write http://, without --cacert, --cert and --key"
+	} // Other errors of TLS are told with their advice, as those of all commands.
 	if advice != "" {
 		return fmt.Errorf("reach the etcd at %s: %w; %s", endpoint, err, advice)
 	}
