@@ -144,6 +144,7 @@ func TestMetricsCountCallsAndShowTheStatus(t *testing.T) {
 	w := watch(t, f)
 	w.create(&pb.WatchCreateRequest{Key: []byte("a")})
 	w.recv()
+	get(t, f, "GET", "/metrics") // by which it has seen the first leader
 	f.set(func() { f.leader = 99 })
 	_, body := get(t, f, "GET", "/metrics")
 	f.set(func() { f.leader = fakeID })
