@@ -93,7 +93,8 @@ func TestASlowReadIsToldOfWithWhatCameOfIt(t *testing.T) {
 		t.Fatal("a revision to come was read")
 	}
 	read := &pb.RequestOp{Request: &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{Key: []byte("k")}}}
-	if _, err := f.kv.Txn(bounded(t), &pb.TxnRequest{Success: []*pb.RequestOp{read}}); err != nil {
+	same := &pb.Compare{Key: []byte("k"), Target: pb.Compare_VALUE, TargetUnion: &pb.Compare_Value{Value: []byte("the-secret")}}
+	if _, err := f.kv.Txn(bounded(t), &pb.TxnRequest{Compare: []*pb.Compare{same}, Success: []*pb.RequestOp{read}}); err != nil {
 		t.Fatal(err)
 	}
 	told := l.with(t, "a read took long")
@@ -128,9 +129,21 @@ func TestOfCallsWithSecretsNothingButTheMethodIsToldOf(t *testing.T) {
 func TestALongKeyMakesNoLongLine(t *testing.T) {
 	var l lines
 	f := start(t, l.logged(slog.LevelInfo), slowFrom)
-	put(t, f, strings.Repeat("k", 1<<19), "v")
-	if got := l.with(t, "a request took long")[0]["request"].(string); len(got) > maxSlowText+100 || !strings.HasSuffix(got, " bytes)") {
-		t.Errorf("%d bytes: ..%s", len(got), got[len(got)-50:])
+	key := strings.Repeat("k", 1<<19)
+	put(t, f, key, "v")
+	if _, err := f.kv.Range(bounded(t), &pb.RangeRequest{Key: []byte(key)}); err != nil {
+		t.Fatal(err)
+	}
+	for msg, n := range map[string]int{"a request took long": 2, "a read took long": 1} {
+		told := l.with(t, msg)
+		if len(told) != n {
+			t.Fatalf("%s: %d lines", msg, len(told))
+		}
+		for _, m := range told {
+			if got := m["request"].(string); len(got) > maxSlowText+100 || !strings.HasSuffix(got, " bytes)") {
+				t.Errorf("%s: %d bytes: ..%s", msg, len(got), got[len(got)-50:])
+			}
+		}
 	}
 }
 
