@@ -35,8 +35,8 @@ type StoreCounts struct {
 	// Read and ReadFailed are how long ranges took, without the wait for their turn.
 	Read, ReadFailed Histogram
 	// CompactRevision is the compacted revision. Compactions is how long it took to give the
-	// space of what was compacted back, in milliseconds; Dropped are the versions that went,
-	// and LastCompaction, in seconds since 1970, is when; 0 is never.
+	// space of what was compacted back; Dropped are the versions that went, and
+	// LastCompaction, in seconds since 1970, is when; 0 is never.
 	CompactRevision int64
 	Compactions     Histogram
 	Dropped         uint64

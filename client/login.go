@@ -20,8 +20,7 @@ func As(user, password string) []grpc.DialOption {
 	if user == "" {
 		return nil
 	}
-	l := &login{user: user, password: password}
-	return []grpc.DialOption{grpc.WithChainUnaryInterceptor(l.unary), grpc.WithChainStreamInterceptor(l.stream)}
+	return (&login{user: user, password: password}).options()
 }
 
 // login is who makes the calls of one connection.
@@ -34,6 +33,10 @@ type login struct {
 	open bool
 	// under is the login under way, for which all calls wait that need one; nil is none.
 	under *attempt
+}
+
+func (l *login) options() []grpc.DialOption {
+	return []grpc.DialOption{grpc.WithChainUnaryInterceptor(l.unary), grpc.WithChainStreamInterceptor(l.stream)}
 }
 
 // attempt is one login.

@@ -48,7 +48,7 @@ func (g *gatekeeper) Range(ctx context.Context, _ *pb.RangeRequest) (*pb.RangeRe
 	return &pb.RangeResponse{}, nil
 }
 
-func keepGate(t *testing.T) (*gatekeeper, pb.KVClient) {
+func keepGate(t *testing.T) (*gatekeeper, *login, pb.KVClient) {
 	t.Helper()
 	g := &gatekeeper{entered: make(chan struct{}, 10), ended: make(chan struct{}, 10), goOn: make(chan struct{})}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -60,12 +60,13 @@ func keepGate(t *testing.T) (*gatekeeper, pb.KVClient) {
 	pb.RegisterKVServer(s, g)
 	go func() { _ = s.Serve(l) }() // it ends with the test
 	t.Cleanup(s.Stop)
-	cc, err := grpc.NewClient(l.Addr().String(), append(As("eve", "pw"), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+	eve := &login{user: "eve", password: "pw"}
+	cc, err := grpc.NewClient(l.Addr().String(), append(eve.options(), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cc.Close() })
-	return g, pb.NewKVClient(cc)
+	return g, eve, pb.NewKVClient(cc)
 }
 
 func within(t *testing.T, what string, c <-chan struct{}) {
@@ -77,8 +78,26 @@ func within(t *testing.T, what string, c <-chan struct{}) {
 	}
 }
 
+// awaitWaiters waits until so many calls wait for the login under way.
+func awaitWaiters(t *testing.T, l *login, n int) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	have := 0
+	for end := time.Now().Add(20 * time.Second); have != n; <-tick.C {
+		l.mu.Lock()
+		if have = 0; l.under != nil {
+			have = l.under.waits
+		}
+		l.mu.Unlock()
+		if have != n && time.Now().After(end) {
+			t.Fatalf("%d calls wait for the login, not %d", have, n)
+		}
+	}
+}
+
 func TestCallsThatNeedALoginWaitForOneEachForAsLongAsItLikes(t *testing.T) {
-	g, kv := keepGate(t)
+	g, eve, kv := keepGate(t)
 	patient, hasty := make(chan error, 4), make(chan error, 1)
 	hastyCtx, giveUp := context.WithCancel(t.Context())
 	// The hasty one begins the login.
@@ -87,6 +106,7 @@ func TestCallsThatNeedALoginWaitForOneEachForAsLongAsItLikes(t *testing.T) {
 	for range cap(patient) {
 		go func() { _, err := kv.Range(t.Context(), &pb.RangeRequest{Key: []byte("k")}); patient <- err }()
 	}
+	awaitWaiters(t, eve, 1+cap(patient))
 	// A call with a token of its own time finds the others waiting, and leaves them.
 	brief, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
@@ -103,14 +123,13 @@ func TestCallsThatNeedALoginWaitForOneEachForAsLongAsItLikes(t *testing.T) {
 			t.Errorf("a call that waits: %v", err)
 		}
 	}
-	if n := g.logins.Load(); n > 2 {
-		// A second one began if nobody waited yet when the first gave up.
+	if n := g.logins.Load(); n != 1 {
 		t.Errorf("%d logins for one connection", n)
 	}
 }
 
 func TestALoginThatNobodyWaitsForIsGivenUp(t *testing.T) {
-	g, kv := keepGate(t)
+	g, _, kv := keepGate(t)
 	ctx, giveUp := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { _, err := kv.Range(ctx, &pb.RangeRequest{Key: []byte("k")}); done <- err }()
@@ -127,7 +146,7 @@ func TestALoginThatNobodyWaitsForIsGivenUp(t *testing.T) {
 }
 
 func TestATokenThatIsNotGoodAnyMoreIsReplacedOnce(t *testing.T) {
-	g, kv := keepGate(t)
+	g, _, kv := keepGate(t)
 	close(g.goOn)
 	for range 3 {
 		if _, err := kv.Range(t.Context(), &pb.RangeRequest{Key: []byte("k")}); err != nil {

@@ -2,13 +2,17 @@ package etcdapi
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 )
 
 // wantMetrics checks that /metrics has lines.
@@ -157,9 +161,45 @@ func TestHealthIsCountedByWhatItWas(t *testing.T) {
 
 func TestHashesAndSnapshotsAreTimed(t *testing.T) {
 	f := start(t)
+	const hash, hashRev, backup = `etcd_mvcc_hash_duration_seconds_count`, `etcd_mvcc_hash_rev_duration_seconds_count`, `etcd_disk_backend_snapshot_duration_seconds_count`
 	m := pb.NewMaintenanceClient(f.conn)
 	if _, err := m.HashKV(bounded(t), &pb.HashKVRequest{}); err != nil {
 		t.Fatal(err)
 	}
-	wantMetrics(t, f, `etcd_mvcc_hash_rev_duration_seconds_count 1`, `etcd_mvcc_hash_duration_seconds_count 0`, `etcd_disk_backend_snapshot_duration_seconds_count 0`)
+	wantMetrics(t, f, hash+` 0`, hashRev+` 1`, backup+` 0`)
+	if _, err := m.Hash(bounded(t), &pb.HashRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	wantMetrics(t, f, hash+` 1`, hashRev+` 1`, backup+` 0`)
+	s, err := m.Snapshot(bounded(t), &pb.SnapshotRequest{})
+	for err == nil {
+		_, err = s.Recv()
+	}
+	if !errors.Is(err, io.EOF) {
+		t.Fatal(err)
+	}
+	wantMetrics(t, f, hash+` 1`, hashRev+` 1`, backup+` 1`)
+}
+
+func TestStreamsThatFailAreCountedAndThoseThatEndAreNot(t *testing.T) {
+	f := start(t, func(o *Options) { o.MaxRequestBytes = 1 << 10 })
+	ended, err := pb.NewLeaseClient(f.conn).LeaseKeepAlive(bounded(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ended.CloseSend(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ended.Recv(); !errors.Is(err, io.EOF) {
+		t.Fatal(err)
+	}
+	w := watch(t, f)
+	w.create(&pb.WatchCreateRequest{Key: make([]byte, 2*messageOverhead)})
+	if _, err := w.stream.Recv(); status.Code(err) != codes.ResourceExhausted {
+		t.Fatal(err)
+	}
+	wantMetrics(t, f, `etcd_network_server_stream_failures_total{API="watch",Type="receive"} 1`)
+	if _, body := get(t, f, "GET", "/metrics"); strings.Count(body, "\netcd_network_server_stream_failures_total{") != 1 {
+		t.Error("a stream that ended is counted as one that failed")
+	}
 }

@@ -13,8 +13,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/status"
 )
 
 // serverMetrics are what the server itself counts beside calls, under etcd's names.
@@ -36,7 +38,13 @@ type serverMetrics struct {
 
 	mu       sync.Mutex
 	versions map[string]bool
+	// calls are the series of requests, found once: a look-up by labels costs more than
+	// all else that is counted of a call.
+	calls map[clientKind]prometheus.Counter
 }
+
+// clientKind is a kind of call, "unary" or "stream", by a client of a version.
+type clientKind struct{ kind, version string }
 
 // maxClientVersions bounds the versions of clients that are counted apart: they say of
 // themselves what they are.
@@ -70,6 +78,7 @@ func newServerMetrics(reg prometheus.Registerer) (*serverMetrics, error) {
 		backups:  prometheus.NewHistogram(times("etcd_disk_backend_snapshot_duration_seconds", "Time that it took to make a snapshot and to send it to a client.", .01, 17)),
 		times:    map[string][2]prometheus.Observer{},
 		versions: map[string]bool{},
+		calls:    map[clientKind]prometheus.Counter{},
 	}
 	for _, c := range []prometheus.Collector{
 		m.sent, m.received, m.requests, m.streamFailures, m.durations, m.healthy, m.unhealthy, m.checks, m.checked, m.hash, m.hashRev, m.backups,
@@ -155,8 +164,14 @@ type fallibleStream struct {
 	name     string
 }
 
+// failed looks at the error and not at the stream's context: gRPC cancels that by itself
+// when either of its messages fails.
 func (s *fallibleStream) failed(what string, err error) error {
-	if err != nil && !errors.Is(err, io.EOF) && s.Context().Err() == nil {
+	switch status.Code(err) {
+	case codes.OK, codes.Canceled, codes.DeadlineExceeded, codes.Unavailable: // its client ended it, or is gone
+		return err
+	}
+	if !errors.Is(err, io.EOF) {
 		s.failures.WithLabelValues(what, s.name).Inc()
 	}
 	return err
@@ -184,15 +199,27 @@ func onlyReads(t *pb.TxnRequest) bool {
 // client counts a call, "unary" or "stream", of a client of this version.
 func (m *serverMetrics) client(kind, version string) {
 	m.mu.Lock()
-	if !m.versions[version] {
-		if len(m.versions) < maxClientVersions && len(version) <= 64 {
-			m.versions[strings.Clone(version)] = true
-		} else {
-			version = "other"
-		}
+	calls, ok := m.calls[clientKind{kind, version}]
+	if !ok {
+		calls = m.callsOf(kind, version)
 	}
 	m.mu.Unlock()
-	m.requests.WithLabelValues(kind, version).Inc()
+	calls.Inc()
+}
+
+// callsOf finds a series that was not looked for yet, or is one of those not told apart.
+// The lock is held.
+func (m *serverMetrics) callsOf(kind, version string) prometheus.Counter {
+	if !m.versions[version] {
+		if len(m.versions) >= maxClientVersions || len(version) > 64 {
+			return m.requests.WithLabelValues(kind, "other")
+		}
+		version = strings.Clone(version)
+		m.versions[version] = true
+	}
+	calls := m.requests.WithLabelValues(kind, version)
+	m.calls[clientKind{kind, version}] = calls
+	return calls
 }
 
 // health counts what /health found.

@@ -287,20 +287,13 @@ func (c *cluster) compactAlways() (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		tick := time.NewTicker(150 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-			}
+		every(ctx, 150*time.Millisecond, func() {
 			try, end := context.WithTimeout(ctx, callTime)
 			if r, err := client.Get(try, "rev"); err == nil && r.Header.Revision > 10 {
 				_, _ = client.Compact(try, r.Header.Revision-10) // another may have been faster
 			}
 			end()
-		}
+		})
 	}()
 	return func() {
 		cancel()

@@ -379,7 +379,7 @@ func (d *differential) watched(ctx context.Context, w pb.WatchClient, r *pb.Watc
 			if r.StartRevision > d.revision {
 				return whole, nil
 			}
-			go askProgress(ctx, in)
+			go askProgress(ctx, in, 20*time.Millisecond)
 			continue
 		case m.Canceled:
 			whole.Canceled, whole.CancelReason, whole.CompactRevision = true, m.CancelReason, m.CompactRevision
@@ -395,16 +395,11 @@ func (d *differential) watched(ctx context.Context, w pb.WatchClient, r *pb.Watc
 
 // askProgress asks until the context ends: a server lets the question pass while it has
 // more to tell.
-func askProgress(ctx context.Context, in grpc.BidiStreamingClient[pb.WatchRequest, pb.WatchResponse]) {
-	again := time.NewTicker(20 * time.Millisecond)
-	defer again.Stop()
-	for {
+func askProgress(ctx context.Context, in grpc.BidiStreamingClient[pb.WatchRequest, pb.WatchResponse], pace time.Duration) {
+	ask := func() {
 		// An error ends the stream, which Recv tells.
 		_ = in.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}})
-		select {
-		case <-ctx.Done():
-			return
-		case <-again.C:
-		}
 	}
+	ask()
+	every(ctx, pace, ask)
 }

@@ -44,18 +44,11 @@ func watchVoters(t *testing.T, asked []*member) *voters {
 	var wg sync.WaitGroup
 	for _, m := range asked {
 		wg.Go(func() {
-			tick := time.NewTicker(5 * time.Millisecond)
-			defer tick.Stop()
-			for {
-				select {
-				case <-ctx.Done():
-					return
-				case <-tick.C:
-				}
+			every(ctx, 5*time.Millisecond, func() {
 				if s, err := m.status(ctx); err == nil && s.Leader != 0 && s.Header.MemberID == s.Leader {
 					w.look(s)
 				}
-			}
+			})
 		})
 	}
 	w.end = func() { cancel(); wg.Wait() }

@@ -221,19 +221,14 @@ type watchedWriter struct {
 
 func (w *watchedWriter) run(ctx context.Context, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, uint64(w.id)))
-	pace := time.NewTicker(4 * time.Millisecond)
-	defer pace.Stop()
-	for n := 0; ; n++ {
-		select {
-		case <-ctx.Done():
-			return
-		case <-pace.C:
-		}
+	n := 0
+	every(ctx, 4*time.Millisecond, func() {
 		if changes, err := w.write(ctx, rng, n); err == nil {
 			w.told = append(w.told, changes...)
 			w.acks.Add(1)
 		}
-	}
+		n++
+	})
 }
 
 // write changes one or two keys of its own, in one revision.
@@ -280,14 +275,7 @@ type soak struct {
 
 // compact drops all but the last revisions, again and again.
 func (k *soak) compact(ctx context.Context, c *clientv3.Client) {
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	every(ctx, 200*time.Millisecond, func() {
 		try, cancel := context.WithTimeout(ctx, time.Second)
 		r, err := c.Get(try, watchedEnd)
 		if err == nil && r.Header.Revision > 40 {
@@ -297,7 +285,7 @@ func (k *soak) compact(ctx context.Context, c *clientv3.Client) {
 			}
 		}
 		cancel()
-	}
+	})
 }
 
 func (k *soak) acks() int64 {

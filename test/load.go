@@ -88,18 +88,26 @@ func (l *load) end() {
 // turn lets the clients go on with other keys.
 func (l *load) turn() { l.epoch.Add(1) }
 
-// work does one operation after the other.
-func (l *load) work(ctx context.Context, id int, c *clientv3.Client) {
-	rng := rand.New(rand.NewPCG(l.opts.seed, uint64(id)))
-	pace := time.NewTicker(l.opts.pace)
-	defer pace.Stop()
-	known := map[string]int64{} // the last mod revision seen of each key
-	for n := 0; ; n++ {
+// every does something again and again until the context ends.
+func every(ctx context.Context, pace time.Duration, do func()) {
+	tick := time.NewTicker(pace)
+	defer tick.Stop()
+	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-pace.C:
+		case <-tick.C:
+			do()
 		}
+	}
+}
+
+// work does one operation after the other.
+func (l *load) work(ctx context.Context, id int, c *clientv3.Client) {
+	rng := rand.New(rand.NewPCG(l.opts.seed, uint64(id)))
+	known := map[string]int64{} // the last mod revision seen of each key
+	n := 0
+	every(ctx, l.opts.pace, func() {
 		in := op{
 			client: id, kind: opPut,
 			key:   fmt.Sprintf("%s%d/%d", loadPrefix, l.epoch.Load(), rng.IntN(l.opts.keys)),
@@ -117,7 +125,8 @@ func (l *load) work(ctx context.Context, id int, c *clientv3.Client) {
 		if done.unknown == nil {
 			known[in.key] = done.leaves().mod
 		}
-	}
+		n++
+	})
 }
 
 // do runs one operation and records it. It is not cut short when the load ends.

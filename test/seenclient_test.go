@@ -85,16 +85,7 @@ const clientPatience = time.Second
 
 // run asks until the context ends; what is under way then is not cut short.
 func (c *seenClient) run(ctx context.Context, pace time.Duration) {
-	tick := time.NewTicker(pace)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		c.do(ctx, c.choose())
-	}
+	every(ctx, pace, func() { c.do(ctx, c.choose()) })
 }
 
 func (c *seenClient) key() string {
@@ -271,14 +262,7 @@ func conditionsOf(o *witness.Op) []clientv3.Cmp {
 
 // leaseholder grants leases, renews some, lets others end, and revokes some.
 func (c *seenClient) leaseholder(ctx context.Context) {
-	tick := time.NewTicker(150 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	every(ctx, 150*time.Millisecond, func() {
 		try, cancel := context.WithTimeout(context.WithoutCancel(ctx), clientPatience)
 		c.mu.Lock()
 		held := slices.Clone(c.leases)
@@ -292,7 +276,7 @@ func (c *seenClient) leaseholder(ctx context.Context) {
 			c.revoke(try, held[0])
 		}
 		cancel()
-	}
+	})
 }
 
 func (c *seenClient) holds(id clientv3.LeaseID, ttl, call int64) {
@@ -350,14 +334,7 @@ func (c *seenClient) revoke(ctx context.Context, id clientv3.LeaseID) {
 
 // compactor drops history, but never what no watch of everything has shown yet.
 func (c *seenClient) compactor(ctx context.Context) {
-	tick := time.NewTicker(250 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	every(ctx, 250*time.Millisecond, func() {
 		at := int64(0)
 		for _, w := range c.watches {
 			if w.everything() {
@@ -365,7 +342,7 @@ func (c *seenClient) compactor(ctx context.Context) {
 			}
 		}
 		if at -= 40 + c.rng.Int64N(120); at <= c.compacted.Load() {
-			continue
+			return
 		}
 		try, cancel := context.WithTimeout(context.WithoutCancel(ctx), clientPatience)
 		p := witness.Compaction{Revision: at, Call: c.now()}
@@ -376,5 +353,5 @@ func (c *seenClient) compactor(ctx context.Context) {
 		c.history.Compactions = append(c.history.Compactions, p)
 		c.mu.Unlock()
 		c.compacted.Store(at)
-	}
+	})
 }

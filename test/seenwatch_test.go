@@ -2,6 +2,7 @@ package test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
@@ -121,12 +122,20 @@ type rawStream struct {
 
 // run watches until everything was seen up to the goal, or the context ends.
 func (s *rawStream) run(ctx context.Context) error {
+	if err := reopen(ctx, s.done, s.once); err != nil {
+		return fmt.Errorf("the watches at %s have not seen everything up to %d: %w", s.where, s.goal.Load(), err)
+	}
+	return nil
+}
+
+// reopen opens what is watched again whenever it ends, until it is done. An error is that
+// the context ended first, with why the last one ended.
+func reopen(ctx context.Context, done func() bool, once func(context.Context) error) error {
 	pause := time.NewTicker(20 * time.Millisecond)
 	defer pause.Stop()
-	var last error
-	for !s.done() {
-		if last = s.once(ctx); ctx.Err() != nil {
-			return fmt.Errorf("the watches at %s have not seen everything up to %d: %w", s.where, s.goal.Load(), last)
+	for !done() {
+		if last := once(ctx); ctx.Err() != nil {
+			return errors.Join(ctx.Err(), last)
 		}
 		select {
 		case <-ctx.Done():
@@ -173,7 +182,7 @@ func (s *rawStream) once(ctx context.Context) error {
 	}
 	asking := make(chan struct{})
 	defer func() { cancel(); <-asking }()
-	go func() { defer close(asking); keepAsking(ctx, stream) }()
+	go func() { defer close(asking); askProgress(ctx, stream, 100*time.Millisecond) }()
 	left := 20 + s.rng.IntN(600)
 	if s.brief {
 		left = 3 + s.rng.IntN(40)
@@ -191,22 +200,6 @@ func (s *rawStream) once(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// keepAsking asks for marks until the stream ends.
-func keepAsking(ctx context.Context, stream pb.Watch_WatchClient) {
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		if stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}}) != nil {
-			return // whoever receives is told why
-		}
-	}
 }
 
 // take notes an answer. An error ends the stream.
@@ -263,17 +256,8 @@ type clientWatch struct {
 }
 
 func (c *clientWatch) run(ctx context.Context) error {
-	pause := time.NewTicker(20 * time.Millisecond)
-	defer pause.Stop()
-	var last error
-	for !c.done() {
-		if last = c.once(ctx); ctx.Err() != nil {
-			return fmt.Errorf("a watch of etcd's client has not seen everything up to %d: %w", c.goal.Load(), last)
-		}
-		select {
-		case <-ctx.Done():
-		case <-pause.C:
-		}
+	if err := reopen(ctx, c.done, c.once); err != nil {
+		return fmt.Errorf("a watch of etcd's client has not seen everything up to %d: %w", c.goal.Load(), err)
 	}
 	return nil
 }

@@ -110,7 +110,7 @@ func (w *ways) carry(in net.Conn, to *member, addr string) {
 	closed := make(chan struct{})
 	end := sync.OnceFunc(func() {
 		close(closed)
-		_, _ = in.Close(), out.Close()
+		_, _ = in.Close(), out.Close() // either may be closed by its end
 	})
 	both.Go(func() { defer end(); w.copy(out, in, [2]*member{from, to}, closed) })
 	both.Go(func() { defer end(); w.copy(in, out, [2]*member{to, from}, closed) })
