@@ -16,6 +16,10 @@ import (
 // live keys, so that a range is counted without walking its keys. A bucket begins at the
 // key that its row names and ends before the next one's; the first begins at the empty
 // key. The rows are written in the batch that makes or deletes keys.
+//
+// A program that does not know them may have written after one that does: a member may go
+// back to it, and seeds others. Therefore each batch that moves the revision says that the
+// counts are those of it, and counts of another revision are made anew.
 const (
 	// bucketMax is how many live keys a bucket may have: one that gets more is split.
 	bucketMax = 512
@@ -65,9 +69,29 @@ type counter struct {
 	changed bool
 }
 
+// setCounted says which revision the counts are of.
+func setCounted(b pebble.Writer, rev int64, o *pebble.WriteOptions) error {
+	if err := b.Set(metaRow(countedName), binary.BigEndian.AppendUint64(nil, uint64(rev)), o); err != nil {
+		return fmt.Errorf("write revision of counts: %w", err)
+	}
+	return nil
+}
+
+func parseCounted(b []byte) (int64, error) {
+	if len(b) != 8 {
+		return 0, fmt.Errorf("%w: revision of counts of %d bytes", errCorruptRow, len(b))
+	}
+	return int64(binary.BigEndian.Uint64(b)), nil
+}
+
 // writeCounts adds the counts that the round has changed to its batch. The overlay is
 // complete.
 func (w *Writer) writeCounts() (err error) {
+	if w.state.Revision != w.was.Revision {
+		if err := setCounted(w.batch, w.state.Revision, nil); err != nil {
+			return err
+		}
+	}
 	keys := w.over.within(interval{open: true})
 	same := func(k *overlayKey) bool { return k.live() == k.wasLive }
 	if !slices.ContainsFunc(keys, func(k *overlayKey) bool { return !same(k) }) {
@@ -212,12 +236,17 @@ func (c *counter) interval() (iv interval, err error) {
 	return iv, err
 }
 
-// countAll makes the rows of a store that has none, of an earlier build. The first row is
-// written last, so that an interrupted one begins anew.
-func (e *engine) countAll() (err error) {
-	_, found, err := getRow(e.db, bucketRow(nil))
-	if err != nil || found {
+// countAll makes the rows of a store at a revision that has none of it. Which revision they
+// are of is written last, so that an interrupted one begins anew.
+func (e *engine) countAll(rev int64) (err error) {
+	content, found, err := getRow(e.db, metaRow(countedName))
+	if err != nil {
 		return err
+	}
+	if found {
+		if of, err := parseCounted(content); err != nil || of == rev {
+			return err
+		}
 	}
 	if err := e.db.DeleteRange([]byte{tagBucket}, []byte{tagBucket + 1}, pebble.NoSync); err != nil {
 		return fmt.Errorf("count keys: %w", err)
@@ -231,12 +260,10 @@ func (e *engine) countAll() (err error) {
 	set := func(row []byte, n int64) error {
 		return e.db.Set(row, binary.AppendUvarint(nil, uint64(n)), pebble.NoSync)
 	}
-	row, n, first := bucketRow(nil), int64(0), int64(-1)
+	row, n := bucketRow(nil), int64(0)
 	for walk.next() {
 		if n == bucketSplit {
-			if first < 0 {
-				first = n
-			} else if err := set(row, n); err != nil {
+			if err := set(row, n); err != nil {
 				return fmt.Errorf("count keys: %w", err)
 			}
 			row, n = bucketRow(walk.key), 0
@@ -246,13 +273,8 @@ func (e *engine) countAll() (err error) {
 	if err := walk.err(); err != nil {
 		return err
 	}
-	if first < 0 {
-		first = n
-	} else if err := set(row, n); err != nil {
+	if err := set(row, n); err != nil {
 		return fmt.Errorf("count keys: %w", err)
 	}
-	if err := set(bucketRow(nil), first); err != nil {
-		return fmt.Errorf("count keys: %w", err)
-	}
-	return nil
+	return setCounted(e.db, rev, pebble.NoSync)
 }

@@ -1,9 +1,12 @@
 package mvcc
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -162,31 +165,92 @@ func TestCountIsExactWhateverWasWritten(t *testing.T) {
 		}
 	}
 	checkBuckets(t, c.store.eng, len(c.live))
-	// A store of a build without counts gets them when it is opened.
-	e := c.store.eng
-	if err := e.db.DeleteRange([]byte{tagBucket}, []byte{tagBucket + 1}, pebble.NoSync); err != nil {
-		t.Fatal(err)
-	}
-	if err := e.countAll(); err != nil {
-		t.Fatal(err)
-	}
-	checkBuckets(t, e, len(c.live))
 }
 
 // checkBuckets holds each bucket to the keys that are in it.
 func checkBuckets(t *testing.T, e *engine, want int) {
 	t.Helper()
-	all := int64(0)
+	type bucket struct {
+		from []byte
+		keys int64
+	}
+	var buckets []bucket
 	err := eachRow(e.db, []byte{tagBucket}, []byte{tagBucket + 1}, func(row, content []byte) error {
 		n, err := parseBucketCount(row, content)
-		if n > bucketMax {
-			t.Errorf("a bucket of %d keys", n)
-		}
-		all += n
-		return err
+		key, kerr := bucketKey(row)
+		buckets = append(buckets, bucket{key, n})
+		return errors.Join(err, kerr)
 	})
-	if err != nil || all != int64(want) {
-		t.Errorf("the buckets count %d keys, %v, there are %d", all, err, want)
+	if err != nil || len(buckets) == 0 || len(buckets[0].from) > 0 {
+		t.Fatalf("buckets %v, %v", buckets, err)
+	}
+	c, err := openCursor(t.Context(), e.db, interval{open: true}, math.MaxInt64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, all := make([]int64, len(buckets)), 0
+	for at := 0; c.next(); all++ {
+		for at+1 < len(buckets) && bytes.Compare(c.key, buckets[at+1].from) >= 0 {
+			at++
+		}
+		in[at]++
+	}
+	if err := errors.Join(c.err(), c.close()); err != nil || all != want {
+		t.Errorf("there are %d keys, %v, and should be %d", all, err, want)
+	}
+	for i, b := range buckets {
+		if b.keys != in[i] || b.keys > bucketMax {
+			t.Errorf("the bucket from %q on counts %d keys and has %d", b.from, b.keys, in[i])
+		}
+	}
+}
+
+// TestCountsOfABuildThatKeepsNoneAreMadeAnew: a member may have gone back to such a build, or
+// was seeded by one, with the rows as the newer one has left them.
+func TestCountsOfABuildThatKeepsNoneAreMadeAnew(t *testing.T) {
+	s := newStore(t, disk.NewFaultFS(), nil)
+	opts := s.opts
+	if err := write(s, 0, 3000, 1); err != nil {
+		t.Fatal(err)
+	}
+	for _, rows := range []string{"older", "none", "some"} {
+		bounds := [2][]byte{{tagBucket}, {tagBucket + 1}}
+		b := s.eng.db.NewBatch()
+		set := func(row, content []byte) error { return b.Set(row, content, nil) }
+		drop := func() error { return b.DeleteRange(bounds[0], bounds[1], nil) }
+		var err error
+		switch rows {
+		case "older":
+			err = errors.Join(drop(), eachRow(s.eng.db, bounds[0], bounds[1], set),
+				eachRow(s.eng.db, metaRow(countedName), nextPrefix(nil, metaRow(countedName)), set))
+		case "none":
+			err = errors.Join(drop(), b.Delete(metaRow(countedName), nil))
+		case "some": // as a crash leaves them while they are made
+			err = errors.Join(drop(), set(bucketRow(nil), []byte{1}), b.Delete(metaRow(countedName), nil))
+		}
+		if err == nil {
+			err = apply(s, []round{{txns: [][]op{
+				{{key: []byte("a" + rows), value: []byte("v")}},
+				{{key: []byte("key-00000100"), end: []byte("key-00000200"), delete: true}},
+			}}}, s.State().Applied+1)
+		}
+		if err = errors.Join(err, b.Commit(pebble.NoSync), s.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if found := mustInspectStore(t, opts.FS.(*disk.FaultFS), "data"); found.Damage > 0 {
+			t.Errorf("with %s rows: %+v", rows, found.faults)
+		}
+		if s, err = Open(opts); err != nil {
+			t.Fatal(err)
+		}
+		want := int64(2901 + slices.Index([]string{"older", "none", "some"}, rows))
+		q := &chainfire.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}, CountOnly: true}
+		resp, err := s.Range(t.Context(), q)
+		checkCount(t, "with "+rows+" rows", q, resp, err, want)
+		checkBuckets(t, s.eng, int(want))
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -54,8 +54,10 @@ type rowState struct {
 	last []byte
 	// newest is the highest revision seen.
 	newest int64
-	steps  int
-	format bool
+	// counted is the revision that the counts of live keys are of.
+	counted int64
+	steps   int
+	format  bool
 	// partial says that rows were not read which no hole accounts for.
 	partial bool
 }
@@ -103,7 +105,7 @@ func (n *inspector) checkState() error {
 	if !n.format && whole {
 		reasons = append(reasons, "there is no format row")
 	}
-	if c := n.out.Rows; whole && c.Buckets > 0 && c.Counted != c.Live {
+	if c := n.out.Rows; whole && n.counted == st.Revision && c.Counted != c.Live {
 		reasons = append(reasons, fmt.Sprintf("%d keys are live, the counts come to %d", c.Live, c.Counted))
 	}
 	for _, r := range reasons {
@@ -303,6 +305,8 @@ func (n *inspector) decodeMeta(row, content []byte) (err error) {
 			return fmt.Errorf("%w: compaction row of %d bytes", errCorruptRow, len(content))
 		}
 		n.out.Reclaimed = int64(binary.BigEndian.Uint64(content))
+	case name == countedName:
+		n.counted, err = parseCounted(content)
 	case name == formatName:
 		n.format = true
 	case len(name) > len(userMeta) && name[:len(userMeta)] == userMeta:

@@ -15,6 +15,7 @@ const (
 	formatName    = "format"
 	stateName     = "state"
 	compactedName = "compacted"
+	countedName   = "counted"
 	userMeta      = "u/"
 )
 

@@ -269,7 +269,7 @@ func (s *Store) openIn(n uint64, mode engineMode) (*engine, State, error) {
 	}
 	st, err := e.check()
 	if err == nil && mode == engineOpen {
-		err = e.countAll()
+		err = e.countAll(st.Revision)
 	}
 	if err != nil {
 		return nil, State{}, errors.Join(err, e.close())
