@@ -17,6 +17,7 @@ import (
 
 	"chainfire"
 	"chainfire/api"
+	"chainfire/internal/socket"
 	"chainfire/join"
 	"chainfire/node"
 )
@@ -72,7 +73,8 @@ func holds(n *node.Node, key, value string) error {
 // TestMembersAreReachedAtAnyOfTheirAddresses: of the first of each nobody answers, and of
 // the others one is a socket of this machine.
 func TestMembersAreReachedAtAnyOfTheirAddresses(t *testing.T) {
-	socket := short(t, "s")
+	file := short(t, "a b")
+	socket := strings.ReplaceAll(file, " ", "%20")
 	l := []node.Options{
 		at(t, "a", "http://127.0.0.1:1", "http://"+freeAddr(t)),
 		at(t, "b", "http://127.0.0.1:2", "http://"+freeAddr(t), "http://"+freeAddr(t)),
@@ -86,6 +88,9 @@ func TestMembersAreReachedAtAnyOfTheirAddresses(t *testing.T) {
 		l[i].Static = c
 	}
 	members := startAll(t, l)
+	if _, err := os.Stat(file); err != nil {
+		t.Error(err)
+	}
 	for i, n := range members {
 		t.Cleanup(func() { stop(t, n) })
 		put(t, n, "k", fmt.Sprint(i))
@@ -141,6 +146,7 @@ func TestPortsThatMakeNoSenseAreRefused(t *testing.T) {
 		"needs an address":  {Advertise: []string{"http://127.0.0.1:1"}},
 		"the scheme must":   {Listen: []string{"ftp://127.0.0.1:1"}, Advertise: []string{"http://127.0.0.1:1"}},
 		"need certificates": {Listen: []string{"https://127.0.0.1:0"}, Advertise: []string{"https://127.0.0.1:1"}},
+		"are one address":   {Listen: []string{"http://127.0.0.1:1", "HTTP://127.0.0.1:1/"}, Advertise: []string{"http://127.0.0.1:1"}, Socket: socket.Options{ReusePort: true}},
 		"has no path":       {Listen: []string{"unix://"}, Advertise: []string{"http://127.0.0.1:1"}},
 	} {
 		o := options(t, "a")
