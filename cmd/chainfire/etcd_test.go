@@ -133,7 +133,7 @@ func TestAMemberHasAsManyPeerURLsAsAreGiven(t *testing.T) {
 		!slices.Equal(p.Advertise, []string{"http://127.0.0.1:1", "https://127.0.0.1:3"}) || !o.node.Plain {
 		t.Errorf("%+v, plain %t", p, o.node.Plain)
 	}
-	if !strings.Contains(said, "with TLS and without it") {
+	if !strings.Contains(said, "with TLS and without it") || !strings.Contains(said, "taken for a member") {
 		t.Errorf("nothing is said of the mixture: %s", said)
 	}
 }
