@@ -31,11 +31,18 @@ func (s Schemes) Address(peerURL string) (string, error) {
 	if err := CheckURL(peerURL); err != nil {
 		return "", err
 	}
-	scheme, rest, _ := strings.Cut(peerURL, "://")
-	if scheme == s.usual() {
-		return strings.TrimSuffix(rest, "/"), nil
+	u, err := url.Parse(peerURL)
+	if err != nil {
+		return "", fmt.Errorf("%q: %w", peerURL, err)
 	}
-	return peerURL, nil
+	// What is read of the URL, and not its text: HTTPS is https, and speaks TLS.
+	switch {
+	case LocalScheme(u.Scheme):
+		return u.Scheme + "://" + u.Host + u.Path, nil
+	case u.Scheme == s.usual():
+		return u.Host, nil
+	}
+	return u.Scheme + "://" + u.Host, nil
 }
 
 // Split is what is spoken at an address, and where: at HOST:PORT, or, for the schemes of

@@ -14,6 +14,10 @@ func TestWhatIsSpokenAtAnAddressOfAMember(t *testing.T) {
 		{Schemes{Usual: "https"}, "http://a:1", "a:1", "https", "a:1"},
 		{Schemes{Usual: "https", Mixed: true}, "https://a:1", "a:1", "https", "a:1"},
 		{Schemes{Usual: "https", Mixed: true}, "http://a:1", "http://a:1", "http", "a:1"},
+		// However it is written.
+		{Schemes{Usual: "http", Mixed: true}, "HTTPS://a:1/", "https://a:1", "https", "a:1"},
+		{Schemes{Usual: "https", Mixed: true}, "HTTPS://a:1/", "a:1", "https", "a:1"},
+		{Schemes{Usual: "http", Mixed: true}, "UnixS:///run/a%20b", "unixs:///run/a b", "unixs", "/run/a b"},
 		{Schemes{Usual: "http", Mixed: true}, "unix:///run/x", "unix:///run/x", "unix", "/run/x"},
 		{Schemes{Usual: "http", Mixed: true}, "unixs://x:1", "unixs://x:1", "unixs", "x:1"},
 	} {

@@ -41,15 +41,26 @@ func (p *PeerPorts) check(o *Options) error {
 	if len(p.Listen) == 0 || len(p.Advertise) == 0 {
 		return errors.New("a member needs an address where it listens for others, and one where they reach it")
 	}
-	for _, u := range slices.Concat(p.Listen, p.Advertise) {
+	for _, u := range p.Advertise {
 		if err := join.CheckURL(u); err != nil {
 			return err
 		}
 	}
+	schemes, first := o.schemes(), map[string]string{}
 	for _, u := range p.Listen {
-		if scheme, _, _ := strings.Cut(u, "://"); join.SecureScheme(scheme) && o.Plain {
+		addr, err := schemes.Address(u)
+		if err != nil {
+			return err
+		}
+		scheme, at := schemes.Split(addr)
+		if join.SecureScheme(scheme) && o.Plain {
 			return fmt.Errorf("%s: members that speak TLS need certificates", u)
 		}
+		// Where ports are shared, two listeners at one would each get half of who connects.
+		if _, port, err := net.SplitHostPort(at); first[at] != "" && (err != nil || port != "0") {
+			return fmt.Errorf("%s and %s are one address: give the port for members one of them, or each its own", first[at], u)
+		}
+		first[at] = u
 	}
 	return nil
 }
@@ -86,8 +97,8 @@ func (o *Options) ownOptions() pki.OwnOptions {
 // at which this member is reached over the network.
 func (p *PeerPorts) usual() string {
 	for _, u := range p.Advertise {
-		if scheme, _, _ := strings.Cut(u, "://"); !join.LocalScheme(scheme) {
-			return scheme
+		if x, err := url.Parse(u); err == nil && !join.LocalScheme(x.Scheme) {
+			return x.Scheme
 		}
 	}
 	return join.SchemePlain
@@ -116,11 +127,11 @@ func (o *Options) peerURLs() []string {
 }
 
 // listenAddrs are where this member listens for the others.
-func (o *Options) listenAddrs() []string {
-	if o.Peers != nil {
-		return o.Peers.Listen
+func (n *Node) listenAddrs() []string {
+	if n.opts.Peers != nil {
+		return n.addresses(n.opts.Peers.Listen)
 	}
-	return []string{o.ListenPeer}
+	return []string{n.opts.ListenPeer}
 }
 
 // helloAddrs are where this member is reached, for those that do not know yet: URLs where

@@ -17,6 +17,7 @@ import (
 
 	"chainfire"
 	"chainfire/api"
+	"chainfire/internal/socket"
 	"chainfire/join"
 	"chainfire/node"
 )
@@ -72,7 +73,8 @@ func holds(n *node.Node, key, value string) error {
 // TestMembersAreReachedAtAnyOfTheirAddresses: of the first of each nobody answers, and of
 // the others one is a socket of this machine.
 func TestMembersAreReachedAtAnyOfTheirAddresses(t *testing.T) {
-	socket := short(t, "s")
+	file := short(t, "a b")
+	socket := strings.ReplaceAll(file, " ", "%20")
 	l := []node.Options{
 		at(t, "a", "http://127.0.0.1:1", "http://"+freeAddr(t)),
 		at(t, "b", "http://127.0.0.1:2", "http://"+freeAddr(t), "http://"+freeAddr(t)),
@@ -86,6 +88,9 @@ func TestMembersAreReachedAtAnyOfTheirAddresses(t *testing.T) {
 		l[i].Static = c
 	}
 	members := startAll(t, l)
+	if _, err := os.Stat(file); err != nil {
+		t.Error(err)
+	}
 	for i, n := range members {
 		t.Cleanup(func() { stop(t, n) })
 		put(t, n, "k", fmt.Sprint(i))
@@ -103,7 +108,8 @@ func TestMembersAreReachedAtAnyOfTheirAddresses(t *testing.T) {
 	// One more comes in the same way, to a place that is kept for it, and one that is
 	// another's place comes in by none of its addresses alone.
 	d := at(t, "d", "http://127.0.0.1:4", "http://"+freeAddr(t))
-	if _, err := members[0].MemberAdd(t.Context(), &chainfire.MemberAddRequest{PeerURLs: d.Peers.Advertise, Learner: true}); err != nil {
+	place := []string{d.Peers.Advertise[1], d.Peers.Advertise[0]} // in whatever order it is kept
+	if _, err := members[0].MemberAdd(t.Context(), &chainfire.MemberAddRequest{PeerURLs: place, Learner: true}); err != nil {
 		t.Fatal(err)
 	}
 	d.Join, d.NoPromote = []string{"http://127.0.0.1:3", "unix://" + socket}, true
@@ -141,6 +147,7 @@ func TestPortsThatMakeNoSenseAreRefused(t *testing.T) {
 		"needs an address":  {Advertise: []string{"http://127.0.0.1:1"}},
 		"the scheme must":   {Listen: []string{"ftp://127.0.0.1:1"}, Advertise: []string{"http://127.0.0.1:1"}},
 		"need certificates": {Listen: []string{"https://127.0.0.1:0"}, Advertise: []string{"https://127.0.0.1:1"}},
+		"are one address":   {Listen: []string{"http://127.0.0.1:1", "HTTP://127.0.0.1:1/"}, Advertise: []string{"http://127.0.0.1:1"}, Socket: socket.Options{ReusePort: true}},
 		"has no path":       {Listen: []string{"unix://"}, Advertise: []string{"http://127.0.0.1:1"}},
 	} {
 		o := options(t, "a")

@@ -152,7 +152,7 @@ func (n *Node) admit(h transport.Hello) error {
 // leader can call a newcomer back.
 func (n *Node) listenPeer() error {
 	n.service = &peerService{n: n}
-	port, err := n.opts.Network.Listen(n.opts.listenAddrs(), func(r grpc.ServiceRegistrar) {
+	port, err := n.opts.Network.Listen(n.listenAddrs(), func(r grpc.ServiceRegistrar) {
 		api.RegisterPeerServer(r, n.service)
 		api.RegisterClusterServer(r, clusterService{n: n})
 	})

@@ -108,7 +108,7 @@ func (n *Node) loadUnproven() error {
 	if err != nil {
 		return fmt.Errorf("a certificate for the peer port: %w", err)
 	}
-	n.log.Warn("members speak TLS that proves nothing: it keeps out who listens, and neither who stands between two members nor who reaches a peer port, "+
+	n.log.Warn("where members speak TLS (https://) it is TLS that proves nothing: it keeps out who listens, and neither who stands between two members nor who reaches a peer port, "+
 		"who is taken for a member; give --peer-cert-file, --peer-key-file and --peer-trusted-ca-file in a network that others reach", "file", files.Cert)
 	return nil
 }

@@ -128,6 +128,10 @@ func TestAMemberShowsACertificateOfItsOwnWhereItConnects(t *testing.T) {
 	if err := agreeAsServer(t, cfg, o.ClientTLS("127.0.0.1:1")); err != nil || shown != "client" {
 		t.Errorf("showed %q, %v", shown, err)
 	}
+	soon := time.Now().Add(30 * time.Minute).Truncate(time.Second)
+	if o, err := load(server, ca.issue("soon", func(c *x509.Certificate) { c.NotAfter = soon })); err != nil || !o.Ends().Equal(soon) {
+		t.Errorf("the first of the two ends at %v, %v", o.Ends(), err)
+	}
 	for want, files := range map[string][2]Files{
 		"--peer-cert-file " + server.Cert + ": the certificate is not for TLS servers and TLS clients": {server, {}},
 		"--peer-cert-file " + client.Cert + ": the certificate is not for TLS servers":                 {client, client},

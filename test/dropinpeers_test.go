@@ -2,7 +2,10 @@ package test
 
 import (
 	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -82,6 +85,42 @@ func TestMembersSpeakTLSThatProvesNothing(t *testing.T) {
 	all[0].ctl().prints("a\nb\n", "", "get", "a")
 	if again := peerTLS(t, all[0].peer); !again.PeerCertificates[0].Equal(first.PeerCertificates[0]) {
 		t.Error("another certificate was made")
+	}
+}
+
+// TestAMemberIsTakenFromTheAddressesOfItsCertificate, as by etcd, unless that is left out.
+func TestAMemberIsTakenFromTheAddressesOfItsCertificate(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t, "ours")
+	dir := t.TempDir()
+	ca.trust(dir)
+	ca.issue(dir, "peer")
+	key := newKey(t)
+	elsewhere := ca.sign(&x509.Certificate{
+		Subject: pkix.Name{CommonName: "elsewhere"}, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, IPAddresses: []net.IP{net.IPv4(10, 9, 9, 9)},
+	}, ca.cert, &key.PublicKey)
+	d := newDropIn(t, "m1")
+	d.peerScheme = "https"
+	for _, more := range [][]string{nil, {"--peer-skip-client-san-verification"}} {
+		d.start(slices.Concat(ownFlags(dir), more, []string{"--initial-cluster", listOf(d)})...)
+		c, err := tls.Dial("tcp", d.peer, &tls.Config{
+			InsecureSkipVerify: true, NextProtos: []string{"h2"},
+			Certificates: []tls.Certificate{{Certificate: [][]byte{elsewhere.Raw}, PrivateKey: key}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The server's word comes after the handshake: HTTP/2's settings, or what is wrong.
+		_, err = c.Write([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"))
+		if err == nil {
+			_, err = c.Read(make([]byte, 1))
+		}
+		if (err == nil) != (more != nil) {
+			t.Errorf("%q: %v", more, err)
+		}
+		_ = c.Close()
+		d.end(syscall.SIGTERM)
 	}
 }
 

@@ -61,7 +61,9 @@ func TestBadStreamIsClosedAndTheReasonNamed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			rb := newRecorder()
-			conn := dialRaw(t, serve(t, start(t, options(2, rb)), "127.0.0.1:0"))
+			b := start(t, options(2, rb))
+			b.SetPeer(1, nil, 0)
+			conn := dialRaw(t, serve(t, b, "127.0.0.1:0"))
 			if _, err := conn.Write(append(append([]byte{}, good...), c.frame...)); err != nil {
 				t.Fatal(err)
 			}
@@ -76,6 +78,9 @@ func TestBadStreamIsClosedAndTheReasonNamed(t *testing.T) {
 				t.Fatalf("connection is open: %v", err)
 			}
 			rb.await(t, "what came before", func() bool { return len(rb.messages) == 1 })
+			if s := b.Peers()[0]; s.ReceiveFailures != 1 {
+				t.Errorf("%d failures are counted", s.ReceiveFailures)
+			}
 		})
 	}
 }

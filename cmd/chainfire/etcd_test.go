@@ -94,6 +94,34 @@ func TestTLSThatNoURLAsksForIsLeftOutWithAWarning(t *testing.T) {
 	}
 }
 
+func TestTLSBetweenMembersIsNotSaidToBeWhereNoURLAsksForIt(t *testing.T) {
+	for _, c := range []struct {
+		url  string
+		told bool
+	}{{"http://127.0.0.1:1", true}, {"https://127.0.0.1:1", false}} {
+		_, said, err := etcdOptionsOf(t, "--peer-auto-tls", "--listen-peer-urls="+c.url, "--initial-advertise-peer-urls="+c.url, "--initial-cluster=default="+c.url)
+		if err != nil || strings.Contains(said, `"peer-url":"`+c.url) != c.told {
+			t.Errorf("%s: %v, %s", c.url, err, said)
+		}
+	}
+}
+
+// TestAMemberIsTakenFromItsAddressesUnlessThatIsLeftOut, as by etcd.
+func TestAMemberIsTakenFromItsAddressesUnlessThatIsLeftOut(t *testing.T) {
+	line := []string{
+		"--listen-peer-urls=https://127.0.0.1:1", "--initial-advertise-peer-urls=https://127.0.0.1:1", "--initial-cluster=default=https://127.0.0.1:1",
+		"--peer-cert-file=c", "--peer-key-file=k", "--peer-trusted-ca-file=a",
+	}
+	for _, c := range []struct {
+		more  []string
+		looks bool
+	}{{nil, true}, {[]string{"--peer-skip-client-san-verification"}, false}} {
+		if o, _, err := etcdOptionsOf(t, slices.Concat(line, c.more)...); err != nil || o.node.Peers.Sources != c.looks {
+			t.Errorf("%q: %+v, %v", c.more, o, err)
+		}
+	}
+}
+
 func TestAMemberHasAsManyPeerURLsAsAreGiven(t *testing.T) {
 	o, said, err := etcdOptionsOf(t, "--name=a", "--listen-peer-urls=http://127.0.0.1:2,http://127.0.0.1:1,unix:///run/a",
 		"--initial-advertise-peer-urls=http://127.0.0.1:1,https://127.0.0.1:3", "--initial-cluster=a=https://127.0.0.1:3,a=http://127.0.0.1:1")
@@ -105,7 +133,7 @@ func TestAMemberHasAsManyPeerURLsAsAreGiven(t *testing.T) {
 		!slices.Equal(p.Advertise, []string{"http://127.0.0.1:1", "https://127.0.0.1:3"}) || !o.node.Plain {
 		t.Errorf("%+v, plain %t", p, o.node.Plain)
 	}
-	if !strings.Contains(said, "with TLS and without it") {
+	if !strings.Contains(said, "with TLS and without it") || !strings.Contains(said, "taken for a member") {
 		t.Errorf("nothing is said of the mixture: %s", said)
 	}
 }

@@ -146,7 +146,7 @@ func (o *etcdOptions) peers(cfg *etcdflags.Config, log *slog.Logger) {
 		}
 	}
 	if len(plain) > 0 && len(secure) > 0 {
-		log.Warn("members reach this one with TLS and without it: what is said without it anybody on the way can read and change",
+		log.Warn("members reach this one with TLS and without it: what is said without it anybody on the way can read and change, and who reaches such a port is taken for a member",
 			"with", secure, "without", plain)
 	}
 }

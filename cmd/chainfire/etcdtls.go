@@ -73,7 +73,7 @@ func (o *etcdOptions) peerSecurity(cfg *etcdflags.Config, log *slog.Logger) erro
 		switch {
 		case etcdflags.Secure(u):
 			secure = u.String()
-		case files.Given():
+		case files.Given() || p.Auto:
 			log.Warn("scheme is http or unix while peer TLS is configured; it is ignored for this URL", "peer-url", u.String())
 		}
 	}
@@ -102,8 +102,8 @@ func (o *etcdOptions) peerSecurity(cfg *etcdflags.Config, log *slog.Logger) erro
 	return nil
 }
 
-// unprovenPeers is --peer-auto-tls. What is to keep others out has no effect then, with
-// etcd either.
+// unprovenPeers is --peer-auto-tls. Some of what is to keep others out has no effect then,
+// as with etcd; what narrows certificates down is refused by tlsOptions.check.
 func (o *etcdOptions) unprovenPeers(cfg *etcdflags.Config, log *slog.Logger) error {
 	p := &cfg.PeerTLS
 	for _, f := range []string{ifSet("--peer-trusted-ca-file", p.TrustedCAFile != ""), ifSet("--peer-client-cert-auth", p.ClientCertAuth)} {

@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"syscall"
+	"time"
 )
 
 // The networks of Listen.
@@ -28,7 +30,8 @@ type Options struct {
 }
 
 // Listen opens a port: of TCP at HOST:PORT, or a socket at a path, in the place of one that
-// was left there by a process that did not end in good order, and of nothing else.
+// was left there by a process that did not end in good order, and of nothing else: not of one
+// at which a process still listens.
 func Listen(network, addr string, o Options) (net.Listener, error) {
 	var c net.ListenConfig
 	if network == Unix {
@@ -45,7 +48,10 @@ func Listen(network, addr string, o Options) (net.Listener, error) {
 	return l, nil
 }
 
-// clearLeft removes the socket at a path, if there is one.
+// dialTime bounds the look for a process at a socket.
+const dialTime = time.Second
+
+// clearLeft removes the socket at a path, if there is one and nobody listens there.
 func clearLeft(path string) error {
 	info, err := os.Lstat(path)
 	switch {
@@ -57,6 +63,14 @@ func clearLeft(path string) error {
 		return fmt.Errorf("look for a socket: %w", err)
 	case info.Mode()&fs.ModeSocket == 0:
 		return fmt.Errorf("%s is there and no socket: give another path", path)
+	}
+	c, err := net.DialTimeout(Unix, path, dialTime)
+	switch {
+	case err == nil:
+		return errors.Join(fmt.Errorf("%s: %w: a process listens there; end it, or give another path", path, syscall.EADDRINUSE), c.Close())
+	case !errors.Is(err, syscall.ECONNREFUSED):
+		// As one whose queue is full, or that is somebody else's.
+		return fmt.Errorf("find out whether a process listens at a socket: %w", err)
 	}
 	if err := os.Remove(path); err != nil {
 		return fmt.Errorf("remove the socket of before: %w", err)

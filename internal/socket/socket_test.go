@@ -46,6 +46,25 @@ func TestOnlyASocketThatWasLeftIsReplaced(t *testing.T) {
 	}
 }
 
+func TestASocketAtWhichAProcessListensIsNotReplaced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	first, err := Listen(Unix, path, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	if l, err := Listen(Unix, path, Options{}); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Fatalf("a second one got %v, %v", l, err)
+	}
+	c, err := net.Dial(Unix, path)
+	if err != nil {
+		t.Fatalf("the first is not reached any more: %v", err)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAPortIsSharedBySuchAsAskForIt(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("what a port is shared for differs from system to system")
