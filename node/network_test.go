@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -136,5 +137,15 @@ func TestPeerThatVanishesWithoutAWordIsNoticedByBothSides(t *testing.T) {
 	}
 	if err := <-served; err != nil {
 		t.Logf("the port was closed: %v", err)
+	}
+}
+
+func TestAPortForTLSIsNotOpenedWithoutACertificate(t *testing.T) {
+	network := &tcp{log: slog.New(slog.DiscardHandler), schemes: join.Schemes{Mixed: true}}
+	if l, _, err := network.listen([]string{"https://127.0.0.1:0"}); err == nil || !strings.Contains(err.Error(), "no certificates for members") {
+		if l != nil {
+			l.Close()
+		}
+		t.Errorf("it listens: %v", err)
 	}
 }

@@ -20,7 +20,11 @@ func (t *tcp) listen(addrs []string) (l net.Listener, plain bool, err error) {
 		if join.LocalScheme(scheme) {
 			network = socket.Unix
 		}
-		l, err := socket.Listen(network, at, t.sockets)
+		config, err := t.serverTLS(scheme, at)
+		var l net.Listener
+		if err == nil {
+			l, err = socket.Listen(network, at, t.sockets)
+		}
 		if err != nil {
 			err = fmt.Errorf("listen for peers on %s: %w; choose another with --listen-peer", addr, err)
 			for _, l := range all {
@@ -28,7 +32,7 @@ func (t *tcp) listen(addrs []string) (l net.Listener, plain bool, err error) {
 			}
 			return nil, false, err
 		}
-		if config := t.serverTLS(scheme); config != nil {
+		if config != nil {
 			l = &tlsListener{Listener: l, cfg: config, reports: t.reports}
 		} else {
 			plain = true

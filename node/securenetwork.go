@@ -70,17 +70,18 @@ func (g guard) options() []grpc.ServerOption {
 }
 
 // serverTLS is for a port where a scheme is spoken; nil is without TLS.
-func (t *tcp) serverTLS(scheme string) *tls.Config {
+func (t *tcp) serverTLS(scheme, at string) (*tls.Config, error) {
 	switch {
 	case !join.SecureScheme(scheme):
+		return nil, nil
 	case t.own != nil:
-		return t.own.ServerTLS()
+		return t.own.ServerTLS(), nil
 	case t.unproven != nil:
-		return t.unproven.ServerTLS()
+		return t.unproven.ServerTLS(), nil
 	case t.creds != nil:
-		return t.creds.ServerTLS()
+		return t.creds.ServerTLS(), nil
 	}
-	return nil
+	return nil, noCertificates(scheme, at)
 }
 
 // clientTLS is for connections to where a scheme is spoken; nil is without TLS.
@@ -98,7 +99,11 @@ func (t *tcp) clientTLS(scheme, at string) (*tls.Config, error) {
 	case t.creds != nil:
 		return t.creds.ClientTLS(), nil
 	}
-	return nil, fmt.Errorf("%s://%s speaks TLS, and this member has no certificates for members: give it those of the others (--peer-cert-file)", scheme, at)
+	return nil, noCertificates(scheme, at)
+}
+
+func noCertificates(scheme, at string) error {
+	return fmt.Errorf("%s://%s speaks TLS, and this member has no certificates for members: give it those of the others (--peer-cert-file)", scheme, at)
 }
 
 // Dial implements Network.
