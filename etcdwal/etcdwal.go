@@ -110,7 +110,7 @@ func (l *Log) read(ctx context.Context, i int, crc uint32) (_ uint32, err error)
 		case errors.Is(err, io.EOF) && i < len(l.segments)-1:
 			return s.crc, nil
 		case errors.Is(err, io.EOF), errors.As(err, &broken) && broken.torn && i == len(l.segments)-1:
-			return s.crc, l.end(s, broken)
+			return s.crc, l.end(ctx, s, broken)
 		case err != nil:
 			return 0, err
 		}
@@ -121,8 +121,8 @@ func (l *Log) read(ctx context.Context, i int, crc uint32) (_ uint32, err error)
 }
 
 // end is the end of the log, with what there is of a record that is not whole.
-func (l *Log) end(s *scanner, broken *brokenError) error {
-	more, err := s.committedBehind(s.at, l.known)
+func (l *Log) end(ctx context.Context, s *scanner, broken *brokenError) error {
+	more, err := s.committedBehind(ctx, s.at, l.known)
 	if err != nil {
 		return err
 	}

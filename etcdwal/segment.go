@@ -1,6 +1,7 @@
 package etcdwal
 
 import (
+	"context"
 	"bufio"
 	"cmp"
 	"encoding/binary"
@@ -252,12 +253,15 @@ const maxBehind = 128 << 20
 // record that says that more than the entries up to last were committed: then what is
 // missing was on the disk once. Records count that are two in a row, the second with the
 // checksum that follows from the first.
-func (s *scanner) committedBehind(at int64, last uint64) (bool, error) {
+func (s *scanner) committedBehind(ctx context.Context, at int64, last uint64) (bool, error) {
 	buf := make([]byte, min(max(s.size-at, 0), maxBehind))
 	if _, err := s.file.ReadAt(buf, at); err != nil && !errors.Is(err, io.EOF) {
 		return false, fmt.Errorf("read %s: %w", s.path, err)
 	}
 	for from := frameSize; from+frameSize < len(buf); from += frameSize {
+		if ctx.Err() != nil { // what is there may be anything, and take long
+			return false, context.Cause(ctx)
+		}
 		rec, n, ok := recordIn(buf[from:])
 		if !ok {
 			continue
