@@ -1,9 +1,9 @@
 package etcdwal
 
 import (
-	"context"
 	"bufio"
 	"cmp"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
