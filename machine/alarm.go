@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"chainfire"
+	"chainfire/internal/record"
 	"chainfire/mvcc"
 )
 
@@ -31,27 +32,29 @@ func (q *SetAlarm) check() error {
 	return nil
 }
 
-func messageSetAlarm() message { return message{"set alarm", []form{absent, number, number, flag}} }
+func messageSetAlarm() record.Message {
+	return record.New("set alarm", record.Number, record.Number, record.Flag)
+}
 
 func appendSetAlarm(b []byte, q *SetAlarm) []byte {
-	b = appendUint(b, 1, q.Member)
-	b = appendUint(b, 2, uint64(q.Type))
-	return appendBool(b, 3, q.Off)
+	b = record.AppendUint(b, 1, q.Member)
+	b = record.AppendUint(b, 2, uint64(q.Type))
+	return record.AppendBool(b, 3, q.Off)
 }
 
 func decodeSetAlarm(b []byte) (*SetAlarm, error) {
 	q := &SetAlarm{}
 	m := messageSetAlarm()
-	return q, m.read(b, func(x field) (err error) {
-		switch x.num {
+	return q, m.Read(b, func(x record.Field) (err error) {
+		switch x.Num {
 		case 1:
-			q.Member = x.n
+			q.Member = x.N
 		case 2:
 			var n uint8
-			n, err = m.enum(x, uint8(chainfire.AlarmCorrupt))
+			n, err = m.Enum(x, uint8(chainfire.AlarmCorrupt))
 			q.Type = chainfire.AlarmType(n)
 		case 3:
-			q.Off = x.n == 1
+			q.Off = x.N == 1
 		}
 		return err
 	})

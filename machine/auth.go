@@ -8,6 +8,7 @@ import (
 
 	"chainfire"
 	"chainfire/auth"
+	"chainfire/internal/record"
 	"chainfire/mvcc"
 )
 
@@ -32,58 +33,60 @@ func (q *Authenticate) check() error {
 	return nil
 }
 
-func messageCaller() message { return message{"caller", []form{absent, text, number}} }
+func messageCaller() record.Message { return record.New("caller", record.Text, record.Number) }
 
 func appendCaller(b []byte, id auth.Identity) []byte {
-	return appendUint(appendBytes(b, 1, id.User), 2, id.Revision)
+	return record.AppendUint(record.AppendBytes(b, 1, id.User), 2, id.Revision)
 }
 
 func decodeCaller(b []byte) (id auth.Identity, err error) {
 	m := messageCaller()
-	err = m.read(b, func(x field) error {
-		switch x.num {
+	err = m.Read(b, func(x record.Field) error {
+		switch x.Num {
 		case 1:
-			id.User = string(x.bytes)
+			id.User = string(x.Bytes)
 		case 2:
-			id.Revision = x.n
+			id.Revision = x.N
 		}
 		return nil
 	})
 	return id, err
 }
 
-func messageAuthenticate() message { return message{"authenticate", []form{absent, text, text}} }
+func messageAuthenticate() record.Message {
+	return record.New("authenticate", record.Text, record.Text)
+}
 
 func appendAuthenticate(b []byte, q *Authenticate) []byte {
-	return appendBytes(appendBytes(b, 1, q.User), 2, q.TokenHash)
+	return record.AppendBytes(record.AppendBytes(b, 1, q.User), 2, q.TokenHash)
 }
 
 func decodeAuthenticate(b []byte) (*Authenticate, error) {
 	q := &Authenticate{}
 	m := messageAuthenticate()
-	return q, m.read(b, func(x field) error {
-		switch x.num {
+	return q, m.Read(b, func(x record.Field) error {
+		switch x.Num {
 		case 1:
-			q.User = string(x.bytes)
+			q.User = string(x.Bytes)
 		case 2:
-			q.TokenHash = x.bytes
+			q.TokenHash = x.Bytes
 		}
 		return nil
 	})
 }
 
-func messageAuthChange() message {
-	return message{"change of users", []form{absent, number, text, text, text, flag, text}}
+func messageAuthChange() record.Message {
+	return record.New("change of users", record.Number, record.Text, record.Text, record.Text, record.Flag, record.Text)
 }
 
 func appendAuthChange(b []byte, c *auth.Change) []byte {
-	b = appendUint(b, 1, uint64(c.Op))
-	b = appendBytes(b, 2, c.User)
-	b = appendBytes(b, 3, c.Role)
-	b = appendBytes(b, 4, c.Hash)
-	b = appendBool(b, 5, c.NoPassword)
+	b = record.AppendUint(b, 1, uint64(c.Op))
+	b = record.AppendBytes(b, 2, c.User)
+	b = record.AppendBytes(b, 3, c.Role)
+	b = record.AppendBytes(b, 4, c.Hash)
+	b = record.AppendBool(b, 5, c.NoPassword)
 	if c.Permission != nil {
-		b = appendMessage(b, 6, func(b []byte) []byte { return appendPermission(b, c.Permission) })
+		b = record.AppendMessage(b, 6, func(b []byte) []byte { return appendPermission(b, c.Permission) })
 	}
 	return b
 }
@@ -91,48 +94,50 @@ func appendAuthChange(b []byte, c *auth.Change) []byte {
 func decodeAuthChange(b []byte) (*auth.Change, error) {
 	c := &auth.Change{}
 	m := messageAuthChange()
-	return c, m.read(b, func(x field) (err error) {
-		switch x.num {
+	return c, m.Read(b, func(x record.Field) (err error) {
+		switch x.Num {
 		case 1:
 			var n uint8
-			n, err = m.enum(x, uint8(chainfire.AuthRoleRevoke))
+			n, err = m.Enum(x, uint8(chainfire.AuthRoleRevoke))
 			c.Op = chainfire.AuthOp(n)
 		case 2:
-			c.User = string(x.bytes)
+			c.User = string(x.Bytes)
 		case 3:
-			c.Role = string(x.bytes)
+			c.Role = string(x.Bytes)
 		case 4:
-			c.Hash = x.bytes
+			c.Hash = x.Bytes
 		case 5:
-			c.NoPassword = x.n == 1
+			c.NoPassword = x.N == 1
 		case 6:
-			c.Permission, err = decodePermission(x.bytes)
+			c.Permission, err = decodePermission(x.Bytes)
 		}
 		return err
 	})
 }
 
-func messagePermission() message { return message{"permission", []form{absent, number, text, text}} }
+func messagePermission() record.Message {
+	return record.New("permission", record.Number, record.Text, record.Text)
+}
 
 func appendPermission(b []byte, p *chainfire.Permission) []byte {
-	b = appendUint(b, 1, uint64(p.Type))
-	b = appendBytes(b, 2, p.Key)
-	return appendBytes(b, 3, p.RangeEnd)
+	b = record.AppendUint(b, 1, uint64(p.Type))
+	b = record.AppendBytes(b, 2, p.Key)
+	return record.AppendBytes(b, 3, p.RangeEnd)
 }
 
 func decodePermission(b []byte) (*chainfire.Permission, error) {
 	p := &chainfire.Permission{}
 	m := messagePermission()
-	return p, m.read(b, func(x field) (err error) {
-		switch x.num {
+	return p, m.Read(b, func(x record.Field) (err error) {
+		switch x.Num {
 		case 1:
 			var n uint8
-			n, err = m.enum(x, uint8(chainfire.PermitReadWrite))
+			n, err = m.Enum(x, uint8(chainfire.PermitReadWrite))
 			p.Type = chainfire.PermissionType(n)
 		case 2:
-			p.Key = slices.Clone(x.bytes)
+			p.Key = slices.Clone(x.Bytes)
 		case 3:
-			p.RangeEnd = slices.Clone(x.bytes)
+			p.RangeEnd = slices.Clone(x.Bytes)
 		}
 		return err
 	})
@@ -147,8 +152,10 @@ const (
 	authVersion = 1
 )
 
-func messageUser() message { return message{"user", []form{absent, text, flag, repeated}} }
-func messageRole() message { return message{"role", []form{absent, repeated}} }
+func messageUser() record.Message {
+	return record.New("user", record.Text, record.Flag, record.Repeated)
+}
+func messageRole() record.Message { return record.New("role", record.Repeated) }
 
 func encodeAuth(s *auth.State) []byte {
 	b := []byte{authVersion, 0}
@@ -159,15 +166,15 @@ func encodeAuth(s *auth.State) []byte {
 }
 
 func encodeUser(u *auth.User) []byte {
-	b := appendBytes([]byte{authVersion}, 1, u.Hash)
-	b = appendBool(b, 2, u.NoPassword)
-	return appendStrings(b, 3, u.Roles)
+	b := record.AppendBytes([]byte{authVersion}, 1, u.Hash)
+	b = record.AppendBool(b, 2, u.NoPassword)
+	return record.AppendStrings(b, 3, u.Roles)
 }
 
 func encodeRole(r *auth.Role) []byte {
 	b := []byte{authVersion}
 	for i := range r.Permissions {
-		b = appendMessage(b, 1, func(b []byte) []byte { return appendPermission(b, &r.Permissions[i]) })
+		b = record.AppendMessage(b, 1, func(b []byte) []byte { return appendPermission(b, &r.Permissions[i]) })
 	}
 	return b
 }
@@ -197,14 +204,14 @@ func (a *authRows) load(row mvcc.MetaRow) (ok bool, err error) {
 	case isUser:
 		u := auth.User{Name: row.Name[len(rowUser):]}
 		m := messageUser()
-		err = m.read(b, func(x field) error {
-			switch x.num {
+		err = m.Read(b, func(x record.Field) error {
+			switch x.Num {
 			case 1:
-				u.Hash = slices.Clone(x.bytes)
+				u.Hash = slices.Clone(x.Bytes)
 			case 2:
-				u.NoPassword = x.n == 1
+				u.NoPassword = x.N == 1
 			case 3:
-				u.Roles = append(u.Roles, string(x.bytes))
+				u.Roles = append(u.Roles, string(x.Bytes))
 			}
 			return nil
 		})
@@ -212,8 +219,8 @@ func (a *authRows) load(row mvcc.MetaRow) (ok bool, err error) {
 	case isRole:
 		r := auth.Role{Name: row.Name[len(rowRole):]}
 		m := messageRole()
-		err = m.read(b, func(x field) error {
-			p, err := decodePermission(x.bytes)
+		err = m.Read(b, func(x record.Field) error {
+			p, err := decodePermission(x.Bytes)
 			if err == nil {
 				r.Permissions = append(r.Permissions, *p)
 			}

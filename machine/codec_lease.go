@@ -1,32 +1,38 @@
 package machine
 
+import "chainfire/internal/record"
+
 import "fmt"
 
-func messageGrantLease() message { return message{"grant lease", []form{absent, number, number}} }
-
-func messageRevokeLease() message { return message{"revoke lease", []form{absent, number, number}} }
-
-func messageCheckpointLeases() message {
-	return message{"checkpoint leases", []form{absent, number, repeated}}
+func messageGrantLease() record.Message {
+	return record.New("grant lease", record.Number, record.Number)
 }
 
-func messageLeaseCheckpoint() message {
-	return message{"lease checkpoint", []form{absent, number, number}}
+func messageRevokeLease() record.Message {
+	return record.New("revoke lease", record.Number, record.Number)
+}
+
+func messageCheckpointLeases() record.Message {
+	return record.New("checkpoint leases", record.Number, record.Repeated)
+}
+
+func messageLeaseCheckpoint() record.Message {
+	return record.New("lease checkpoint", record.Number, record.Number)
 }
 
 func appendGrantLease(b []byte, q *GrantLease) []byte {
-	return appendUint(appendUint(b, 1, uint64(q.ID)), 2, uint64(q.TTL))
+	return record.AppendUint(record.AppendUint(b, 1, uint64(q.ID)), 2, uint64(q.TTL))
 }
 
 func appendRevokeLease(b []byte, q *RevokeLease) []byte {
-	return appendUint(appendUint(b, 1, uint64(q.ID)), 2, q.Term)
+	return record.AppendUint(record.AppendUint(b, 1, uint64(q.ID)), 2, q.Term)
 }
 
 func appendCheckpointLeases(b []byte, q *CheckpointLeases) []byte {
-	b = appendUint(b, 1, q.Term)
+	b = record.AppendUint(b, 1, q.Term)
 	for _, l := range q.Leases {
-		b = appendMessage(b, 2, func(b []byte) []byte {
-			return appendUint(appendUint(b, 1, uint64(l.ID)), 2, uint64(l.Remaining))
+		b = record.AppendMessage(b, 2, func(b []byte) []byte {
+			return record.AppendUint(record.AppendUint(b, 1, uint64(l.ID)), 2, uint64(l.Remaining))
 		})
 	}
 	return b
@@ -35,12 +41,12 @@ func appendCheckpointLeases(b []byte, q *CheckpointLeases) []byte {
 func decodeGrantLease(b []byte) (*GrantLease, error) {
 	q := &GrantLease{}
 	m := messageGrantLease()
-	return q, m.read(b, func(x field) error {
-		switch x.num {
+	return q, m.Read(b, func(x record.Field) error {
+		switch x.Num {
 		case 1:
-			q.ID = int64(x.n)
+			q.ID = int64(x.N)
 		case 2:
-			q.TTL = int64(x.n)
+			q.TTL = int64(x.N)
 		}
 		return nil
 	})
@@ -49,12 +55,12 @@ func decodeGrantLease(b []byte) (*GrantLease, error) {
 func decodeRevokeLease(b []byte) (*RevokeLease, error) {
 	q := &RevokeLease{}
 	m := messageRevokeLease()
-	return q, m.read(b, func(x field) error {
-		switch x.num {
+	return q, m.Read(b, func(x record.Field) error {
+		switch x.Num {
 		case 1:
-			q.ID = int64(x.n)
+			q.ID = int64(x.N)
 		case 2:
-			q.Term = x.n
+			q.Term = x.N
 		}
 		return nil
 	})
@@ -63,9 +69,9 @@ func decodeRevokeLease(b []byte) (*RevokeLease, error) {
 func decodeCheckpointLeases(b []byte) (*CheckpointLeases, error) {
 	q := &CheckpointLeases{}
 	m := messageCheckpointLeases()
-	return q, m.read(b, func(x field) error {
-		if x.num == 1 {
-			q.Term = x.n
+	return q, m.Read(b, func(x record.Field) error {
+		if x.Num == 1 {
+			q.Term = x.N
 			return nil
 		}
 		if len(q.Leases) == MaxCheckpoints {
@@ -73,12 +79,12 @@ func decodeCheckpointLeases(b []byte) (*CheckpointLeases, error) {
 		}
 		var l LeaseCheckpoint
 		inner := messageLeaseCheckpoint()
-		err := inner.read(x.bytes, func(x field) error {
-			switch x.num {
+		err := inner.Read(x.Bytes, func(x record.Field) error {
+			switch x.Num {
 			case 1:
-				l.ID = int64(x.n)
+				l.ID = int64(x.N)
 			case 2:
-				l.Remaining = int64(x.n)
+				l.Remaining = int64(x.N)
 			}
 			return nil
 		})

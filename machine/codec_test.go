@@ -12,6 +12,7 @@ import (
 
 	"chainfire"
 	"chainfire/auth"
+	"chainfire/internal/record"
 )
 
 func drawURLs(t *rapid.T) []string {
@@ -86,12 +87,12 @@ func TestRecordsOfANewerVersionAreRefusedNotHalfRead(t *testing.T) {
 	put := Command{Put: &chainfire.PutRequest{Key: []byte("k")}}
 	for name, b := range map[string][]byte{
 		"version":              {commandVersion + 1},
-		"field of the command": appendUint(put.AppendTo(nil), 15, 1),
-		"field of a put":       appendMessage([]byte{commandVersion}, 3, func(b []byte) []byte { return appendUint(b, 7, 1) }),
-		"type of a field":      appendMessage([]byte{commandVersion}, 3, func(b []byte) []byte { return appendUint(b, 1, 1) }),
-		"sort order": appendMessage([]byte{commandVersion}, 5, func(b []byte) []byte {
-			return appendMessage(b, 2, func(b []byte) []byte {
-				return appendMessage(b, 1, func(b []byte) []byte { return appendUint(b, 5, 3) })
+		"field of the command": record.AppendUint(put.AppendTo(nil), 15, 1),
+		"field of a put":       record.AppendMessage([]byte{commandVersion}, 3, func(b []byte) []byte { return record.AppendUint(b, 7, 1) }),
+		"type of a field":      record.AppendMessage([]byte{commandVersion}, 3, func(b []byte) []byte { return record.AppendUint(b, 1, 1) }),
+		"sort order": record.AppendMessage([]byte{commandVersion}, 5, func(b []byte) []byte {
+			return record.AppendMessage(b, 2, func(b []byte) []byte {
+				return record.AppendMessage(b, 1, func(b []byte) []byte { return record.AppendUint(b, 5, 3) })
 			})
 		}),
 	} {
@@ -112,8 +113,8 @@ func TestMalformedCommandsAreRefused(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"nothing":        nil,
 		"no operation":   {commandVersion},
-		"two operations": appendMessage(put.AppendTo(nil), 8, func(b []byte) []byte { return b }),
-		"field twice":    appendUint(appendUint(put.AppendTo(nil), 1, 1), 1, 1),
+		"two operations": record.AppendMessage(put.AppendTo(nil), 8, func(b []byte) []byte { return b }),
+		"field twice":    record.AppendUint(record.AppendUint(put.AppendTo(nil), 1, 1), 1, 1),
 		"cut short":      put.AppendTo(nil)[:4],
 		"too deep":       deepCommand.AppendTo(nil),
 	} {

@@ -6,6 +6,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"chainfire"
+	"chainfire/internal/record"
 )
 
 // maxDecodeDepth bounds the recursion of the decoder. It lies above
@@ -13,70 +14,71 @@ import (
 // only what no member can have proposed is malformed.
 const maxDecodeDepth = 512
 
-func messageTxn() message { return message{"txn", []form{absent, repeated, repeated, repeated}} }
-
-func messageCompare() message {
-	return message{"compare", []form{absent, text, text, number, number, number, text}}
+func messageTxn() record.Message {
+	return record.New("txn", record.Repeated, record.Repeated, record.Repeated)
 }
 
-func messageOp() message { return message{"operation", []form{absent, text, text, text, text}} }
+func messageCompare() record.Message {
+	return record.New("compare", record.Text, record.Text, record.Number, record.Number, record.Number, record.Text)
+}
 
-func messageRange() message {
-	return message{"range", []form{
-		absent, text, text, number, number, number, number,
-		flag, flag, flag, number, number, number, number,
-	}}
+func messageOp() record.Message {
+	return record.New("operation", record.Text, record.Text, record.Text, record.Text)
+}
+
+func messageRange() record.Message {
+	return record.New("range", record.Text, record.Text, record.Number, record.Number, record.Number, record.Number, record.Flag, record.Flag, record.Flag, record.Number, record.Number, record.Number, record.Number)
 }
 
 func appendTxn(b []byte, t *chainfire.TxnRequest) []byte {
 	for i := range t.Compare {
-		b = appendMessage(b, 1, func(b []byte) []byte { return appendCompare(b, &t.Compare[i]) })
+		b = record.AppendMessage(b, 1, func(b []byte) []byte { return appendCompare(b, &t.Compare[i]) })
 	}
 	for num, ops := range [2][]chainfire.Op{t.Success, t.Failure} {
 		for i := range ops {
-			b = appendMessage(b, protowire.Number(2+num), func(b []byte) []byte { return appendOp(b, &ops[i]) })
+			b = record.AppendMessage(b, protowire.Number(2+num), func(b []byte) []byte { return appendOp(b, &ops[i]) })
 		}
 	}
 	return b
 }
 
 func appendCompare(b []byte, c *chainfire.Compare) []byte {
-	b = appendBytes(b, 1, c.Key)
-	b = appendBytes(b, 2, c.RangeEnd)
-	b = appendUint(b, 3, uint64(c.Target))
-	b = appendUint(b, 4, uint64(c.Result))
-	b = appendUint(b, 5, uint64(c.Number))
-	return appendBytes(b, 6, c.Value)
+	b = record.AppendBytes(b, 1, c.Key)
+	b = record.AppendBytes(b, 2, c.RangeEnd)
+	b = record.AppendUint(b, 3, uint64(c.Target))
+	b = record.AppendUint(b, 4, uint64(c.Result))
+	b = record.AppendUint(b, 5, uint64(c.Number))
+	return record.AppendBytes(b, 6, c.Value)
 }
 
 func appendOp(b []byte, o *chainfire.Op) []byte {
 	switch {
 	case o.Range != nil:
-		return appendMessage(b, 1, func(b []byte) []byte { return appendRange(b, o.Range) })
+		return record.AppendMessage(b, 1, func(b []byte) []byte { return appendRange(b, o.Range) })
 	case o.Put != nil:
-		return appendMessage(b, 2, func(b []byte) []byte { return appendPut(b, o.Put) })
+		return record.AppendMessage(b, 2, func(b []byte) []byte { return appendPut(b, o.Put) })
 	case o.Delete != nil:
-		return appendMessage(b, 3, func(b []byte) []byte { return appendDelete(b, o.Delete) })
+		return record.AppendMessage(b, 3, func(b []byte) []byte { return appendDelete(b, o.Delete) })
 	case o.Txn != nil:
-		return appendMessage(b, 4, func(b []byte) []byte { return appendTxn(b, o.Txn) })
+		return record.AppendMessage(b, 4, func(b []byte) []byte { return appendTxn(b, o.Txn) })
 	}
 	return b
 }
 
 func appendRange(b []byte, r *chainfire.RangeRequest) []byte {
-	b = appendBytes(b, 1, r.Key)
-	b = appendBytes(b, 2, r.RangeEnd)
-	b = appendUint(b, 3, uint64(r.Limit))
-	b = appendUint(b, 4, uint64(r.Revision))
-	b = appendUint(b, 5, uint64(r.SortOrder))
-	b = appendUint(b, 6, uint64(r.SortTarget))
-	b = appendBool(b, 7, r.Serializable)
-	b = appendBool(b, 8, r.KeysOnly)
-	b = appendBool(b, 9, r.CountOnly)
-	b = appendUint(b, 10, uint64(r.MinModRevision))
-	b = appendUint(b, 11, uint64(r.MaxModRevision))
-	b = appendUint(b, 12, uint64(r.MinCreateRevision))
-	return appendUint(b, 13, uint64(r.MaxCreateRevision))
+	b = record.AppendBytes(b, 1, r.Key)
+	b = record.AppendBytes(b, 2, r.RangeEnd)
+	b = record.AppendUint(b, 3, uint64(r.Limit))
+	b = record.AppendUint(b, 4, uint64(r.Revision))
+	b = record.AppendUint(b, 5, uint64(r.SortOrder))
+	b = record.AppendUint(b, 6, uint64(r.SortTarget))
+	b = record.AppendBool(b, 7, r.Serializable)
+	b = record.AppendBool(b, 8, r.KeysOnly)
+	b = record.AppendBool(b, 9, r.CountOnly)
+	b = record.AppendUint(b, 10, uint64(r.MinModRevision))
+	b = record.AppendUint(b, 11, uint64(r.MaxModRevision))
+	b = record.AppendUint(b, 12, uint64(r.MinCreateRevision))
+	return record.AppendUint(b, 13, uint64(r.MaxCreateRevision))
 }
 
 func decodeTxn(b []byte, depth int) (*chainfire.TxnRequest, error) {
@@ -85,14 +87,14 @@ func decodeTxn(b []byte, depth int) (*chainfire.TxnRequest, error) {
 		return nil, fmt.Errorf("%w: transactions nest deeper than %d", ErrMalformed, maxDecodeDepth)
 	}
 	m := messageTxn()
-	return t, m.read(b, func(x field) error {
-		if x.num == 1 {
-			c, err := decodeCompare(x.bytes)
+	return t, m.Read(b, func(x record.Field) error {
+		if x.Num == 1 {
+			c, err := decodeCompare(x.Bytes)
 			t.Compare = append(t.Compare, c)
 			return err
 		}
-		o, err := decodeOp(x.bytes, depth)
-		if x.num == 2 {
+		o, err := decodeOp(x.Bytes, depth)
+		if x.Num == 2 {
 			t.Success = append(t.Success, o)
 		} else {
 			t.Failure = append(t.Failure, o)
@@ -104,23 +106,23 @@ func decodeTxn(b []byte, depth int) (*chainfire.TxnRequest, error) {
 func decodeCompare(b []byte) (chainfire.Compare, error) {
 	var c chainfire.Compare
 	m := messageCompare()
-	err := m.read(b, func(x field) (err error) {
+	err := m.Read(b, func(x record.Field) (err error) {
 		var e uint8
-		switch x.num {
+		switch x.Num {
 		case 1:
-			c.Key = x.bytes
+			c.Key = x.Bytes
 		case 2:
-			c.RangeEnd = x.bytes
+			c.RangeEnd = x.Bytes
 		case 3:
-			e, err = m.enum(x, uint8(chainfire.CompareLease))
+			e, err = m.Enum(x, uint8(chainfire.CompareLease))
 			c.Target = chainfire.CompareTarget(e)
 		case 4:
-			e, err = m.enum(x, uint8(chainfire.CompareNotEqual))
+			e, err = m.Enum(x, uint8(chainfire.CompareNotEqual))
 			c.Result = chainfire.CompareResult(e)
 		case 5:
-			c.Number = int64(x.n)
+			c.Number = int64(x.N)
 		case 6:
-			c.Value = x.bytes
+			c.Value = x.Bytes
 		}
 		return err
 	})
@@ -131,18 +133,18 @@ func decodeOp(b []byte, depth int) (chainfire.Op, error) {
 	var o chainfire.Op
 	m := messageOp()
 	kinds := 0
-	err := m.read(b, func(x field) error {
+	err := m.Read(b, func(x record.Field) error {
 		var err error
 		kinds++
-		switch x.num {
+		switch x.Num {
 		case 1:
-			o.Range, err = decodeRange(x.bytes)
+			o.Range, err = decodeRange(x.Bytes)
 		case 2:
-			o.Put, err = decodePut(x.bytes)
+			o.Put, err = decodePut(x.Bytes)
 		case 3:
-			o.Delete, err = decodeDelete(x.bytes)
+			o.Delete, err = decodeDelete(x.Bytes)
 		case 4:
-			o.Txn, err = decodeTxn(x.bytes, depth+1)
+			o.Txn, err = decodeTxn(x.Bytes, depth+1)
 		}
 		return err
 	})
@@ -155,38 +157,38 @@ func decodeOp(b []byte, depth int) (chainfire.Op, error) {
 func decodeRange(b []byte) (*chainfire.RangeRequest, error) {
 	r := &chainfire.RangeRequest{}
 	m := messageRange()
-	return r, m.read(b, func(x field) error {
+	return r, m.Read(b, func(x record.Field) error {
 		var err error
 		var e uint8
-		switch x.num {
+		switch x.Num {
 		case 1:
-			r.Key = x.bytes
+			r.Key = x.Bytes
 		case 2:
-			r.RangeEnd = x.bytes
+			r.RangeEnd = x.Bytes
 		case 3:
-			r.Limit = int64(x.n)
+			r.Limit = int64(x.N)
 		case 4:
-			r.Revision = int64(x.n)
+			r.Revision = int64(x.N)
 		case 5:
-			e, err = m.enum(x, uint8(chainfire.SortDescend))
+			e, err = m.Enum(x, uint8(chainfire.SortDescend))
 			r.SortOrder = chainfire.SortOrder(e)
 		case 6:
-			e, err = m.enum(x, uint8(chainfire.SortByValue))
+			e, err = m.Enum(x, uint8(chainfire.SortByValue))
 			r.SortTarget = chainfire.SortTarget(e)
 		case 7:
-			r.Serializable = x.n == 1
+			r.Serializable = x.N == 1
 		case 8:
-			r.KeysOnly = x.n == 1
+			r.KeysOnly = x.N == 1
 		case 9:
-			r.CountOnly = x.n == 1
+			r.CountOnly = x.N == 1
 		case 10:
-			r.MinModRevision = int64(x.n)
+			r.MinModRevision = int64(x.N)
 		case 11:
-			r.MaxModRevision = int64(x.n)
+			r.MaxModRevision = int64(x.N)
 		case 12:
-			r.MinCreateRevision = int64(x.n)
+			r.MinCreateRevision = int64(x.N)
 		case 13:
-			r.MaxCreateRevision = int64(x.n)
+			r.MaxCreateRevision = int64(x.N)
 		}
 		return err
 	})

@@ -5,16 +5,17 @@ import (
 
 	"chainfire"
 	"chainfire/auth"
+	"chainfire/internal/record"
 )
 
 // Errors of commands, in addition to those of package chainfire.
 var (
 	// ErrMalformed says that bytes are no command, or no other record of this
 	// package.
-	ErrMalformed = errors.New("malformed record")
+	ErrMalformed = record.ErrMalformed
 	// ErrNewer says that a newer version of the program wrote a record, so that
 	// this one must not act on a part of it.
-	ErrNewer = errors.New("record is of a newer version of the program")
+	ErrNewer = record.ErrNewer
 	// ErrMemberNameExists refuses a name that another member has.
 	ErrMemberNameExists = errors.New("member name already exists")
 	// ErrMemberRemoved refuses an id that was removed, or given up, before.

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"chainfire/internal/record"
 	"chainfire/mvcc"
 )
 
@@ -36,13 +37,13 @@ const rowLevel = "level"
 
 const firstLevel uint64 = 1
 
-func messageRaiseLevel() message { return message{"raise level", []form{absent, number}} }
+func messageRaiseLevel() record.Message { return record.New("raise level", record.Number) }
 
 func decodeRaiseLevel(b []byte) (*RaiseLevel, error) {
 	r := &RaiseLevel{}
 	m := messageRaiseLevel()
-	return r, m.read(b, func(x field) error {
-		r.Level = x.n
+	return r, m.Read(b, func(x record.Field) error {
+		r.Level = x.N
 		return nil
 	})
 }

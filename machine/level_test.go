@@ -103,12 +103,12 @@ func TestWhatAMemberSaysOfItsProgramIsBounded(t *testing.T) {
 	if err := c.Validate(); !errors.Is(err, ErrBadMember) {
 		t.Errorf("valid: %v", err)
 	}
-	if res := do(t, m, c); !errors.Is(res.Err, ErrBadMember) || record(t, m, 1).Version != "" {
-		t.Errorf("%v, %+v", res.Err, record(t, m, 1))
+	if res := do(t, m, c); !errors.Is(res.Err, ErrBadMember) || memberRecord(t, m, 1).Version != "" {
+		t.Errorf("%v, %+v", res.Err, memberRecord(t, m, 1))
 	}
 	mustDo(t, m, says(1, "1.0.0", 1))
 	mustDo(t, m, Command{UpdateMember: &UpdateMember{ID: 1, Name: "uno"}})
-	if r := record(t, m, 1); r.Version != "1.0.0" || r.Level != 1 || r.Name != "uno" {
+	if r := memberRecord(t, m, 1); r.Version != "1.0.0" || r.Level != 1 || r.Name != "uno" {
 		t.Errorf("an update that does not name them: %+v", r)
 	}
 }
@@ -236,7 +236,7 @@ func TestLevelIsTheSameHoweverItsEntriesAreCutIntoRounds(t *testing.T) {
 			case 0:
 				add := one(confchange.AddLearner, two)
 				entries = append(entries, raft.Entry{Index: index, Term: 1, Type: raft.EntryConf, Data: raft.EncodeChange(add)})
-				knows[two] = record(t, m, two).Level
+				knows[two] = memberRecord(t, m, two).Level
 			case 1:
 				entries = append(entries, entry(index, says(id, "1.0.0", n)))
 				if _, counts := knows[id]; counts {

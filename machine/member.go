@@ -9,6 +9,7 @@ import (
 
 	"chainfire"
 	"chainfire/auth"
+	"chainfire/internal/record"
 	"chainfire/mvcc"
 	"chainfire/raft"
 	"chainfire/raft/confchange"
@@ -68,27 +69,27 @@ const (
 	confVersion    = 1
 )
 
-func messageContext() message {
-	return message{"member context", []form{absent, number, number, text, text}}
+func messageContext() record.Message {
+	return record.New("member context", record.Number, record.Number, record.Text, record.Text)
 }
 
-func messageMember() message {
-	return message{"member", []form{absent, number, text, repeated, repeated, number, flag, number, flag, text, number, flag, text, number}}
+func messageMember() record.Message {
+	return record.New("member", record.Number, record.Text, record.Repeated, record.Repeated, record.Number, record.Flag, record.Number, record.Flag, record.Text, record.Number, record.Flag, record.Text, record.Number)
 }
 
 // AppendTo appends the encoded context to buf.
 func (c *MemberContext) AppendTo(buf []byte) []byte {
 	buf = append(buf, contextVersion)
-	b := appendUint(buf, 1, c.ID.Member)
-	b = appendUint(b, 2, c.ID.Seq)
+	b := record.AppendUint(buf, 1, c.ID.Member)
+	b = record.AppendUint(b, 2, c.ID.Seq)
 	if c.Member != nil {
-		b = appendMessage(b, 3, c.Member.appendTo)
+		b = record.AppendMessage(b, 3, c.Member.appendTo)
 	}
 	var voters []byte
 	for _, id := range c.Voters {
 		voters = binary.AppendUvarint(voters, id)
 	}
-	return appendBytes(b, 4, voters)
+	return record.AppendBytes(b, 4, voters)
 }
 
 // DecodeMemberContext decodes what AppendTo made. No bytes at all are the
@@ -102,16 +103,16 @@ func DecodeMemberContext(b []byte) (MemberContext, error) {
 		return c, fmt.Errorf("%w: member context has version %d", ErrNewer, b[0])
 	}
 	m := messageContext()
-	err := m.read(b[1:], func(x field) (err error) {
-		switch x.num {
+	err := m.Read(b[1:], func(x record.Field) (err error) {
+		switch x.Num {
 		case 1:
-			c.ID.Member = x.n
+			c.ID.Member = x.N
 		case 2:
-			c.ID.Seq = x.n
+			c.ID.Seq = x.N
 		case 3:
-			c.Member, err = decodeMember(x.bytes)
+			c.Member, err = decodeMember(x.Bytes)
 		case 4:
-			c.Voters, err = decodeVoters(x.bytes)
+			c.Voters, err = decodeVoters(x.Bytes)
 		}
 		return err
 	})
@@ -130,52 +131,52 @@ func decodeVoters(b []byte) (ids []uint64, err error) {
 }
 
 func (r *MemberRecord) appendTo(b []byte) []byte {
-	b = appendUint(b, 1, r.ID)
-	b = appendBytes(b, 2, r.Name)
-	b = appendStrings(b, 3, r.PeerURLs)
-	b = appendStrings(b, 4, r.ClientURLs)
-	b = appendUint(b, 5, r.Incarnation)
-	b = appendBool(b, 6, r.Reserved)
-	b = appendUint(b, 7, r.ReservedIndex)
-	b = appendBool(b, 8, r.Manual)
-	b = appendBytes(b, 9, r.SecretHash)
-	b = appendUint(b, 10, r.Replaces)
-	b = appendBool(b, 11, r.ReadReplica)
-	b = appendBytes(b, 12, r.Version)
-	return appendUint(b, 13, r.Level)
+	b = record.AppendUint(b, 1, r.ID)
+	b = record.AppendBytes(b, 2, r.Name)
+	b = record.AppendStrings(b, 3, r.PeerURLs)
+	b = record.AppendStrings(b, 4, r.ClientURLs)
+	b = record.AppendUint(b, 5, r.Incarnation)
+	b = record.AppendBool(b, 6, r.Reserved)
+	b = record.AppendUint(b, 7, r.ReservedIndex)
+	b = record.AppendBool(b, 8, r.Manual)
+	b = record.AppendBytes(b, 9, r.SecretHash)
+	b = record.AppendUint(b, 10, r.Replaces)
+	b = record.AppendBool(b, 11, r.ReadReplica)
+	b = record.AppendBytes(b, 12, r.Version)
+	return record.AppendUint(b, 13, r.Level)
 }
 
 func decodeMember(b []byte) (*MemberRecord, error) {
 	r := &MemberRecord{}
 	m := messageMember()
-	return r, m.read(b, func(x field) error {
-		switch x.num {
+	return r, m.Read(b, func(x record.Field) error {
+		switch x.Num {
 		case 1:
-			r.ID = x.n
+			r.ID = x.N
 		case 2:
-			r.Name = string(x.bytes)
+			r.Name = string(x.Bytes)
 		case 3:
-			r.PeerURLs = append(r.PeerURLs, string(x.bytes))
+			r.PeerURLs = append(r.PeerURLs, string(x.Bytes))
 		case 4:
-			r.ClientURLs = append(r.ClientURLs, string(x.bytes))
+			r.ClientURLs = append(r.ClientURLs, string(x.Bytes))
 		case 5:
-			r.Incarnation = x.n
+			r.Incarnation = x.N
 		case 6:
-			r.Reserved = x.n == 1
+			r.Reserved = x.N == 1
 		case 7:
-			r.ReservedIndex = x.n
+			r.ReservedIndex = x.N
 		case 8:
-			r.Manual = x.n == 1
+			r.Manual = x.N == 1
 		case 9:
-			r.SecretHash = slices.Clone(x.bytes)
+			r.SecretHash = slices.Clone(x.Bytes)
 		case 10:
-			r.Replaces = x.n
+			r.Replaces = x.N
 		case 11:
-			r.ReadReplica = x.n == 1
+			r.ReadReplica = x.N == 1
 		case 12:
-			r.Version = string(x.bytes)
+			r.Version = string(x.Bytes)
 		case 13:
-			r.Level = x.n
+			r.Level = x.N
 		}
 		return nil
 	})

@@ -41,7 +41,7 @@ func one(kind confchange.Kind, id uint64) confchange.Change {
 	return confchange.Change{Steps: []confchange.Step{{Kind: kind, ID: id}}}
 }
 
-func record(t fataler, m *Machine, id uint64) MemberRecord {
+func memberRecord(t fataler, m *Machine, id uint64) MemberRecord {
 	t.Helper()
 	l := m.Members()
 	i := slices.IndexFunc(l, func(r MemberRecord) bool { return r.ID == id })
@@ -65,7 +65,7 @@ func TestReservationIsTheIndexOfItsEntryAndTheSameWhenAskedAgain(t *testing.T) {
 		ID: first.Index, Name: "two", PeerURLs: []string{"http://two"}, Incarnation: 22,
 		Reserved: true, ReservedIndex: first.Index,
 	}
-	if d := diff(want, record(t, m, first.Index)); d != "" {
+	if d := diff(want, memberRecord(t, m, first.Index)); d != "" {
 		t.Fatal(d)
 	}
 	if m.Conf().Contains(first.Index) {
@@ -114,7 +114,7 @@ func TestUnstartedMemberIsClaimedByItsPeerURLs(t *testing.T) {
 	want := MemberRecord{ID: 5, Name: "five", PeerURLs: []string{"http://five"}, Incarnation: 55}
 	closeAll(t, m)
 	m = reopen(t, fs)
-	if d := diff(want, record(t, m, 5)); d != "" {
+	if d := diff(want, memberRecord(t, m, 5)); d != "" {
 		t.Fatal(d)
 	}
 	closeAll(t, m)
@@ -124,11 +124,11 @@ func TestReservedMemberJoinsAndALeavingOneNeverReturns(t *testing.T) {
 	m, fs := start(t)
 	id := do(t, m, reserve("two", "http://two", 22)).MemberID
 	change(t, m, one(confchange.AddLearner, id), nil)
-	if r := record(t, m, id); r.Reserved || r.ReservedIndex != id || r.Name != "two" {
+	if r := memberRecord(t, m, id); r.Reserved || r.ReservedIndex != id || r.Name != "two" {
 		t.Fatalf("the log is not kept for a learner that has yet to catch up: %+v", r)
 	}
 	do(t, m, Command{UpdateMember: &UpdateMember{ID: id, Settled: true}})
-	if r := record(t, m, id); r.ReservedIndex != 0 {
+	if r := memberRecord(t, m, id); r.ReservedIndex != 0 {
 		t.Fatalf("the log is kept for a learner that has caught up: %+v", r)
 	}
 	if res := do(t, m, Command{Release: &Release{ID: id}}); !errors.Is(res.Err, ErrNotReserved) {
@@ -203,7 +203,7 @@ func TestUpdateChangesOnlyWhatItNames(t *testing.T) {
 		t.Fatalf("%+v", res)
 	}
 	want := MemberRecord{ID: 1, Name: "one", PeerURLs: []string{"http://one"}, ClientURLs: []string{"http://c"}, Incarnation: 11}
-	if d := diff(want, record(t, m, 1)); d != "" {
+	if d := diff(want, memberRecord(t, m, 1)); d != "" {
 		t.Fatal(d)
 	}
 	for _, c := range []struct {
@@ -248,7 +248,7 @@ func TestUpdateOfALearnerLeavesItALearner(t *testing.T) {
 		t.Fatalf("%+v", res)
 	}
 	for range 2 {
-		if r := record(t, m, id); !m.Conf().Equal(before) || !m.Conf().IsLearner(id) || r.Reserved || r.PeerURLs[0] != "http://elsewhere" {
+		if r := memberRecord(t, m, id); !m.Conf().Equal(before) || !m.Conf().IsLearner(id) || r.Reserved || r.PeerURLs[0] != "http://elsewhere" {
 			t.Fatalf("%+v in %v", r, m.Conf())
 		}
 		closeAll(t, m)
@@ -267,8 +267,8 @@ func TestReadReplicaStaysALearner(t *testing.T) {
 		c := reserve("two", "http://two", 22)
 		c.Reserve.ReadReplica = replica
 		r := do(t, m, c)
-		if r.Err != nil || record(t, m, r.MemberID).ReadReplica != replica {
-			t.Fatalf("%+v, %+v", r, record(t, m, r.MemberID))
+		if r.Err != nil || memberRecord(t, m, r.MemberID).ReadReplica != replica {
+			t.Fatalf("%+v, %+v", r, memberRecord(t, m, r.MemberID))
 		}
 		return r.MemberID
 	}
@@ -283,8 +283,8 @@ func TestReadReplicaStaysALearner(t *testing.T) {
 		t.Errorf("a read replica as a voter: %v, %v", r.Err, m.Conf())
 	}
 	late := reserve("two", "http://two", 22)
-	if r := do(t, m, late); r.Err != nil || !record(t, m, id).ReadReplica {
-		t.Errorf("a word that comes late: %+v, %+v", r, record(t, m, id))
+	if r := do(t, m, late); r.Err != nil || !memberRecord(t, m, id).ReadReplica {
+		t.Errorf("a word that comes late: %+v, %+v", r, memberRecord(t, m, id))
 	}
 }
 
@@ -305,7 +305,7 @@ func TestMemberThatBeganTheClusterIsNotClaimed(t *testing.T) {
 	if err := tell(55); err != nil {
 		t.Errorf("again: %v", err)
 	}
-	if err := tell(56); !errors.Is(err, ErrBadMember) || record(t, m, 5).Incarnation != 55 {
-		t.Errorf("another directory: %v, %+v", err, record(t, m, 5))
+	if err := tell(56); !errors.Is(err, ErrBadMember) || memberRecord(t, m, 5).Incarnation != 55 {
+		t.Errorf("another directory: %v, %+v", err, memberRecord(t, m, 5))
 	}
 }

@@ -57,8 +57,8 @@ func TestNewcomerMayHaveTheNameAndURLOfTheMemberThatItReplacesAndOfNobodyElse(t 
 	// Asked again, with the promise or without, it is the same.
 	first := do(t, m, successor(three, "three", "http://three", 44)).MemberID
 	again := do(t, m, reserve("three", "http://three", 44)).MemberID
-	if first == 0 || first != again || record(t, m, first).Replaces != three {
-		t.Errorf("the places %d and %d, %+v", first, again, record(t, m, first))
+	if first == 0 || first != again || memberRecord(t, m, first).Replaces != three {
+		t.Errorf("the places %d and %d, %+v", first, again, memberRecord(t, m, first))
 	}
 	// A reservation has no place that could be promised.
 	if res := do(t, m, successor(first, "new", "http://new", 66)); !errors.Is(res.Err, ErrNotReplaceable) {
@@ -82,14 +82,14 @@ func TestPromiseOfAPlaceSurvivesAndEndsWithTheExchange(t *testing.T) {
 	closeAll(t, m)
 	m = reopen(t, fs)
 	defer func() { closeAll(t, m) }()
-	if r := record(t, m, id); r.Replaces != two || !m.Conf().IsVoter(two) {
+	if r := memberRecord(t, m, id); r.Replaces != two || !m.Conf().IsVoter(two) {
 		t.Fatalf("after a restart: %+v in %v", r, m.Conf())
 	}
 	if res := change(t, m, exchange(id, two), nil); res.Err != nil || m.Removed(two) || !m.Conf().IsVoter(two) {
 		t.Fatalf("while the configuration is joint: %+v, %v", res, m.Conf())
 	}
 	change(t, m, confchange.Change{}, nil)
-	if r := record(t, m, id); r.Replaces != 0 || !m.Removed(two) || m.Conf().String() != (confchange.State{Voters: []uint64{1, id}}).String() {
+	if r := memberRecord(t, m, id); r.Replaces != 0 || !m.Removed(two) || m.Conf().String() != (confchange.State{Voters: []uint64{1, id}}).String() {
 		t.Fatalf("%+v in %v", r, m.Conf())
 	}
 }
@@ -98,7 +98,7 @@ func TestPromiseEndsWithTheMemberThatWasToBeReplaced(t *testing.T) {
 	m, _, three := threeVoters(t)
 	id := do(t, m, successor(three, "three", "http://new", 44)).MemberID
 	change(t, m, one(confchange.Remove, three), nil)
-	if r := record(t, m, id); r.Replaces != 0 || !r.Reserved {
+	if r := memberRecord(t, m, id); r.Replaces != 0 || !r.Reserved {
 		t.Errorf("%+v", r)
 	}
 }
@@ -108,7 +108,7 @@ func TestNewcomerThatGivesUpLeavesTheMemberThatItWasToReplace(t *testing.T) {
 	before := m.Conf()
 	id := do(t, m, successor(three, "three", "http://three", 44)).MemberID
 	do(t, m, Command{Release: &Release{ID: id}})
-	if r := record(t, m, three); r.Name != "three" || !m.Conf().Equal(before) || m.Removed(three) {
+	if r := memberRecord(t, m, three); r.Name != "three" || !m.Conf().Equal(before) || m.Removed(three) {
 		t.Errorf("%+v in %v", r, m.Conf())
 	}
 	if res := do(t, m, successor(three, "three", "http://three", 55)); res.Err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"chainfire/internal/record"
 	"chainfire/mvcc"
 )
 
@@ -54,13 +55,15 @@ const tokenVersion = 1
 
 const rowToken = "token/"
 
-func messageToken() message { return message{"token", []form{absent, number, text, number, number}} }
+func messageToken() record.Message {
+	return record.New("token", record.Number, record.Text, record.Number, record.Number)
+}
 
 func (t *TokenRecord) encode() []byte {
-	b := appendUint([]byte{tokenVersion}, 1, t.ID)
-	b = appendBytes(b, 2, t.SecretHash)
-	b = appendUint(b, 3, uint64(t.Expires))
-	return appendUint(b, 4, t.Uses)
+	b := record.AppendUint([]byte{tokenVersion}, 1, t.ID)
+	b = record.AppendBytes(b, 2, t.SecretHash)
+	b = record.AppendUint(b, 3, uint64(t.Expires))
+	return record.AppendUint(b, 4, t.Uses)
 }
 
 func (c *cluster) loadToken(row mvcc.MetaRow) error {
@@ -69,16 +72,16 @@ func (c *cluster) loadToken(row mvcc.MetaRow) error {
 	}
 	var t TokenRecord
 	m := messageToken()
-	err := m.read(row.Value[1:], func(x field) error {
-		switch x.num {
+	err := m.Read(row.Value[1:], func(x record.Field) error {
+		switch x.Num {
 		case 1:
-			t.ID = x.n
+			t.ID = x.N
 		case 2:
-			t.SecretHash = slices.Clone(x.bytes)
+			t.SecretHash = slices.Clone(x.Bytes)
 		case 3:
-			t.Expires = int64(x.n)
+			t.Expires = int64(x.N)
 		case 4:
-			t.Uses = x.n
+			t.Uses = x.N
 		}
 		return nil
 	})

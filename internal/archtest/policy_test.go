@@ -22,6 +22,7 @@ internal/timing:
 internal/archtest:
 internal/etcdlog:
 internal/witness:
+internal/record:
 internal/etcdrequest: root
 etcdflags:
 api/...:              root
@@ -43,7 +44,7 @@ sigv4:
 etcdfile:             root auth mvcc internal/invariant
 migrate:              root mvcc
 lessor:
-machine:              root auth raft raft/confchange mvcc internal/disk internal/invariant
+machine:              root auth raft raft/confchange mvcc internal/record internal/disk internal/invariant
 etcdwal:              root auth machine internal/etcdrequest internal/invariant
 snapshot:             raft raft/confchange api/... internal/disk internal/sched internal/invariant
 replica:              root raft raft/confchange raft/quorum raft/progress internal/invariant
