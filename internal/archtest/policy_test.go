@@ -41,6 +41,7 @@ mvcc:                 root internal/disk internal/invariant
 auth:                 root
 auth/token:           auth
 sigv4:
+object:               root internal/record
 etcdfile:             root auth mvcc internal/invariant
 migrate:              root mvcc
 lessor:
