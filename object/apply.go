@@ -9,3 +9,19 @@ type Placement func(ExtentID) []uint64
 func Apply(rows Rows, index uint64, placed Placement, c *Change) (*Result, error) {
 	panic("not yet")
 }
+
+// tx is one change being applied.
+type tx struct {
+	rows   Rows
+	index  uint64
+	time   int64
+	placed Placement
+	made   uint64
+}
+
+// next makes a number that is used once: of a version, an upload, a bucket or an inline body.
+func (t *tx) next() uint64 {
+	n := t.index<<seqBits | t.made
+	t.made++
+	return n
+}

@@ -26,6 +26,7 @@ type Change struct {
 	SetKey       *SetKey
 	DeleteKey    *DeleteKey
 	Holders      *Holders
+	Reap         *Reap
 }
 
 // CreateBucket makes a bucket. ErrBucketExists refuses a name that is taken,
@@ -243,3 +244,6 @@ type Deleted struct {
 	// Found says that there was something to delete.
 	Found bool
 }
+
+// Reap lets go of bodies of manifests that nothing refers to any more, at most MaxReleased.
+type Reap struct{}

@@ -1,0 +1,55 @@
+package object
+
+import (
+	"encoding/binary"
+	"strings"
+)
+
+// The first byte of a row says what it is of. docs/format/objects.md describes the rows.
+const (
+	rowAccessKey = 'a' // a | id                                   an access key
+	rowBucket    = 'b' // b | name                                 a bucket
+	rowConfig    = 'c' // c | bucket id | name                     a document of a bucket
+	rowBody      = 'e' // e | lease | n                            a body, and how often it is referred to
+	rowGarbage   = 'g' // g | manifest                             a manifest that nothing refers to, to be reaped
+	rowManifest  = 'm' // m | lease | n                            the parts of an object, and how often they are referred to
+	rowNull      = 'n' // n | bucket id | key                      the Seq of the key's null version
+	rowPart      = 'p' // p | upload | number                      a part of an open upload
+	rowUpload    = 'u' // u | bucket id | key, ended | upload      an open upload
+	rowVersion   = 'v' // v | bucket id | key, ended | ^Seq        a version, newest first
+	rowLease     = 'w' // w | lease                                an open write lease
+	rowDone      = 'x' // x | upload                               the version that an upload became, as long as that is there
+)
+
+// seqBits is how many versions, uploads and inline bodies one index of the log can make: a
+// number made at an index is index<<seqBits plus a count from 0.
+const seqBits = 12
+
+// appendEnded appends a key so that the order of keys is kept, with what follows it apart: a
+// 0x00 is written 0x00 0xff, and the end 0x00 0x01.
+func appendEnded(row []byte, key string) []byte {
+	for {
+		i := strings.IndexByte(key, 0)
+		if i < 0 {
+			break
+		}
+		row = append(append(row, key[:i+1]...), 0xff)
+		key = key[i+1:]
+	}
+	return append(append(row, key...), 0, 1)
+}
+
+// appendKeyPrefix appends what the rows of all keys with a prefix begin with.
+func appendKeyPrefix(row []byte, prefix string) []byte {
+	row = appendEnded(row, prefix)
+	return row[:len(row)-2]
+}
+
+// inBucket begins a row that lies in a bucket.
+func inBucket(kind byte, bucket uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{kind}, bucket)
+}
+
+func bodyRow(kind byte, id BodyID) []byte {
+	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64([]byte{kind}, id.Lease), id.N)
+}
