@@ -1,6 +1,11 @@
 package object
 
-import "fmt"
+import (
+	"bytes"
+	"fmt"
+
+	"chainfire/internal/record"
+)
 
 // Bounds of LockRule.
 const (
@@ -18,6 +23,39 @@ func readBucket(r Reader, name string) (*Bucket, error) {
 		return nil, fmt.Errorf("%w: %q", ErrNoSuchBucket, name)
 	}
 	return decodeBucket(name, value)
+}
+
+func listBuckets(r Reader, prefix, after string, limit int) ([]Bucket, error) {
+	if limit <= 0 {
+		return nil, nil
+	}
+	from, to := bucketRow(prefix), afterPrefix(bucketRow(prefix))
+	if next := bucketRow(after + "\x00"); after != "" && bytes.Compare(next, from) > 0 {
+		from = next
+	}
+	var l []Bucket
+	err := walk(r, from, to, func(row, value []byte) (bool, error) {
+		b, err := decodeBucket(string(row[1:]), value)
+		if err != nil {
+			return false, err
+		}
+		l = append(l, *b)
+		return len(l) < limit, nil
+	})
+	return l, err
+}
+
+func readConfig(r Reader, bucket uint64, name string) (value []byte, found bool, err error) {
+	value, found, err = r.Get(configRow(bucket, name))
+	switch {
+	case err != nil || !found:
+		return nil, false, err
+	case len(value) == 0:
+		return nil, false, fmt.Errorf("%w: document %s of a bucket has no version", record.ErrMalformed, name)
+	case value[0] != recordVersion:
+		return nil, false, fmt.Errorf("%w: document %s of a bucket, of version %d", record.ErrNewer, name, value[0])
+	}
+	return value[1:], true, nil
 }
 
 func (t *tx) bucket(name string) (*Bucket, error) { return readBucket(t.rows, name) }

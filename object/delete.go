@@ -39,6 +39,9 @@ func (t *tx) deleteNewest(b *Bucket, o *DeleteObject, _ bool, d *Deleted) error 
 	if err != nil || o.isStale(v) {
 		return err
 	}
+	if o.Expired && v.DeleteMarker {
+		return nil // there is nothing to expire
+	}
 	if d.Err = o.If.check(v.live()); d.Err != nil {
 		return nil
 	}
