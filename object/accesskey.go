@@ -1,6 +1,7 @@
 package object
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 
@@ -49,7 +50,7 @@ func readAccessKey(x record.Field, k *AccessKey) (err error) {
 	n := 0
 	switch x.Num {
 	case 1:
-		k.Sealed = x.Bytes
+		k.Sealed = bytes.Clone(x.Bytes)
 	case 2:
 		k.Created = int64(x.N)
 	case 3:
@@ -138,7 +139,7 @@ func (t *tx) setKey(q *SetKey) (*Result, error) {
 // checkMoreKeys refuses one more access key than there may be.
 func (t *tx) checkMoreKeys() error {
 	n := 0
-	_, err := walk(t.rows, []byte{rowAccessKey}, []byte{rowAccessKey + 1}, func(_, _ []byte) (bool, error) {
+	err := eachRow(t.rows, []byte{rowAccessKey}, func(_, _ []byte) (bool, error) {
 		n++
 		return true, nil
 	})

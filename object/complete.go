@@ -182,16 +182,12 @@ func (t *tx) completedBefore(b *Bucket, q *Complete, refusal error) (*Result, er
 	if done.bucket != b.ID || done.key != q.Key {
 		return nil, refusal
 	}
-	value, found, err = t.rows.Get(versionRow(b.ID, done.key, done.seq))
-	if err == nil && !found {
+	v, err := versionAt(t.rows, b.ID, done.key, done.seq)
+	if err == nil && v == nil {
 		err = errors.New("it is noted, and not there")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the version that upload %d became: %w", q.Upload, err)
-	}
-	v, err := decodeVersion(done.key, done.seq, value)
-	if err != nil {
-		return nil, err
 	}
 	parts, err := readManifest(t.rows, v)
 	if err != nil {

@@ -17,8 +17,7 @@ const (
 	rowBody      = 'e' // e | lease | n                            a body of extents, and how often it is referred to
 	rowGarbage   = 'g' // g | what rows begin with                 rows of parts that nothing refers to, to be reaped
 	rowInline    = 'i' // i | index | n                            a body that is inline, and how often it is referred to
-	rowManifest  = 'm' // m | upload | 0                           how often the parts of an object are referred to
-	//                    m | upload | 0 | number                  some of the parts, from that number on
+	rowManifest  = 'm' // m | upload | 0, alone or with | number   how often an object's parts are referred to; some of the parts, from that number on
 	rowNull      = 'n' // n | bucket id | key                      the Seq of the key's null version
 	rowPart      = 'p' // p | upload | number                      a part of an open upload
 	rowUpload    = 'u' // u | bucket id | key, ended | upload      an open upload

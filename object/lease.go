@@ -40,7 +40,7 @@ func decodeLease(row, value []byte) (Lease, error) {
 // readLeases reads all write leases, of which there are at most MaxLeases.
 func readLeases(rows Reader) ([]Lease, error) {
 	var leases []Lease
-	_, err := walk(rows, []byte{rowLease}, []byte{rowLease + 1}, func(row, value []byte) (bool, error) {
+	err := eachRow(rows, []byte{rowLease}, func(row, value []byte) (bool, error) {
 		l, err := decodeLease(row, value)
 		leases = append(leases, l)
 		return true, err

@@ -3,8 +3,11 @@ package object
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
+
+	"chainfire/internal/record"
 )
 
 // The parts of a completed object are its manifest: a row that counts who refers to them, and
@@ -23,17 +26,6 @@ func appendNumber(row []byte, number int) []byte {
 // uploadParts is what the rows of an upload's parts begin with.
 func uploadParts(upload uint64) []byte {
 	return binary.BigEndian.AppendUint64([]byte{rowPart}, upload)
-}
-
-// after is the first row behind all that begin with a prefix; a prefix of a row is not all 0xff.
-func after(prefix []byte) []byte {
-	for i := len(prefix) - 1; ; i-- {
-		if prefix[i] != math.MaxUint8 {
-			next := bytes.Clone(prefix[:i+1])
-			next[i]++
-			return next
-		}
-	}
 }
 
 // writeManifest writes the parts of a new object, with one reference.
@@ -56,7 +48,7 @@ func (t *tx) writeManifest(id BodyID, parts []Part) error {
 func (t *tx) readRefs(id BodyID) (uint64, error) {
 	value, found, err := t.rows.Get(bodyRow(rowManifest, id))
 	if err == nil && !found {
-		err = fmt.Errorf("it is referred to, and not there")
+		err = errors.New("it is referred to, and not there")
 	}
 	var refs uint64
 	if err == nil {
@@ -127,8 +119,8 @@ func (t *tx) reap(*Reap) (*Result, error) {
 
 // firstGarbage finds the first row that says what is to be reaped, or nil.
 func firstGarbage(rows Reader) (row []byte, err error) {
-	_, err = walk(rows, []byte{rowGarbage}, []byte{rowGarbage + 1}, func(r, _ []byte) (bool, error) {
-		row = append(row, r...)
+	err = eachRow(rows, []byte{rowGarbage}, func(r, _ []byte) (bool, error) {
+		row = bytes.Clone(r)
 		return false, nil
 	})
 	return row, err
@@ -140,9 +132,11 @@ func firstGarbage(rows Reader) (row []byte, err error) {
 func (t *tx) reapRows(prefix []byte, limit int) (n int, all bool, err error) {
 	var parts []Part
 	var reaped [][]byte
-	all, err = walk(t.rows, prefix, after(prefix), func(row, value []byte) (bool, error) {
+	all = true
+	err = eachRow(t.rows, prefix, func(row, value []byte) (bool, error) {
 		more, err := appendDecodedParts(parts, row, value)
 		if err != nil || len(more) > limit {
+			all = false
 			return false, err
 		}
 		parts, reaped = more, append(reaped, bytes.Clone(row))
@@ -164,47 +158,30 @@ func (t *tx) reapRows(prefix []byte, limit int) (n int, all bool, err error) {
 	return len(parts), all, nil
 }
 
-// walk calls f with the rows of [from, to) until it returns false, and reports whether it never
-// did. What f is given is valid during the call. Nothing may be changed meanwhile.
-func walk(rows Reader, from, to []byte, f func(row, value []byte) (bool, error)) (all bool, err error) {
-	c, err := rows.Cursor(from, to)
+// readManifest reads the parts of a version of many parts.
+func readManifest(rows Reader, v *Version) ([]Part, error) {
+	id := bodyRow(rowManifest, v.Body)
+	parts, _, err := readParts(rows, appendNumber(id, 0), afterPrefix(id), v.Parts)
+	if err == nil && len(parts) != v.Parts {
+		err = fmt.Errorf("%w: it has %d parts of %d", record.ErrMalformed, len(parts), v.Parts)
+	}
 	if err != nil {
-		return false, err
+		return nil, fmt.Errorf("read manifest of upload %d: %w", v.Body.Lease, err)
 	}
-	all = true
-	for all && err == nil && c.Next() {
-		all, err = f(c.Row(), c.Value())
-	}
-	if err == nil {
-		err = c.Err()
-	}
-	if cerr := c.Close(); err == nil {
-		err = cerr
-	}
-	return all, err
+	return parts, nil
 }
 
-// readParts appends the parts that the rows of [from, to) hold, until there are limit.
+// readParts reads what the rows of [from, to) hold, until there are limit parts or more, and
+// reports whether that were all rows.
 func readParts(rows Reader, from, to []byte, limit int) (parts []Part, all bool, err error) {
-	all, err = walk(rows, from, to, func(row, value []byte) (bool, error) {
+	all = true
+	err = walk(rows, from, to, func(row, value []byte) (bool, error) {
 		if len(parts) >= limit {
+			all = false
 			return false, nil
 		}
 		parts, err = appendDecodedParts(parts, row, value)
 		return true, err
 	})
 	return parts, all, err
-}
-
-// readManifest reads the parts of a version of many parts.
-func readManifest(rows Reader, v *Version) ([]Part, error) {
-	id := bodyRow(rowManifest, v.Body)
-	parts, _, err := readParts(rows, appendNumber(bytes.Clone(id), 0), after(id), v.Parts+1)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("read manifest of upload %d: %w", v.Body.Lease, err)
-	case len(parts) != v.Parts:
-		return nil, fmt.Errorf("the manifest of upload %d has %d parts of %d", v.Body.Lease, len(parts), v.Parts)
-	}
-	return parts, nil
 }

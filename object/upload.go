@@ -59,8 +59,8 @@ func (t *tx) createUpload(q *CreateUpload) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !b.ObjectLock && (q.Retention.Mode != LockNone || q.LegalHold) {
-		return nil, fmt.Errorf("%w: bucket %q has no object lock", ErrInvalidBucketState, b.Name)
+	if err := checkLock(b, q.Retention, q.LegalHold); err != nil {
+		return nil, err
 	}
 	if err := q.Checksum.checkAsked(); err != nil {
 		return nil, err
@@ -176,6 +176,6 @@ func (t *tx) abort(q *Abort) (*Result, error) {
 // partsOf reads all parts of an open upload.
 func (t *tx) partsOf(u *Upload) ([]Part, error) {
 	from := uploadParts(u.ID)
-	parts, _, err := readParts(t.rows, from, after(from), MaxParts)
+	parts, _, err := readParts(t.rows, from, afterPrefix(from), MaxParts)
 	return parts, err
 }
