@@ -153,13 +153,13 @@ func TestWhatANewerVersionWroteIsRefused(t *testing.T) {
 		want error
 	}{
 		{"a bucket of another version", readBucketOf(append([]byte{2}, bucket[1:]...)), record.ErrNewer},
-		{"a bucket with another field", readBucketOf(field(slices.Clone(bucket), 11)), record.ErrNewer},
+		{"a bucket with another field", readBucketOf(field(slices.Clone(bucket), 15)), record.ErrNewer},
 		{"a bucket of another versioning", readBucketOf([]byte{1, 4 << 3, 3}), record.ErrNewer},
 		{"a bucket of another lock mode", readBucketOf([]byte{1, 6<<3 | 2, 2, 1 << 3, 3}), record.ErrNewer},
 		{"a bucket of nothing", readBucketOf(nil), record.ErrMalformed},
 		{"a bucket with a rule of too many days", readBucketOf([]byte{1, 6<<3 | 2, 6, 2 << 3, 0xff, 0xff, 0xff, 0xff, 0x1f}), record.ErrMalformed},
 		{"a version of another version", readVersionOf(append([]byte{2}, version[1:]...)), record.ErrNewer},
-		{"a version with another field", readVersionOf(field(slices.Clone(version), 12)), record.ErrNewer},
+		{"a version with another field", readVersionOf(field(slices.Clone(version), 15)), record.ErrNewer},
 		{"a version with another checksum", readVersionOf([]byte{1, 7<<3 | 2, 2, 1 << 3, byte(ChecksumSHA256) + 1}), record.ErrNewer},
 		{"a version with too many parts", readVersionOf([]byte{1, 11 << 3, 0x91, 0x4e}), record.ErrMalformed},
 		{"a version of nothing", readVersionOf(nil), record.ErrMalformed},
