@@ -50,12 +50,6 @@ func (v *View) Version(b *Bucket, key string, id *VersionID) (*Version, error) {
 	return ver, nil
 }
 
-// Body reads where the bytes of a body are.
-func (v *View) Body(id BodyID) (*Body, error) { panic("not yet") }
-
-// Parts reads the parts of a version of many parts, in their order.
-func (v *View) Parts(ver *Version) ([]Part, error) { panic("not yet") }
-
 // ListRequest asks for a page of a bucket's keys. With a Delimiter, keys that have it behind
 // Prefix are listed as one common prefix, which ends with the first of it.
 type ListRequest struct {
@@ -89,41 +83,3 @@ type ListResult struct {
 func (v *View) List(ctx context.Context, b *Bucket, r ListRequest) (*ListResult, error) {
 	return listVersions(ctx, v.rows, b.ID, r)
 }
-
-// UploadsResult is a page of uploads, sorted by key, then by when they began.
-type UploadsResult struct {
-	Uploads    []Upload
-	Prefixes   []string
-	More       bool
-	Next       string
-	NextUpload uint64
-}
-
-// Uploads reads a page of a bucket's uploads; of the request AfterVersion is an upload's id.
-func (v *View) Uploads(ctx context.Context, b *Bucket, r ListRequest) (*UploadsResult, error) {
-	panic("not yet")
-}
-
-// Upload reads an upload, or ErrNoSuchUpload.
-func (v *View) Upload(b *Bucket, key string, id uint64) (*Upload, error) { panic("not yet") }
-
-// UploadParts reads at most limit parts of an upload, with numbers above after.
-func (v *View) UploadParts(u *Upload, after, limit int) (parts []Part, more bool, err error) {
-	panic("not yet")
-}
-
-// AccessKey reads an access key, or ErrNoSuchAccessKey.
-func (v *View) AccessKey(id string) (*AccessKey, error) { panic("not yet") }
-
-// AccessKeys lists all access keys, by id.
-func (v *View) AccessKeys() ([]AccessKey, error) { panic("not yet") }
-
-// Leases lists the open write leases, by id.
-func (v *View) Leases() ([]Lease, error) { panic("not yet") }
-
-// Bodies calls f for every body of extents after one, in their order, until it returns false.
-func (v *View) Bodies(after BodyID, f func(*Body) bool) error { panic("not yet") }
-
-// Wanted reports whether a member must keep what it has of a body: something refers to it, or
-// its lease is open. The view must be of a state that has applied the index id.Lease.
-func (v *View) Wanted(id BodyID) (bool, error) { panic("not yet") }
