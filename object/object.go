@@ -7,6 +7,8 @@
 // log; a View may be used by one goroutine at a time.
 package object
 
+import "chainfire/object/checksum"
+
 // Bounds of what the state takes. Sizes are in bytes.
 const (
 	MaxInline     = 64 << 10
@@ -102,16 +104,16 @@ type Attributes struct {
 }
 
 // ChecksumAlgorithm names a checksum of S3.
-type ChecksumAlgorithm uint8
+type ChecksumAlgorithm = checksum.Algorithm
 
 // The algorithms.
 const (
-	ChecksumNone ChecksumAlgorithm = iota
-	ChecksumCRC32
-	ChecksumCRC32C
-	ChecksumCRC64NVME
-	ChecksumSHA1
-	ChecksumSHA256
+	ChecksumNone      = checksum.None
+	ChecksumCRC32     = checksum.CRC32
+	ChecksumCRC32C    = checksum.CRC32C
+	ChecksumCRC64NVME = checksum.CRC64NVME
+	ChecksumSHA1      = checksum.SHA1
+	ChecksumSHA256    = checksum.SHA256
 )
 
 // ChecksumType says what a checksum of an object of many parts is of.
@@ -131,8 +133,10 @@ type Checksum struct {
 	Value []byte
 }
 
-// BodyID names a body for good. For a body of extents Lease is the write lease under which
-// it was written; for an inline one it is the index of the log at which it was.
+// BodyID names a body for good; the zero BodyID is that of no bytes. For a body of extents Lease
+// is the write lease under which it was written, and N, below 1<<31, what its writer chose, once
+// per lease. For an inline one Lease is the index of the log at which it was written, and N is
+// not below that.
 type BodyID struct {
 	Lease uint64
 	N     uint32
@@ -204,6 +208,8 @@ type Version struct {
 	// Body is where the bytes are if Parts is 0; else the parts are, see View.Parts.
 	Body  BodyID
 	Parts int
+	// Upload is the upload that became this version, or 0.
+	Upload uint64
 }
 
 // Upload is an upload of many parts that is neither completed nor aborted.
@@ -225,7 +231,8 @@ type Upload struct {
 type AccessKey struct {
 	ID string
 	// Sealed is the secret, sealed by whoever made the key; the state does not know it.
-	Sealed  []byte
+	Sealed []byte
+	// Created is the time of the change that made the key, whatever SetKey says.
 	Created int64
 	// Description is a word of the operator's.
 	Description string
