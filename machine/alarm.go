@@ -138,7 +138,7 @@ func (r *round) alarmed(c *Command) error {
 	room := c.Put != nil || c.GrantLease != nil || c.Txn != nil && puts(c.Txn)
 	if o := c.Object; o != nil {
 		// As users may be changed, so may access keys.
-		writes, room = o.SetKey == nil && o.DeleteKey == nil, objectNeedsRoom(o)
+		writes, room = o.SetKey == nil && o.DeleteKey == nil, ObjectNeedsRoom(o)
 	}
 	switch {
 	case writes && r.cluster.raised(chainfire.AlarmCorrupt):

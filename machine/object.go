@@ -73,9 +73,9 @@ func (m *Machine) ObjectView() (*object.View, error) {
 	return object.NewView(sideView{v}, v.Close), nil
 }
 
-// objectNeedsRoom reports whether a change is one that a store without room does not take.
+// ObjectNeedsRoom reports whether a change is one that a store without room does not take.
 // What deletes and lets go passes, and so does what an operator may need for that: the rules
 // of a bucket, and access keys.
-func objectNeedsRoom(c *object.Change) bool {
+func ObjectNeedsRoom(c *object.Change) bool {
 	return c.CreateBucket != nil || c.Put != nil || c.Copy != nil || c.CreateUpload != nil || c.PutPart != nil || c.Complete != nil
 }
