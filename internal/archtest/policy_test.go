@@ -23,6 +23,7 @@ internal/archtest:
 internal/etcdlog:
 internal/witness:
 internal/record:
+internal/xmltree:
 internal/etcdrequest: root
 etcdflags:
 api/...:              root
@@ -42,6 +43,8 @@ auth:                 root
 auth/token:           auth
 sigv4:
 object:               root internal/record
+object/lifecycle:     object internal/xmltree
+s3api/bucketpolicy:
 etcdfile:             root auth mvcc internal/invariant
 migrate:              root mvcc
 lessor:
