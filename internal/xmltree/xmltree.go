@@ -32,6 +32,7 @@ type Node struct {
 	Name, Text string
 	// Attributes are its attributes, by their names, but for namespaces.
 	Attributes map[string]string
+	text       []byte // of Text, as it comes
 	children   []*Node
 	taken      []bool
 }
@@ -65,10 +66,13 @@ func Parse(document []byte, names ...string) (*Node, error) {
 			}
 			open = append(open, n)
 		case xml.EndElement:
+			n := open[len(open)-1]
+			n.Text, n.text = string(n.text), nil
 			open = open[:len(open)-1]
 		case xml.CharData:
 			if len(open) > 0 {
-				open[len(open)-1].Text += string(x)
+				n := open[len(open)-1]
+				n.text = append(n.text, x...)
 			} else if len(bytes.TrimSpace(x)) > 0 {
 				return nil, refuse("there is text outside of all elements")
 			}
