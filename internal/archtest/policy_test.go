@@ -41,7 +41,8 @@ mvcc:                 root internal/disk internal/invariant
 auth:                 root
 auth/token:           auth
 sigv4:
-object:               root internal/record
+object/checksum:
+object:               root object/checksum internal/record
 etcdfile:             root auth mvcc internal/invariant
 migrate:              root mvcc
 lessor:
