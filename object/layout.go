@@ -1,8 +1,12 @@
 package object
 
 import (
+	"bytes"
 	"encoding/binary"
+	"fmt"
 	"strings"
+
+	"chainfire/internal/record"
 )
 
 // The first byte of a row says what it is of. docs/format/objects.md describes the rows.
@@ -37,6 +41,27 @@ func appendEnded(row []byte, key string) []byte {
 		key = key[i+1:]
 	}
 	return append(append(row, key...), 0, 1)
+}
+
+// cutEnded is the key that appendEnded made b of.
+func cutEnded(b []byte) (string, error) {
+	key := make([]byte, 0, len(b))
+	for {
+		i := bytes.IndexByte(b, 0)
+		if i < 0 || i+1 == len(b) {
+			return "", fmt.Errorf("%w: a key without its end", record.ErrMalformed)
+		}
+		key = append(key, b[:i]...)
+		switch {
+		case b[i+1] == 0xff:
+			key = append(key, 0)
+			b = b[i+2:]
+		case b[i+1] == 1 && i+2 == len(b):
+			return string(key), nil
+		default:
+			return "", fmt.Errorf("%w: a key with 00 %02x in it", record.ErrMalformed, b[i+1])
+		}
+	}
 }
 
 // appendKeyPrefix appends what the rows of all keys with a prefix begin with.

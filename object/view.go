@@ -35,12 +35,6 @@ func (v *View) Config(b *Bucket, name string) (value []byte, found bool, err err
 // that is a delete marker is returned as it is.
 func (v *View) Version(b *Bucket, key string, id *VersionID) (*Version, error) { panic("not yet") }
 
-// Body reads where the bytes of a body are.
-func (v *View) Body(id BodyID) (*Body, error) { panic("not yet") }
-
-// Parts reads the parts of a version of many parts, in their order.
-func (v *View) Parts(ver *Version) ([]Part, error) { panic("not yet") }
-
 // ListRequest asks for a page of a bucket's keys.
 type ListRequest struct {
 	Prefix, Delimiter string
@@ -70,41 +64,3 @@ type ListResult struct {
 func (v *View) List(ctx context.Context, b *Bucket, r ListRequest) (*ListResult, error) {
 	panic("not yet")
 }
-
-// UploadsResult is a page of uploads, sorted by key, then by when they began.
-type UploadsResult struct {
-	Uploads    []Upload
-	Prefixes   []string
-	More       bool
-	Next       string
-	NextUpload uint64
-}
-
-// Uploads reads a page of a bucket's uploads; of the request AfterVersion is an upload's id.
-func (v *View) Uploads(ctx context.Context, b *Bucket, r ListRequest) (*UploadsResult, error) {
-	panic("not yet")
-}
-
-// Upload reads an upload, or ErrNoSuchUpload.
-func (v *View) Upload(b *Bucket, key string, id uint64) (*Upload, error) { panic("not yet") }
-
-// UploadParts reads at most limit parts of an upload, with numbers above after.
-func (v *View) UploadParts(u *Upload, after, limit int) (parts []Part, more bool, err error) {
-	panic("not yet")
-}
-
-// AccessKey reads an access key, or ErrNoSuchAccessKey.
-func (v *View) AccessKey(id string) (*AccessKey, error) { panic("not yet") }
-
-// AccessKeys lists all access keys, by id.
-func (v *View) AccessKeys() ([]AccessKey, error) { panic("not yet") }
-
-// Leases lists the open write leases, by id.
-func (v *View) Leases() ([]Lease, error) { panic("not yet") }
-
-// Bodies calls f for every body of extents after one, in their order, until it returns false.
-func (v *View) Bodies(after BodyID, f func(*Body) bool) error { panic("not yet") }
-
-// Wanted reports whether a member must keep what it has of a body: something refers to it, or
-// its lease is open. The view must be of a state that has applied the index id.Lease.
-func (v *View) Wanted(id BodyID) (bool, error) { panic("not yet") }

@@ -42,7 +42,8 @@ mvcc:                 root internal/disk internal/invariant
 auth:                 root
 auth/token:           auth
 sigv4:
-object:               root internal/record
+object/checksum:
+object:               root object/checksum internal/record
 object/lifecycle:     object internal/xmltree
 s3api/bucketpolicy:
 etcdfile:             root auth mvcc internal/invariant
@@ -59,6 +60,7 @@ node:                 root api/... raft raft/confchange raft/quorum raft/progres
 etcdapi/gateway:
 etcdapi/locks:
 etcdapi:              root etcdapi/gateway etcdapi/locks internal/etcdrequest internal/sniff internal/handshaken
+s3api:                root sigv4 object object/checksum
 client:               root api/...
 sim:                  root api/... raft wal mvcc machine snapshot replica transport join node internal/disk internal/sched internal/witness internal/invariant
 cmd/chainfire:        all
