@@ -10,7 +10,7 @@ import (
 var (
 	messageBucket  = record.New("bucket", record.Number, record.Number, record.Text, record.Number, record.Flag, record.Text, record.Number, record.Number, record.Number, record.Number)
 	messageRule    = record.New("lock rule", record.Number, record.Number, record.Number)
-	messageVersion = record.New("version", record.Flag, record.Flag, record.Number, record.Number, record.Text, record.Text, record.Text, record.Text, record.Flag, record.Text, record.Number)
+	messageVersion = record.New("version", record.Flag, record.Flag, record.Number, record.Number, record.Text, record.Text, record.Text, record.Text, record.Flag, record.Text, record.Number, record.Number)
 )
 
 func bucketRow(name string) []byte { return append([]byte{rowBucket}, name...) }
@@ -117,7 +117,8 @@ func (v *Version) encode() []byte {
 	r = appendRetention(r, 8, &v.Retention)
 	r = record.AppendBool(r, 9, v.LegalHold)
 	r = appendBodyID(r, 10, v.Body)
-	return record.AppendUint(r, 11, uint64(v.Parts))
+	r = record.AppendUint(r, 11, uint64(v.Parts))
+	return record.AppendUint(r, 12, v.Upload)
 }
 
 func decodeVersion(key string, seq uint64, value []byte) (*Version, error) {
@@ -148,6 +149,8 @@ func decodeVersion(key string, seq uint64, value []byte) (*Version, error) {
 			return readBodyID(x.Bytes, &v.Body)
 		case 11:
 			v.Parts, err = readUpTo(x, MaxParts)
+		case 12:
+			v.Upload = x.N
 		}
 		return err
 	})

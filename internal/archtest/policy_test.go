@@ -48,6 +48,7 @@ object/lifecycle:     object internal/xmltree
 s3api/bucketpolicy:
 etcdfile:             root auth mvcc internal/invariant
 migrate:              root mvcc
+object/objecttest:    object
 lessor:
 machine:              root auth raft raft/confchange mvcc internal/record internal/disk internal/invariant
 etcdwal:              root auth machine internal/etcdrequest internal/invariant
