@@ -76,6 +76,12 @@ func (t *tx) deleteVersion(b *Bucket, o *DeleteObject, bypass bool, d *Deleted) 
 	if v == nil {
 		return nil
 	}
+	if o.Expired && !v.DeleteMarker {
+		newest, err := newestVersion(t.rows, b.ID, o.Key)
+		if err != nil || newest.Seq == v.Seq {
+			return err // the newer ones were deleted meanwhile, and it is the key's again
+		}
+	}
 	if d.Err = v.checkDelete(t.time, bypass); d.Err != nil {
 		return nil
 	}
