@@ -8,6 +8,18 @@ import (
 // maxExtents bounds the extents of one body: those of the largest, were they of 64 KiB.
 const maxExtents = MaxPutSize / (64 << 10)
 
+// inlineBit is set in the N of bodies that are inline, and in no other's. They have rows of a
+// kind of their own, so that whoever looks for extents need not walk all small objects.
+const inlineBit = 1 << 31
+
+// bodyRowOf is the row of a body.
+func bodyRowOf(id BodyID) []byte {
+	if id.N&inlineBit != 0 {
+		return bodyRow(rowInline, id)
+	}
+	return bodyRow(rowBody, id)
+}
+
 // storedBody is what the row of a body holds.
 type storedBody struct {
 	// refs is how many versions, manifests and parts name the body; never 0 in a row.
@@ -20,7 +32,7 @@ func (t *tx) readBody(id BodyID) (*storedBody, error) { return readBodyRow(t.row
 // readBodyRow reads the row of a body that something refers to: one that is not there is
 // damage, not an answer.
 func readBodyRow(rows Reader, id BodyID) (*storedBody, error) {
-	value, found, err := rows.Get(bodyRow(rowBody, id))
+	value, found, err := rows.Get(bodyRowOf(id))
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("read body %d.%d: %w", id.Lease, id.N, err)
@@ -31,7 +43,7 @@ func readBodyRow(rows Reader, id BodyID) (*storedBody, error) {
 }
 
 func (t *tx) writeBody(b *storedBody) error {
-	return t.rows.Set(bodyRow(rowBody, b.ID), b.encode())
+	return t.rows.Set(bodyRowOf(b.ID), b.encode())
 }
 
 // checkForm checks what must hold of a body by itself.
@@ -50,8 +62,8 @@ func (b *Body) checkForm() error {
 			return fmt.Errorf("%w: a body of %d bytes has %d inline and no extent", ErrInvalid, b.Size, len(b.Inline))
 		}
 		return nil
-	case b.ID.Lease == 0:
-		return fmt.Errorf("%w: a body of extents under no lease", ErrInvalid)
+	case b.ID.Lease == 0 || b.ID.N&inlineBit != 0:
+		return fmt.Errorf("%w: a body of extents named %d.%d", ErrInvalid, b.ID.Lease, b.ID.N)
 	}
 	return b.checkExtents()
 }
@@ -95,7 +107,7 @@ func (t *tx) checkBody(b *Body) error {
 	case !open:
 		return fmt.Errorf("%w: %d", ErrLeaseGone, b.ID.Lease)
 	}
-	_, taken, err := t.rows.Get(bodyRow(rowBody, b.ID))
+	_, taken, err := t.rows.Get(bodyRowOf(b.ID))
 	switch {
 	case err != nil:
 		return fmt.Errorf("read body %d.%d: %w", b.ID.Lease, b.ID.N, err)
@@ -134,7 +146,7 @@ func (t *tx) adopt(b *Body) (BodyID, error) {
 	stored := storedBody{refs: 1, Body: *b}
 	if len(b.Extents) == 0 {
 		// The index is one of this change, and so not a lease's.
-		stored.ID = BodyID{Lease: t.index, N: uint32(t.made)}
+		stored.ID = BodyID{Lease: t.index, N: uint32(t.made) | inlineBit}
 		t.made++
 	}
 	if err := t.writeBody(&stored); err != nil {
@@ -186,5 +198,5 @@ func (t *tx) letGoBody(id BodyID) error {
 		b.refs--
 		return t.writeBody(b)
 	}
-	return t.rows.Delete(bodyRow(rowBody, id))
+	return t.rows.Delete(bodyRowOf(id))
 }

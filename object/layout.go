@@ -14,9 +14,10 @@ const (
 	rowAccessKey = 'a' // a | id                                   an access key
 	rowBucket    = 'b' // b | name                                 a bucket
 	rowConfig    = 'c' // c | bucket id | name                     a document of a bucket
-	rowBody      = 'e' // e | lease | n                            a body, and how often it is referred to
-	rowGarbage   = 'g' // g | manifest                             a manifest that nothing refers to, to be reaped
-	rowManifest  = 'm' // m | lease | n                            the parts of an object, and how often they are referred to
+	rowBody      = 'e' // e | lease | n                            a body of extents, and how often it is referred to
+	rowGarbage   = 'g' // g | what rows begin with                 rows of parts that nothing refers to, to be reaped
+	rowInline    = 'i' // i | index | n                            a body that is inline, and how often it is referred to
+	rowManifest  = 'm' // m | upload | 0, alone or with | number   how often an object's parts are referred to; some of the parts, from that number on
 	rowNull      = 'n' // n | bucket id | key                      the Seq of the key's null version
 	rowPart      = 'p' // p | upload | number                      a part of an open upload
 	rowUpload    = 'u' // u | bucket id | key, ended | upload      an open upload

@@ -206,6 +206,8 @@ type Version struct {
 	// Body is where the bytes are if Parts is 0; else the parts are, see View.Parts.
 	Body  BodyID
 	Parts int
+	// Upload is the upload that became this version, or 0.
+	Upload uint64
 }
 
 // Upload is an upload of many parts that is neither completed nor aborted.

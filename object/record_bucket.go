@@ -10,7 +10,7 @@ import (
 var (
 	messageBucket  = record.New("bucket", record.Number, record.Number, record.Text, record.Number, record.Flag, record.Text, record.Number, record.Number, record.Number, record.Number)
 	messageRule    = record.New("lock rule", record.Number, record.Number, record.Number)
-	messageVersion = record.New("version", record.Flag, record.Flag, record.Number, record.Number, record.Text, record.Text, record.Text, record.Text, record.Flag, record.Text, record.Number)
+	messageVersion = record.New("version", record.Flag, record.Flag, record.Number, record.Number, record.Text, record.Text, record.Text, record.Text, record.Flag, record.Text, record.Number, record.Number)
 )
 
 func bucketRow(name string) []byte { return append([]byte{rowBucket}, name...) }
@@ -22,11 +22,7 @@ func (b *Bucket) encode() []byte {
 	r = record.AppendBytes(r, 3, b.Owner)
 	r = record.AppendUint(r, 4, uint64(b.Versioning))
 	r = record.AppendBool(r, 5, b.ObjectLock)
-	r = appendNonEmpty(r, 6, func(r []byte) []byte {
-		r = record.AppendUint(r, 1, uint64(b.Lock.Mode))
-		r = record.AppendUint(r, 2, uint64(b.Lock.Days))
-		return record.AppendUint(r, 3, uint64(b.Lock.Years))
-	})
+	r = appendNonEmpty(r, 6, func(r []byte) []byte { return appendRule(r, &b.Lock) })
 	r = record.AppendUint(r, 7, uint64(b.QuotaBytes))
 	r = record.AppendUint(r, 8, uint64(b.QuotaObjects))
 	r = record.AppendUint(r, 9, uint64(b.Bytes))
@@ -66,6 +62,12 @@ func decodeBucket(name string, value []byte) (*Bucket, error) {
 		return nil, fmt.Errorf("row of bucket %q: %w", name, err)
 	}
 	return b, nil
+}
+
+func appendRule(b []byte, l *LockRule) []byte {
+	b = record.AppendUint(b, 1, uint64(l.Mode))
+	b = record.AppendUint(b, 2, uint64(l.Days))
+	return record.AppendUint(b, 3, uint64(l.Years))
 }
 
 func readRule(b []byte, l *LockRule) error {
@@ -117,7 +119,8 @@ func (v *Version) encode() []byte {
 	r = appendRetention(r, 8, &v.Retention)
 	r = record.AppendBool(r, 9, v.LegalHold)
 	r = appendBodyID(r, 10, v.Body)
-	return record.AppendUint(r, 11, uint64(v.Parts))
+	r = record.AppendUint(r, 11, uint64(v.Parts))
+	return record.AppendUint(r, 12, v.Upload)
 }
 
 func decodeVersion(key string, seq uint64, value []byte) (*Version, error) {
@@ -148,6 +151,8 @@ func decodeVersion(key string, seq uint64, value []byte) (*Version, error) {
 			return readBodyID(x.Bytes, &v.Body)
 		case 11:
 			v.Parts, err = readUpTo(x, MaxParts)
+		case 12:
+			v.Upload = x.N
 		}
 		return err
 	})
