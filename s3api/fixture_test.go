@@ -3,7 +3,9 @@ package s3api_test
 import (
 	"bytes"
 	"context"
+	"crypto/md5"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/xml"
 	"errors"
@@ -95,8 +97,10 @@ func (f *fixture) sdk(id string, change ...func(*s3.Options)) *s3.Client {
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			return aws.Credentials{AccessKeyID: id, SecretAccessKey: secret}, nil
 		}),
-		RetryMaxAttempts: 1,
-		HTTPClient:       f.server.Client(),
+		RetryMaxAttempts:           1,
+		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenSupported, // as its configuration has it
+		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenSupported,
+		HTTPClient:                 f.server.Client(),
 	}
 	return s3.New(o, change...)
 }
@@ -241,6 +245,11 @@ func (f *fixture) request(c call) *http.Request {
 
 func signer(id string) *sigv4.Signer {
 	return &sigv4.Signer{Credentials: sigv4.Credentials{AccessKeyID: id, SecretAccessKey: secret}, Region: "us-east-1"}
+}
+
+func md5Of(body string) string {
+	sum := md5.Sum([]byte(body))
+	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
 func hashOf(body string) string {
