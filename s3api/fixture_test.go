@@ -129,8 +129,7 @@ func (f *fixture) bucket(name string) {
 func (f *fixture) versioned(name string) {
 	f.t.Helper()
 	f.bucket(name)
-	on := object.VersioningEnabled
-	f.change(&object.Change{SetBucket: &object.SetBucket{Name: name, Versioning: &on}})
+	f.change(versioning(name))
 }
 
 func (f *fixture) change(c *object.Change) {
@@ -263,4 +262,10 @@ func (r *reply) want(t testing.TB, status int, code string) {
 	if r.status != status || r.code != code {
 		t.Errorf("answered %d %q, want %d %q; the answer: %s", r.status, r.code, status, code, r.body)
 	}
+}
+
+// versioning is the change that begins to keep versions.
+func versioning(bucket string) *object.Change {
+	on := object.VersioningEnabled
+	return &object.Change{SetBucket: &object.SetBucket{Name: bucket, Versioning: &on}}
 }
