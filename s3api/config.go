@@ -18,9 +18,9 @@ import (
 const (
 	configCORS         = "cors"
 	configLifecycle    = lifecycle.ConfigName
-	configOwnership    = "ownershipControls"
+	configOwnership    = "ownership-controls"
 	configPolicy       = "policy"
-	configPublicAccess = "publicAccessBlock"
+	configPublicAccess = "public-access-block"
 	configTagging      = "tagging"
 )
 
