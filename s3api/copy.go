@@ -124,8 +124,8 @@ func (rq *request) copyPlan() (*copyPlan, error) {
 	if p.source, err = copySourceOf(h); err != nil {
 		return nil, err
 	}
-	if rq.r.ContentLength > 0 {
-		return nil, refuse(codeUnexpectedContent)
+	if err := rq.noContent(); err != nil {
+		return nil, err
 	}
 	if p.replace, err = directive(h, "X-Amz-Metadata-Directive"); err != nil {
 		return nil, err
