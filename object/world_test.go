@@ -25,25 +25,30 @@ type world struct {
 	index uint64
 	// now is the time of the next change, in Unix milliseconds.
 	now int64
+	// placed are the members that are to hold every extent.
+	placed []uint64
 }
 
 func newWorld(t tester) *world {
-	return &world{t: t, rows: objecttest.New(), now: 1_700_000_000_000}
+	return &world{t: t, rows: objecttest.New(), now: 1_700_000_000_000, placed: []uint64{1, 2, 3}}
 }
 
-// apply applies a change at the next index. A refused one must leave every row as it was.
+// apply applies a change at the next index. A refused one must leave every row as it was; after
+// any, all must be counted as often as it is referred to.
 func (w *world) apply(c *object.Change) (*object.Result, error) {
 	w.t.Helper()
 	w.index++
 	c.Time = w.now
 	before := w.dump()
-	all := func(object.ExtentID) []uint64 { return []uint64{1} }
-	r, err := object.Apply(w.rows, w.index, all, c)
+	r, err := object.Apply(w.rows, w.index, func(object.ExtentID) []uint64 { return w.placed }, c)
 	if (r == nil) != (err != nil) {
 		w.t.Fatalf("a change has the result %+v with error %v", r, err)
 	}
 	if err != nil && !slices.Equal(before, w.dump()) {
 		w.t.Fatalf("a change refused with %v has changed rows", err)
+	}
+	if wrongs := object.Recount(w.rows); len(wrongs) > 0 {
+		w.t.Fatalf("after %+v: %q", c, wrongs)
 	}
 	return r, err
 }
