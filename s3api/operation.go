@@ -66,6 +66,15 @@ func operations() []operation {
 		serviceOperations(),
 		bucketOperations(),
 		objectOperations(),
+		configOperations(),
+		fixedOperations(),
+		taggingOperations(),
+		lockOperations(),
+		aclOperations(),
+		attributeOperations(),
+		uploadOperations(),
+		formOperations(),
+		absentOperations(),
 	)
 	slices.SortStableFunc(all, func(a, b operation) int {
 		if n := len(b.query) - len(a.query); n != 0 {

@@ -69,6 +69,11 @@ func (rq *request) serve() error {
 			rq.op, wrong = find(rq.s.table, rq.r, rq.level(), q)
 		}
 	}
+	rq.crossOrigin()
+	if rq.r.Method == http.MethodOptions && rq.bucket != "" {
+		rq.op = corsOperation()
+		return rq.op.handle(rq)
+	}
 	if err := rq.authenticate(); err != nil {
 		return err
 	}
