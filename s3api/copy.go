@@ -95,6 +95,9 @@ type copyPlan struct {
 
 // copyObject writes an object with the bytes of another.
 func (rq *request) copyObject() error {
+	if err := rq.whole(); err != nil {
+		return err
+	}
 	plan, err := rq.copyPlan()
 	if err != nil {
 		return err
@@ -198,7 +201,7 @@ func (rq *request) copyOnce(p *copyPlan) error {
 		Retention: p.retention, LegalHold: p.hold, ETag: v.ETag, Checksum: sum,
 	}})
 	if err != nil {
-		return err
+		return refusedBy(&p.condition, err)
 	}
 	h := rq.w.Header()
 	if from.bucket.Versioning != object.VersioningOff {

@@ -275,3 +275,8 @@ func versioning(bucket string) *object.Change {
 	on := object.VersioningEnabled
 	return &object.Change{SetBucket: &object.SetBucket{Name: bucket, Versioning: &on}}
 }
+
+func md5Hex(body string) string {
+	sum := md5.Sum([]byte(body))
+	return hex.EncodeToString(sum[:])
+}

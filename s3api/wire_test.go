@@ -160,8 +160,7 @@ func TestTargetsThatAreRefused(t *testing.T) {
 		{"/192.168.1.1/key", "InvalidBucketName", 400},
 		{"/a..b/key", "InvalidBucketName", 400},
 		{"/" + strings.Repeat("b", 64), "InvalidBucketName", 400},
-		{"/paths/k?torrent", "NotImplemented", 501},
-		{"/paths/k?select&select-type=2", "NotImplemented", 501},
+		{"/paths/k?renameObject", "NotImplemented", 501},
 		{"/paths?intelligent-tiering", "NotImplemented", 501},
 		{"/paths/k?subresource-of-tomorrow", "NotImplemented", 501},
 	} {
