@@ -197,8 +197,10 @@ func (p *publicAccessBlock) read(n *xmltree.Node) error {
 		name string
 		into *bool
 	}{
-		{"BlockPublicAcls", &p.BlockPublicACLs}, {"IgnorePublicAcls", &p.IgnorePublicACLs},
-		{"BlockPublicPolicy", &p.BlockPublicPolicy}, {"RestrictPublicBuckets", &p.RestrictPublicBuckets},
+		{"BlockPublicAcls", &p.BlockPublicACLs},
+		{"IgnorePublicAcls", &p.IgnorePublicACLs},
+		{"BlockPublicPolicy", &p.BlockPublicPolicy},
+		{"RestrictPublicBuckets", &p.RestrictPublicBuckets},
 	} {
 		value, _, err := n.Bool(f.name)
 		if err != nil {
