@@ -162,7 +162,17 @@ func putBucket(name, subresource, action string, handle func(*request) error) op
 }
 
 func deleteBucket(name, subresource, action string, handle func(*request) error) operation {
-	return operation{name: name, method: http.MethodDelete, level: bucketLevel, query: []string{subresource}, action: "s3:" + action, access: accessControl, handle: handle}
+	return operation{name: name, method: http.MethodDelete, level: bucketLevel, query: []string{subresource}, action: "s3:" + action, access: accessControl, handle: bodiless(handle)}
+}
+
+// bodiless handles a request that brings no body.
+func bodiless(handle func(*request) error) func(*request) error {
+	return func(rq *request) error {
+		if err := rq.noContent(); err != nil {
+			return err
+		}
+		return handle(rq)
+	}
 }
 
 // configOperations are those on what a bucket is or does.

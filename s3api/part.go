@@ -96,9 +96,6 @@ func (rq *request) uploadPartCopy() error {
 	if err != nil {
 		return err
 	}
-	if rq.r.ContentLength > 0 {
-		return refuse(codeUnexpectedContent)
-	}
 	if err := rq.readable(&source); err != nil {
 		return err
 	}

@@ -87,7 +87,7 @@ func taggingOperations() []operation {
 	return []operation{
 		{name: "GetObjectTagging", method: http.MethodGet, level: objectLevel, query: query, action: "s3:GetObjectTagging", access: accessRead, handle: (*request).getTagging},
 		{name: "PutObjectTagging", method: http.MethodPut, level: objectLevel, query: query, action: "s3:PutObjectTagging", access: accessWrite, handle: (*request).putTagging},
-		{name: "DeleteObjectTagging", method: http.MethodDelete, level: objectLevel, query: query, action: "s3:DeleteObjectTagging", access: accessWrite, handle: (*request).deleteTagging},
+		{name: "DeleteObjectTagging", method: http.MethodDelete, level: objectLevel, query: query, action: "s3:DeleteObjectTagging", access: accessWrite, handle: bodiless((*request).deleteTagging)},
 	}
 }
 

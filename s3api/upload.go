@@ -17,11 +17,11 @@ func uploadOperations() []operation {
 	upload := []string{"uploadId"}
 	part := []string{"partNumber", "uploadId"}
 	return []operation{
-		{name: "CreateMultipartUpload", method: http.MethodPost, level: objectLevel, query: []string{"uploads"}, action: "s3:PutObject", access: accessWrite, handle: (*request).createUpload},
+		{name: "CreateMultipartUpload", method: http.MethodPost, level: objectLevel, query: []string{"uploads"}, action: "s3:PutObject", access: accessWrite, handle: bodiless((*request).createUpload)},
 		{name: "UploadPart", method: http.MethodPut, level: objectLevel, query: part, action: "s3:PutObject", access: accessWrite, handle: (*request).uploadPart},
-		{name: "UploadPartCopy", method: http.MethodPut, level: objectLevel, query: part, when: isCopy, action: "s3:PutObject", access: accessWrite, handle: (*request).uploadPartCopy},
+		{name: "UploadPartCopy", method: http.MethodPut, level: objectLevel, query: part, when: isCopy, action: "s3:PutObject", access: accessWrite, handle: bodiless((*request).uploadPartCopy)},
 		{name: "CompleteMultipartUpload", method: http.MethodPost, level: objectLevel, query: upload, action: "s3:PutObject", access: accessWrite, handle: (*request).completeUpload},
-		{name: "AbortMultipartUpload", method: http.MethodDelete, level: objectLevel, query: upload, action: "s3:AbortMultipartUpload", access: accessWrite, handle: (*request).abortUpload},
+		{name: "AbortMultipartUpload", method: http.MethodDelete, level: objectLevel, query: upload, action: "s3:AbortMultipartUpload", access: accessWrite, handle: bodiless((*request).abortUpload)},
 		{name: "ListParts", method: http.MethodGet, level: objectLevel, query: upload, action: "s3:ListMultipartUploadParts", access: accessRead, handle: (*request).listParts},
 		{name: "ListMultipartUploads", method: http.MethodGet, level: bucketLevel, query: []string{"uploads"}, action: "s3:ListBucketMultipartUploads", access: accessRead, handle: (*request).listUploads},
 	}
