@@ -63,8 +63,8 @@ func refusedDocument(err error) *apiError {
 
 // tree is the request's body as a document of which nothing is to be passed over. Its outermost
 // element has the name given.
-func (rq *request) tree(limit int64, name string) (*xmltree.Node, error) {
-	b, err := rq.small(limit)
+func (rq *request) tree(name string) (*xmltree.Node, error) {
+	b, err := rq.small(maxDocument)
 	if err != nil {
 		return nil, err
 	}
@@ -135,12 +135,6 @@ func (rq *request) document200(contentType string, value []byte) error {
 	rq.w.WriteHeader(http.StatusOK)
 	_, err := rq.w.Write(value)
 	return err
-}
-
-// keptWrong is the error of a document that was taken once, and cannot be read now. It is not
-// the doing of who asks, so that it must not be answered as a refusal.
-func keptWrong(what string, b *object.Bucket, err error) error {
-	return fmt.Errorf("the %s of bucket %s, as they are kept: %s", what, b.Name, err.Error())
 }
 
 // exists refuses where the request's bucket is not there.

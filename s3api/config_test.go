@@ -324,3 +324,22 @@ func TestAttributesOfAnObjectAreAskedForByName(t *testing.T) {
 	}
 	f.do(call{method: "GET", path: "/bucket/key?attributes", id: adminID}).want(t, http.StatusBadRequest, "InvalidRequest")
 }
+
+// TestReadersAreToldWhenAnObjectExpires, by which rule, of the newest version alone.
+func TestReadersAreToldWhenAnObjectExpires(t *testing.T) {
+	f := start(t, nil)
+	f.versioned("bucket")
+	f.do(call{method: "PUT", path: "/bucket?lifecycle", id: adminID, body: "<LifecycleConfiguration><Rule><ID>a b</ID><Filter><Prefix>tmp/</Prefix></Filter><Status>Enabled</Status><Expiration><Date>2999-01-01T00:00:00Z</Date></Expiration></Rule></LifecycleConfiguration>"}).want(t, http.StatusOK, "")
+	_, first := f.put("bucket", "tmp/a", "1")
+	f.put("bucket", "tmp/a", "2")
+	f.put("bucket", "other", "3")
+	for path, want := range map[string]string{
+		"/bucket/tmp/a": `expiry-date="Tue, 01 Jan 2999 00:00:00 GMT", rule-id="a%20b"`, "/bucket/other": "", "/bucket/tmp/a?versionId=" + first: "",
+	} {
+		for _, method := range []string{"GET", "HEAD"} {
+			if got := f.do(call{method: method, path: path, id: adminID}).header.Get("X-Amz-Expiration"); got != want {
+				t.Errorf("%s %s tells %q, not %q", method, path, got, want)
+			}
+		}
+	}
+}

@@ -152,7 +152,7 @@ func nothingToDelete(rq *request) error {
 // onlyEmpty handles the setting of what can only be not configured.
 func onlyEmpty(name string) func(*request) error {
 	return func(rq *request) error {
-		n, err := rq.tree(maxDocument, name)
+		n, err := rq.tree(name)
 		if err != nil {
 			return err
 		}
@@ -166,7 +166,7 @@ func onlyEmpty(name string) func(*request) error {
 // onlyAs handles the setting of what can only be as it is: one element with some values.
 func onlyAs(name, element string, values ...string) func(*request) error {
 	return func(rq *request) error {
-		n, err := rq.tree(maxDocument, name)
+		n, err := rq.tree(name)
 		if err != nil {
 			return err
 		}

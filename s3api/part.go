@@ -42,7 +42,7 @@ func (rq *request) uploadPart() error {
 	if err := refuseHeaders(rq.r.Header); err != nil {
 		return err
 	}
-	_, u, err := rq.upload()
+	u, err := rq.upload()
 	if err != nil {
 		return err
 	}
@@ -99,7 +99,7 @@ func (rq *request) uploadPartCopy() error {
 	if err := rq.readable(&source); err != nil {
 		return err
 	}
-	_, u, err := rq.upload()
+	u, err := rq.upload()
 	if err != nil {
 		return err
 	}

@@ -59,7 +59,7 @@ func tagsOfTree(n *xmltree.Node) ([]object.Pair, error) {
 
 // tagging reads the tags that a request brings.
 func (rq *request) tagging(most int) ([]object.Pair, error) {
-	n, err := rq.tree(maxDocument, "Tagging")
+	n, err := rq.tree("Tagging")
 	if err != nil {
 		return nil, err
 	}

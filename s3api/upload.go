@@ -9,7 +9,6 @@ import (
 
 	"chainfire/object"
 	"chainfire/object/checksum"
-	"chainfire/object/lifecycle"
 )
 
 // uploadOperations are those on uploads of many parts.
@@ -42,19 +41,18 @@ func parseUpload(s string) (uint64, error) {
 	return id, nil
 }
 
-// upload reads the upload that a request is about, and its bucket.
-func (rq *request) upload() (*object.Bucket, *object.Upload, error) {
+// upload reads the upload that a request is about.
+func (rq *request) upload() (*object.Upload, error) {
 	id, err := parseUpload(rq.param("uploadId"))
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	view, b, done, err := rq.bucketView()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer done()
-	u, err := view.Upload(b, rq.key, id)
-	return b, u, err
+	return view.Upload(b, rq.key, id)
 }
 
 // askedChecksum reads which checksum an upload is to have. Without a type the CRC-64 is of the
@@ -154,13 +152,9 @@ func (rq *request) setAbortDate(initiated int64) error {
 		return err
 	}
 	defer done()
-	document, found, err := view.Config(b, configLifecycle)
-	if err != nil || !found {
+	c, err := rq.s.documents.lifecycles.of(view, b)
+	if err != nil || c == nil {
 		return err
-	}
-	c, err := lifecycle.Parse(document)
-	if err != nil {
-		return keptWrong("lifecycle rules", b, err)
 	}
 	if at, rule, ok := c.AbortDate(rq.key, initiated); ok {
 		h := rq.w.Header()
