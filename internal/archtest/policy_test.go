@@ -44,6 +44,7 @@ sigv4:
 object/checksum:
 object:               root object/checksum internal/record
 blob:                 root object internal/disk internal/invariant
+bodies:               root api/... object blob
 etcdfile:             root auth mvcc internal/invariant
 migrate:              root mvcc
 object/objecttest:    object
