@@ -384,3 +384,24 @@ func TestAllGoroutinesEndAtClose(t *testing.T) {
 	must(t, s.Close())
 	wg.Wait()
 }
+
+func TestAStoreOnARealDisk(t *testing.T) {
+	o := Options{Dir: t.TempDir() + "/blob", FloorBytes: -1, SegmentBytes: 3 << 20}
+	s := open(t, o)
+	for n := range 5 {
+		must(t, put(s, ext(1, n), object.MaxExtent))
+	}
+	must(t, s.Sync(context.Background()))
+	if u := s.Usage(); u.Extents != 5 || u.Segments < 2 || u.Free <= 0 {
+		t.Errorf("%+v", u)
+	}
+	must(t, s.Delete(context.Background(), ext(1, 0), ext(1, 1)))
+	_, err := s.Compact(context.Background(), nil)
+	must(t, err)
+	must(t, s.Close())
+	s = open(t, o)
+	defer s.Close()
+	for n := 2; n < 5; n++ {
+		must(t, holds(s, ext(1, n), object.MaxExtent))
+	}
+}

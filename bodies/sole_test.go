@@ -11,7 +11,7 @@ import (
 func TestSoleCountsWhatWouldBeLostWithAMember(t *testing.T) {
 	w := newWorld(t, 1, 2, 3)
 	ctx := context.Background()
-	body, err := w.member(1).write("key", random(1, 3*mib))
+	body, err := w.member(1).write("key", random(1, 3*unit))
 	must(t, err)
 	until(t, "all have it", func() bool {
 		return w.member(1).has(&body)+w.member(2).has(&body)+w.member(3).has(&body) == 9
