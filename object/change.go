@@ -40,7 +40,9 @@ type CreateBucket struct {
 type DeleteBucket struct{ Name string }
 
 // SetBucket changes what is not nil. ErrInvalidBucketState refuses to suspend versioning
-// under object lock, to lock without versioning and to take object lock back.
+// under object lock, to lock or to set a rule without what it needs, and to take object lock
+// or versioning back; ErrInvalid a rule that is not of days or years within MaxLockDays and
+// MaxLockYears.
 type SetBucket struct {
 	Name       string
 	Versioning *Versioning
@@ -67,7 +69,7 @@ type Condition struct {
 	// ErrNoSuchKey if there is none; "*" is any.
 	IfMatch string
 	// IfModified and IfSize, where not nil, must be the version's Modified, to the
-	// second, and Size.
+	// second, and Size; they refuse as IfMatch does.
 	IfModified, IfSize *int64
 }
 
@@ -137,7 +139,9 @@ type SetObject struct {
 	Bypass      bool
 }
 
-// CreateUpload begins an upload of many parts.
+// CreateUpload begins an upload of many parts. Checksum, without a value, says what each part and
+// the object are to have; ErrInvalid refuses SHA-1 and SHA-256 of the whole object, which cannot
+// be had of its parts. ErrInvalidBucketState refuses a lock in a bucket without object lock.
 type CreateUpload struct {
 	Bucket, Key, Owner string
 	Attributes
@@ -146,8 +150,9 @@ type CreateUpload struct {
 	LegalHold bool
 }
 
-// PutPart adds a part, 1 to MaxParts, to an upload, or replaces it. ErrNoSuchUpload; and those
-// about bodies and quota of Put.
+// PutPart adds a part, 1 to MaxParts, to an upload, or replaces it. The ETag is the MD5 of its
+// bytes, in hex. ErrNoSuchUpload; ErrInvalid for a checksum of another algorithm than the upload
+// asks for; and those about bodies and quota of Put.
 type PutPart struct {
 	Bucket, Key string
 	Upload      uint64
@@ -170,7 +175,9 @@ type CompletePart struct {
 // Completed again, with the same parts, it returns what it returned the first time, as long as
 // the version is there. ErrNoSuchUpload, ErrInvalidPart, ErrInvalidPartOrder,
 // ErrPartTooSmall for one but the last under MinPartSize, ErrTooLarge, ErrBadDigest for a
-// checksum of the whole object that is not what the parts have, and those of Condition.
+// checksum of the whole object that is not what the parts have, ErrInvalid for one of another
+// algorithm or type than the upload asked for and for another size, ErrQuota, and those of
+// Condition.
 type Complete struct {
 	Bucket, Key string
 	Upload      uint64
@@ -200,7 +207,9 @@ type CloseLease struct{ ID uint64 }
 type CloseLeases struct{ Member, Boots uint64 }
 
 // SetKey makes an access key or replaces it. With New ErrKeyExists refuses one that is there,
-// without it ErrNoSuchAccessKey one that is not. ErrTooManyKeys.
+// without it ErrNoSuchAccessKey one that is not. ErrTooManyKeys. An id has 3 to 128 letters,
+// digits and _+=,.@-; a description at most 256 bytes, a sealed secret 1 KiB; there are at most
+// 100 grants.
 type SetKey struct {
 	Key AccessKey
 	New bool
@@ -241,9 +250,11 @@ type Deleted struct {
 	// Version is the id of either; Null and false where nothing was there.
 	Marker  bool
 	Version VersionID
-	// Found says that there was something to delete.
+	// Found says that there was something to delete: the version or, for a key, one that is
+	// no delete marker.
 	Found bool
 }
 
-// Reap lets go of bodies of manifests that nothing refers to any more, at most MaxReleased.
+// Reap lets go of bodies of parts that nothing refers to any more, at most MaxReleased. It is to be
+// proposed as long as View.Garbage says that there are any.
 type Reap struct{}
