@@ -45,6 +45,7 @@ object/checksum:
 object:               root object/checksum internal/record
 blob:                 root object internal/disk internal/invariant
 bodies:               root api/... object blob
+bodies/external:      root object blob bodies
 etcdfile:             root auth mvcc internal/invariant
 migrate:              root mvcc
 object/objecttest:    object
