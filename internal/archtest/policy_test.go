@@ -23,6 +23,7 @@ internal/archtest:
 internal/etcdlog:
 internal/witness:
 internal/record:
+internal/xmltree:
 internal/etcdrequest: root
 etcdflags:
 api/...:              root
@@ -46,6 +47,8 @@ object:               root object/checksum internal/record
 blob:                 root object internal/disk internal/invariant
 bodies:               root api/... object blob
 bodies/external:      root object blob bodies
+object/lifecycle:     object internal/xmltree
+s3api/bucketpolicy:
 etcdfile:             root auth mvcc internal/invariant
 migrate:              root mvcc
 object/objecttest:    object
@@ -61,6 +64,8 @@ node:                 root api/... raft raft/confchange raft/quorum raft/progres
 etcdapi/gateway:
 etcdapi/locks:
 etcdapi:              root etcdapi/gateway etcdapi/locks internal/etcdrequest internal/sniff internal/handshaken
+s3api:                root sigv4 object object/checksum object/lifecycle s3api/bucketpolicy internal/xmltree
+s3api/s3test:         object object/objecttest
 client:               root api/...
 sim:                  root api/... raft wal mvcc machine snapshot replica transport join node internal/disk internal/sched internal/witness internal/invariant
 cmd/chainfire:        all
