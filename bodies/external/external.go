@@ -126,7 +126,8 @@ func (s *Store) remove(ctx context.Context, name string) error {
 
 // known makes an answer of the store the error that package bodies knows.
 func known(err error) error {
-	if minio.ToErrorResponse(err).StatusCode == http.StatusNotFound && minio.ToErrorResponse(err).Code != "NoSuchBucket" {
+	var r minio.ErrorResponse
+	if errors.As(err, &r) && r.StatusCode == http.StatusNotFound && r.Code != "NoSuchBucket" {
 		return fmt.Errorf("%w: %w", blob.ErrNotFound, err)
 	}
 	return err
