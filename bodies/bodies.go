@@ -56,6 +56,9 @@ type Options struct {
 	Member, Boots uint64
 	State         State
 	Peers         Peers
+	// External, where it is not nil, is a store outside of the cluster that takes all new bodies of
+	// more than object.MaxInline bytes, in place of members. Each member must have the same.
+	External Peer
 	// Blob opens the store; its Corrupt is set by New.
 	Blob blob.Options
 	// Patience is how long a member may take for one extent before a body is written without it,
@@ -301,10 +304,35 @@ func (h *health) suspect(member uint64) bool {
 	return found && time.Since(at) < suspectFor
 }
 
+// errNoExternal says that an extent is where this member was not told to look.
+var errNoExternal = errors.New("the body is in an external store, and this member was started without one")
+
+// peer is another member, or the external store.
+func (b *Bodies) peer(member uint64) (Peer, error) {
+	switch {
+	case member != object.ExternalHolder:
+		return b.opts.Peers.Peer(member)
+	case b.opts.External == nil:
+		return nil, errNoExternal
+	}
+	return b.opts.External, nil
+}
+
+// placeNew says who is to hold an extent that is about to be written.
+func (b *Bodies) placeNew(id object.ExtentID) []uint64 {
+	if b.opts.External != nil {
+		return []uint64{object.ExternalHolder}
+	}
+	return b.opts.State.Place(id)
+}
+
 // sources are the members other than this one that may have an extent: those that the state says have
 // it, those that are to, then everyone else; who failed lately comes last. Who is first depends
 // on the extent, so that many readers do not all ask one member.
 func (b *Bodies) sources(id object.ExtentID, holders []uint64) []uint64 {
+	if slices.Contains(holders, object.ExternalHolder) {
+		return []uint64{object.ExternalHolder}
+	}
 	turn := int(id.Body.Lease+uint64(id.Body.N)+uint64(id.N)) & 0xffff
 	var all []uint64
 	add := func(members []uint64) {
@@ -335,6 +363,10 @@ func (b *Bodies) sources(id object.ExtentID, holders []uint64) []uint64 {
 type reasons []error
 
 func (r *reasons) add(member uint64, err error) {
+	if member == object.ExternalHolder {
+		*r = append(*r, fmt.Errorf("external store: %w", err))
+		return
+	}
 	*r = append(*r, fmt.Errorf("member %d: %w", member, err))
 }
 

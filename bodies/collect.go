@@ -166,7 +166,7 @@ func (b *Bodies) has(ctx context.Context, member uint64, ids []object.ExtentID) 
 	if member == b.opts.Member {
 		return hasAll(b.store, ids)
 	}
-	p, err := b.opts.Peers.Peer(member)
+	p, err := b.peer(member)
 	if err != nil {
 		return nil, err
 	}

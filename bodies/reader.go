@@ -172,6 +172,9 @@ func (r *reader) Close() error {
 // fetch reads bytes of an extent, from this member or else from another that has it.
 func (b *Bodies) fetch(ctx context.Context, id object.ExtentID, e *object.Extent, off int64, dst []byte) error {
 	var why reasons
+	if e.External() {
+		return b.fetchFrom(ctx, id, e, off, dst, &why)
+	}
 	err := whole(e, off, dst, b.store.Get(id, off, dst))
 	if err == nil {
 		return nil
@@ -208,7 +211,7 @@ func (b *Bodies) fetchFrom(ctx context.Context, id object.ExtentID, e *object.Ex
 }
 
 func (b *Bodies) fetchOne(ctx context.Context, member uint64, id object.ExtentID, off int64, dst []byte) error {
-	p, err := b.opts.Peers.Peer(member)
+	p, err := b.peer(member)
 	if err != nil {
 		return err
 	}

@@ -234,7 +234,7 @@ func (b *Bodies) mendBody(ctx context.Context, body *object.Body, only []uint32)
 			return missing, err
 		}
 		id := object.ExtentID{Body: body.ID, N: uint32(n)}
-		if only != nil && !slices.Contains(only, id.N) || !slices.Contains(b.opts.State.Place(id), b.opts.Member) {
+		if only != nil && !slices.Contains(only, id.N) || !slices.Contains(b.opts.State.Place(id), b.opts.Member) || body.Extents[n].External() {
 			continue
 		}
 		has, err := b.store.Has(id)

@@ -22,6 +22,9 @@ func (b *Bodies) Sole(ctx context.Context, member uint64) (n int, err error) {
 		var ids []object.ExtentID
 		for _, body := range page {
 			for i := range body.Extents {
+				if body.Extents[i].External() {
+					continue
+				}
 				ids = append(ids, object.ExtentID{Body: body.ID, N: uint32(i)})
 			}
 		}

@@ -108,7 +108,7 @@ func (t *target) open() (Stream, error) {
 	if t.member == w.b.opts.Member {
 		return &ownStream{ctx: t.ctx, store: w.b.store}, nil
 	}
-	p, err := w.b.opts.Peers.Peer(t.member)
+	p, err := w.b.peer(t.member)
 	if err != nil {
 		return nil, err
 	}

@@ -130,7 +130,7 @@ func (w *writer) dispatch() error {
 	id := object.ExtentID{Body: w.id, N: uint32(len(w.extents))}
 	e := extent{
 		Extent: object.Extent{Size: uint32(len(data)), CRC: crc32.Checksum(data, castagnoli)},
-		placed: w.b.opts.State.Place(id),
+		placed: w.b.placeNew(id),
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -123,6 +123,9 @@ func (t *tx) checkBody(b *Body) error {
 		return fmt.Errorf("%w: body %d.%d is taken", ErrInvalid, b.ID.Lease, b.ID.N)
 	}
 	for i := range b.Extents {
+		if b.Extents[i].External() {
+			continue
+		}
 		id := ExtentID{Body: b.ID, N: uint32(i)}
 		if placed := t.placed(id); !majority(placed, b.Extents[i].Holders) {
 			return fmt.Errorf("%w: extent %d is on members %d of %d", ErrHolders, i, b.Extents[i].Holders, placed)

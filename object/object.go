@@ -154,9 +154,16 @@ type Extent struct {
 	Size uint32
 	// CRC is the CRC-32C of its bytes.
 	CRC uint32
-	// Holders are the members that have it on disk, sorted.
+	// Holders are the members that have it on disk, sorted, or ExternalHolder alone.
 	Holders []uint64
 }
+
+// ExternalHolder stands for a store outside of the cluster, which alone has an extent that is in it.
+// It is no member's id.
+const ExternalHolder uint64 = 1<<64 - 1
+
+// External reports whether the extent is in a store outside of the cluster.
+func (e *Extent) External() bool { return len(e.Holders) == 1 && e.Holders[0] == ExternalHolder }
 
 // Body is the bytes of an object or a part: Inline, or Extents under ID. A body of no bytes
 // has neither.
