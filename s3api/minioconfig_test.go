@@ -16,6 +16,9 @@ import (
 
 // TestAnotherClientUploadsInParts, of a body whose length it does not know.
 func TestAnotherClientUploadsInParts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("megabytes in signed chunks take seconds under the race detector")
+	}
 	f := start(t, nil)
 	f.bucket("bucket")
 	c := f.minio(adminID)
