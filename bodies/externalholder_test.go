@@ -54,7 +54,7 @@ func (s *outsideStream) Close() error { return nil }
 
 func TestBodiesOfAnExternalStoreAreOnNoMember(t *testing.T) {
 	w := newWorld(t, 1, 2, 3)
-	data := random(3, 2*mib+5)
+	data := random(3, 2*object.MaxExtent+5)
 	before, err := w.member(1).write("before", data)
 	must(t, err)
 	store := &outside{has: map[object.ExtentID][]byte{}}

@@ -48,11 +48,7 @@ object/lifecycle:     object internal/xmltree
 s3api/bucketpolicy:
 blob:                 root object internal/disk internal/invariant
 bodies:               root api/... object blob
-blob:                 root object internal/disk internal/invariant
-bodies:               root api/... object blob
 bodies/external:      root object blob bodies
-object/lifecycle:     object internal/xmltree
-s3api/bucketpolicy:
 etcdfile:             root auth mvcc internal/invariant
 migrate:              root mvcc
 object/objecttest:    object
