@@ -67,7 +67,7 @@ etcdapi:              root etcdapi/gateway etcdapi/locks internal/etcdrequest in
 s3api:                root sigv4 object object/checksum object/lifecycle s3api/bucketpolicy internal/xmltree
 s3api/s3test:         object object/objecttest
 client:               root api/...
-sim:                  root api/... raft wal mvcc machine snapshot replica transport join node internal/disk internal/sched internal/witness internal/invariant
+sim:                  root api/... raft wal mvcc object machine snapshot replica transport join node internal/disk internal/sched internal/witness internal/invariant
 cmd/chainfire:        all
 test:                 all
 `
