@@ -200,10 +200,12 @@ type CloseLease struct{ ID uint64 }
 type CloseLeases struct{ Member, Boots uint64 }
 
 // SetKey makes an access key or replaces it. With New ErrKeyExists refuses one that is there,
-// without it ErrNoSuchAccessKey one that is not. ErrTooManyKeys.
+// without it ErrNoSuchAccessKey one that is not. ErrTooManyKeys. With Was, the key as it was
+// read, ErrPreconditionFailed refuses one that has changed since.
 type SetKey struct {
 	Key AccessKey
 	New bool
+	Was *AccessKey
 }
 
 // DeleteKey removes an access key, or ErrNoSuchAccessKey.
