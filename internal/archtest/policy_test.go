@@ -41,9 +41,11 @@ mvcc:                 root internal/disk internal/invariant
 auth:                 root
 auth/token:           auth
 sigv4:
-object:               root internal/record
+object/checksum:
+object:               root object/checksum internal/record
 etcdfile:             root auth mvcc internal/invariant
 migrate:              root mvcc
+object/objecttest:    object
 lessor:
 machine:              root auth raft raft/confchange mvcc internal/record internal/disk internal/invariant
 etcdwal:              root auth machine internal/etcdrequest internal/invariant
