@@ -52,8 +52,8 @@ type S3Client interface {
 	CreateS3Key(ctx context.Context, in *CreateS3KeyRequest, opts ...grpc.CallOption) (*CreateS3KeyResponse, error)
 	// ListS3Keys lists the access keys by id, without their secrets.
 	ListS3Keys(ctx context.Context, in *ListS3KeysRequest, opts ...grpc.CallOption) (*ListS3KeysResponse, error)
-	// SetS3Key changes what is given of an access key, and leaves the rest. It holds for
-	// every request that comes after the answer, at any member.
+	// SetS3Key changes what is given of an access key, and leaves the rest. It holds at
+	// each member as soon as that has applied it.
 	//
 	// NOT_FOUND: there is no such key. INVALID_ARGUMENT: what is out of bounds, by name.
 	// ABORTED: another call changed the key at the same time; ask again.
@@ -184,8 +184,8 @@ type S3Server interface {
 	CreateS3Key(context.Context, *CreateS3KeyRequest) (*CreateS3KeyResponse, error)
 	// ListS3Keys lists the access keys by id, without their secrets.
 	ListS3Keys(context.Context, *ListS3KeysRequest) (*ListS3KeysResponse, error)
-	// SetS3Key changes what is given of an access key, and leaves the rest. It holds for
-	// every request that comes after the answer, at any member.
+	// SetS3Key changes what is given of an access key, and leaves the rest. It holds at
+	// each member as soon as that has applied it.
 	//
 	// NOT_FOUND: there is no such key. INVALID_ARGUMENT: what is out of bounds, by name.
 	// ABORTED: another call changed the key at the same time; ask again.

@@ -67,6 +67,10 @@ type Options struct {
 	PeerFiles pki.Files
 	// PeerOnly narrows down whose certificates are taken, where there are PeerFiles.
 	PeerOnly pki.Only
+	// OweFirstKey leaves FirstKeyMark in an empty directory that begins a new cluster, for
+	// who makes the first access key of S3. Of several members that begin one together it
+	// is the first by name.
+	OweFirstKey bool
 	// Token lets an empty directory join a cluster whose members speak TLS.
 	Token *pki.Token
 	// Version is the product's version, which is told to the other members: at most

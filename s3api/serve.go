@@ -22,6 +22,7 @@ const maxDrain = 256 << 10
 // ServeHTTP serves one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rq := s.newRequest(w, r)
+	s.o.Stats.Began()
 	defer rq.finish()
 	select {
 	case s.slots <- struct{}{}:
@@ -169,6 +170,7 @@ func (rq *request) finish() {
 		}
 	}
 	rq.body.release()
+	rq.s.o.Stats.Ended(rq.operation(), rq.w.status, rq.body.total, rq.w.written)
 	attrs := []slog.Attr{
 		slog.String("remote", rq.remote()),
 		slog.String("access_key", rq.who.id()),

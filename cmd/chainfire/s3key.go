@@ -115,9 +115,9 @@ func newS3KeyTurn(a *app, disable bool) *cobra.Command {
 	verb, short, long := "enable", "Take requests of a disabled access key again", "Take requests that are signed with a disabled access key again."
 	if disable {
 		verb, short = "disable", "Refuse all requests of an access key"
-		long = `Refuse all requests that are signed with an access key, until it is enabled again: those
-that come to any member after the answer. Links that were presigned with it are
-refused as well.`
+		long = `Refuse all requests that are signed with an access key, until it is enabled again: at
+each member as soon as it has heard of it, which is a moment after the answer. Links
+that were presigned with it are refused as well.`
 	}
 	return &cobra.Command{
 		Use: verb + " ID", Short: short, Args: needArgs(1, 1),
