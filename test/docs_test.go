@@ -161,6 +161,9 @@ func (p *page) serve(line string) {
 	if !strings.Contains(line, "--listen-client ") {
 		line += " --listen-client " + h.client
 	}
+	if !strings.Contains(line, "--listen-s3 ") && !strings.Contains(line, "--s3=off") {
+		line += " --s3=off"
+	}
 	p.launch(h, line+" --progress json")
 }
 

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"chainfire/join"
 )
 
 // defaultS3Addr is where S3 is served unless another address is given.
@@ -128,4 +130,25 @@ func (o *s3Options) differs(flag, addr string) error {
 		return nil
 	}
 	return fmt.Errorf("--listen-s3 and %s are both %s: give them different ports", flag, addr)
+}
+
+// args are the flags by which another member does the same, but for the address.
+func (o *s3Options) args() []string {
+	if !o.on {
+		return []string{"--s3=off"}
+	}
+	var out []string
+	if o.region != defaultS3Region {
+		out = append(out, "--s3-region", o.region)
+	}
+	if len(o.domains) > 0 {
+		out = append(out, "--s3-domain", strings.Join(o.domains, ","))
+	}
+	if o.trustForwarded {
+		out = append(out, "--s3-trust-forwarded")
+	}
+	if o.sealKeyFile != "" {
+		out = append(out, "--seal-key-file", join.ShellQuote(o.sealKeyFile))
+	}
+	return out
 }
