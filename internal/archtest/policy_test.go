@@ -59,6 +59,7 @@ etcdapi/gateway:
 etcdapi/locks:
 etcdapi:              root etcdapi/gateway etcdapi/locks internal/etcdrequest internal/sniff internal/handshaken
 s3api:                root sigv4 object object/checksum
+s3admin:              root api/... object internal/disk
 client:               root api/...
 sim:                  root api/... raft wal mvcc machine snapshot replica transport join node internal/disk internal/sched internal/witness internal/invariant
 cmd/chainfire:        all
