@@ -3,7 +3,6 @@ package object
 import (
 	"bytes"
 	"context"
-	"strings"
 )
 
 // lister walks the versions of a bucket for one page.
@@ -49,18 +48,6 @@ func (l *lister) start() []byte {
 		return versionsRow(l.bucket, l.After)
 	}
 	return l.afterKey(l.After)
-}
-
-// common is the common prefix that stands for a key, if one does.
-func (l *lister) common(key string) (string, bool) {
-	if l.Delimiter == "" || !strings.HasPrefix(key, l.Prefix) {
-		return "", false
-	}
-	i := strings.Index(key[len(l.Prefix):], l.Delimiter)
-	if i < 0 {
-		return "", false
-	}
-	return key[:len(l.Prefix)+i+len(l.Delimiter)], true
 }
 
 // afterKey is the first row behind all versions of a key.

@@ -140,9 +140,11 @@ func readChecksum(b []byte, c *Checksum) error {
 
 // appendRetention appends a retention as a field, unless it is none.
 func appendRetention(b []byte, num protowire.Number, r *Retention) []byte {
-	return appendNonEmpty(b, num, func(b []byte) []byte {
-		return record.AppendUint(record.AppendUint(b, 1, uint64(r.Mode)), 2, uint64(r.Until))
-	})
+	return appendNonEmpty(b, num, func(b []byte) []byte { return appendRetentionFields(b, r) })
+}
+
+func appendRetentionFields(b []byte, r *Retention) []byte {
+	return record.AppendUint(record.AppendUint(b, 1, uint64(r.Mode)), 2, uint64(r.Until))
 }
 
 func readRetention(b []byte, r *Retention) error {

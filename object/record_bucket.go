@@ -22,11 +22,7 @@ func (b *Bucket) encode() []byte {
 	r = record.AppendBytes(r, 3, b.Owner)
 	r = record.AppendUint(r, 4, uint64(b.Versioning))
 	r = record.AppendBool(r, 5, b.ObjectLock)
-	r = appendNonEmpty(r, 6, func(r []byte) []byte {
-		r = record.AppendUint(r, 1, uint64(b.Lock.Mode))
-		r = record.AppendUint(r, 2, uint64(b.Lock.Days))
-		return record.AppendUint(r, 3, uint64(b.Lock.Years))
-	})
+	r = appendNonEmpty(r, 6, func(r []byte) []byte { return appendRule(r, &b.Lock) })
 	r = record.AppendUint(r, 7, uint64(b.QuotaBytes))
 	r = record.AppendUint(r, 8, uint64(b.QuotaObjects))
 	r = record.AppendUint(r, 9, uint64(b.Bytes))
@@ -66,6 +62,12 @@ func decodeBucket(name string, value []byte) (*Bucket, error) {
 		return nil, fmt.Errorf("row of bucket %q: %w", name, err)
 	}
 	return b, nil
+}
+
+func appendRule(b []byte, l *LockRule) []byte {
+	b = record.AppendUint(b, 1, uint64(l.Mode))
+	b = record.AppendUint(b, 2, uint64(l.Days))
+	return record.AppendUint(b, 3, uint64(l.Years))
 }
 
 func readRule(b []byte, l *LockRule) error {

@@ -1,15 +1,13 @@
 package object
 
 import (
+	"crypto/md5"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 
 	"chainfire/internal/record"
 )
-
-// md5Size is how many bytes the MD5 of a part has, which in hex is its ETag.
-const md5Size = 16
 
 func uploadRow(bucket uint64, key string, upload uint64) []byte {
 	return binary.BigEndian.AppendUint64(appendEnded(inBucket(rowUpload, bucket), key), upload)
@@ -118,14 +116,23 @@ func (q *PutPart) check(u *Upload) error {
 	if q.Number < 1 || q.Number > MaxParts {
 		return fmt.Errorf("%w: part %d, not 1 to %d", ErrInvalid, q.Number, MaxParts)
 	}
-	if raw, err := hex.DecodeString(q.ETag); err != nil || len(raw) != md5Size || hex.EncodeToString(raw) != q.ETag {
-		return fmt.Errorf("%w: the ETag %q of a part is no MD5", ErrInvalid, q.ETag)
+	if err := q.checkETag(); err != nil {
+		return err
 	}
 	if want := u.Checksum.Algorithm; want != ChecksumNone && q.Checksum.Algorithm != want {
 		return fmt.Errorf("%w: the upload asks for %s of each part, this one has %q", ErrInvalid, want, q.Checksum.Algorithm)
 	}
 	if len(q.Checksum.Value) != q.Checksum.Algorithm.Size() {
 		return fmt.Errorf("%w: %s of a part with %d bytes", ErrInvalid, q.Checksum.Algorithm, len(q.Checksum.Value))
+	}
+	return nil
+}
+
+// checkETag refuses what is not an MD5 in hex, in lower case: it is kept raw.
+func (q *PutPart) checkETag() error {
+	raw, err := hex.DecodeString(q.ETag)
+	if err != nil || len(raw) != md5.Size || hex.EncodeToString(raw) != q.ETag {
+		return fmt.Errorf("%w: the ETag %.80q of a part is no MD5", ErrInvalid, q.ETag)
 	}
 	return nil
 }

@@ -81,5 +81,5 @@ type ListResult struct {
 // List reads a page of a bucket's keys. What it reads is in proportion to the page, whatever lies
 // under common prefixes, and to the deleted keys between its entries; ctx ends it early.
 func (v *View) List(ctx context.Context, b *Bucket, r ListRequest) (*ListResult, error) {
-	panic("not yet")
+	return listVersions(ctx, v.rows, b.ID, r)
 }

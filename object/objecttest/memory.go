@@ -32,6 +32,9 @@ func New() *Memory { return &Memory{} }
 // copy of the list of chunks, at the next change.
 func (m *Memory) Snapshot() object.Reader { return m.share() }
 
+// Clone is rows of their own with the same content.
+func (m *Memory) Clone() *Memory { return &Memory{chunks: m.share(), shared: true} }
+
 func (m *Memory) share() snapshot {
 	m.shared = true
 	return m.chunks
