@@ -216,40 +216,61 @@ func (rq *request) authorise() error {
 // administrators; what a policy allows is allowed. Handlers call it for whatever they touch
 // beside what the request's URL names.
 func (rq *request) allowed(action string, a access, bucket, key string) error {
+	answers, err := rq.allowedEach([]string{action}, a, bucket, []string{key})
+	if err != nil {
+		return err
+	}
+	return answers[0]
+}
+
+// allowedEach is allowed for several keys, with an action each, or one for all.
+func (rq *request) allowedEach(actions []string, a access, bucket string, keys []string) ([]error, error) {
+	answers := make([]error, len(keys))
 	granted := rq.who.granted(a, bucket)
 	switch {
 	case granted && (a == accessOpen || rq.who.key.Admin || bucket == ""):
-		return nil
+		return answers, nil
 	case a == accessListed, a == accessAdmin, bucket == "": // policies are about other things
-		return refuse(codeAccessDenied)
+		for i := range answers {
+			if !granted {
+				answers[i] = refuse(codeAccessDenied)
+			}
+		}
+		return answers, nil
 	}
 	view, err := rq.s.service.Local(rq.ctx())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	said, err := rq.s.policy.decide(rq, view, action, bucket, key)
+	all, err := rq.judge(view, actions, granted, bucket, keys, answers)
 	rq.s.closeView(view)
+	// The policy may be new. Strangers make us ask as often as they make us look for keys.
+	if err != nil || all || rq.who.key == nil && !rq.s.lookups.bucket.Allow() {
+		return answers, err
+	}
+	view, done, err := rq.view()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if said == denies || !granted && said != allows {
-		// The policy may be new. Strangers make us ask as often as they make us look for keys.
-		if rq.who.key == nil && !rq.s.lookups.bucket.Allow() {
-			return refuse(codeAccessDenied)
-		}
-		if view, err = rq.s.service.View(rq.ctx()); err != nil {
-			return err
-		}
-		said, err = rq.s.policy.decide(rq, view, action, bucket, key)
-		rq.s.closeView(view)
+	defer done()
+	_, err = rq.judge(view, actions, granted, bucket, keys, answers)
+	return answers, err
+}
+
+// judge decides by the policy in a view, and reports whether all is allowed.
+func (rq *request) judge(view *object.View, actions []string, granted bool, bucket string, keys []string, answers []error) (bool, error) {
+	all := true
+	for i, key := range keys {
+		said, err := rq.s.policy.decide(rq, view, actions[min(i, len(actions)-1)], bucket, key)
 		if err != nil {
-			return err
+			return false, err
+		}
+		answers[i] = nil
+		if said == denies || !granted && said != allows {
+			answers[i], all = refuse(codeAccessDenied), false
 		}
 	}
-	if said == denies || !granted && said != allows {
-		return refuse(codeAccessDenied)
-	}
-	return nil
+	return all, nil
 }
 
 // anonymous reports whether a request is not signed.
@@ -258,4 +279,12 @@ func (rq *request) anonymous() bool { return rq.who.key == nil }
 // isForm reports whether a POST brings a form, whose fields have the signature.
 func isForm(r *http.Request) bool {
 	return r.Method == http.MethodPost && mediaType(r.Header.Get("Content-Type")) == "multipart/form-data"
+}
+
+// maxObject bounds the size of what who asks may write; 0 is no bound.
+func (i *identity) maxObject() int64 {
+	if i.key == nil {
+		return 0
+	}
+	return i.key.MaxObject
 }

@@ -37,8 +37,8 @@ func (rq *request) content(limit int64, fallback checksum.Algorithm) (*content, 
 	if length < 0 {
 		return nil, refuse(codeMissingContentLength)
 	}
-	if key := rq.who.key; key != nil && key.MaxObject > 0 {
-		limit = min(limit, key.MaxObject)
+	if most := rq.who.maxObject(); most > 0 {
+		limit = min(limit, most)
 	}
 	if length > limit {
 		return nil, refuse(codeEntityTooLarge).

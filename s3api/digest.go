@@ -53,7 +53,8 @@ func (rq *request) digestsOf() (d digests, err error) {
 		}
 		d.algorithm = a
 	}
-	return d, d.checkNamed(h)
+	err = d.checkNamed(h)
+	return d, err
 }
 
 // readChecksums reads the one header with a checksum.

@@ -20,6 +20,7 @@ type code struct {
 
 // The codes, as the API reference lists them.
 var (
+	codeACLNotSupported      = code{"AccessControlListNotSupported", 400, "The bucket does not allow ACLs: its owner owns all that is in it. Use grants of access keys, or a bucket policy."}
 	codeAccessDenied         = code{"AccessDenied", 403, "Access Denied"}
 	codeBadDigest            = code{"BadDigest", 400, "The Content-MD5 or checksum value that you specified did not match what the server received."}
 	codeBucketAlreadyExists  = code{"BucketAlreadyExists", 409, "The requested bucket name is not available. Select a different name and try again."}
@@ -28,7 +29,6 @@ var (
 	codeConditionalConflict  = code{"ConditionalRequestConflict", 409, "The conditional request cannot succeed due to a conflicting operation against this resource."}
 	codeEntityTooLarge       = code{"EntityTooLarge", 400, "Your proposed upload exceeds the maximum allowed object size."}
 	codeEntityTooSmall       = code{"EntityTooSmall", 400, "Your proposed upload is smaller than the minimum allowed object size. Each part must be at least 5 MB in size, except the last part."}
-	codeIllegalLocation      = code{"IllegalLocationConstraintException", 400, "The location constraint is not the region of this endpoint."}
 	codeIncompleteBody       = code{"IncompleteBody", 400, "You did not provide the number of bytes specified by the Content-Length HTTP header."}
 	codeInternal             = code{"InternalError", 500, "An internal error occurred. Try again."}
 	codeInvalidArgument      = code{"InvalidArgument", 400, "Invalid Argument"}
@@ -54,6 +54,7 @@ var (
 	codeNoSuchKey            = code{"NoSuchKey", 404, "The specified key does not exist."}
 	codeNoSuchUpload         = code{"NoSuchUpload", 404, "The specified upload does not exist. The upload ID might not be valid, or the upload might have been aborted or completed."}
 	codeNoSuchVersion        = code{"NoSuchVersion", 404, "The version ID specified in the request does not match an existing version."}
+	codeNotModified          = code{"NotModified", 304, "Not Modified"}
 	codeNotImplemented       = code{"NotImplemented", 501, "A header or a parameter that you provided implies functionality that is not implemented."}
 	codePreconditionFailed   = code{"PreconditionFailed", 412, "At least one of the pre-conditions you specified did not hold"}
 	codeQuota                = code{"QuotaExceeded", 403, "The bucket's quota is reached: delete something from it or have the quota raised."}
@@ -201,7 +202,7 @@ func errorOf(err error) *apiError {
 		case errors.Is(err, object.ErrInvalid), errors.Is(err, chainfire.ErrFeatureLevel):
 			e.said = err.Error() // it says what is out of bounds
 		case m.to.status == http.StatusServiceUnavailable:
-			e.header("Retry-After", "1")
+			e = e.header("Retry-After", "1")
 		}
 		return e
 	}

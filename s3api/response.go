@@ -1,6 +1,7 @@
 package s3api
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"time"
@@ -56,25 +57,27 @@ func (w *response) deadline() { _ = w.control.SetWriteDeadline(time.Now().Add(w.
 // Unwrap is for http.ResponseController.
 func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// send copies a body to the client.
-func (rq *request) send(from io.Reader) error {
+// send answers with a status and a body. The status is not given before the first bytes of the
+// body are there.
+func (rq *request) send(status int, from io.Reader) error {
 	buffer, _ := rq.s.buffers.Get().(*[copyBuffer]byte)
 	defer rq.s.buffers.Put(buffer)
 	for {
 		n, err := from.Read(buffer[:])
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		if paceErr := rq.pace(n); paceErr != nil {
+			return paceErr
+		}
+		rq.w.WriteHeader(status)
 		if n > 0 {
-			if paceErr := rq.pace(n); paceErr != nil {
-				return paceErr
-			}
 			if _, writeErr := rq.w.Write(buffer[:n]); writeErr != nil {
 				return writeErr
 			}
 		}
-		if err == io.EOF {
-			return nil
-		}
 		if err != nil {
-			return err
+			return nil
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"chainfire/sigv4"
@@ -18,6 +19,9 @@ import (
 // maxDrain is how much of a body is read and thrown away to keep the connection of a request
 // that was refused.
 const maxDrain = 256 << 10
+
+// always are the headers of every answer, and those that say something of the connection.
+var always = []string{"X-Amz-Request-Id", "X-Amz-Id-2", "Server", "Vary", "Connection"}
 
 // ServeHTTP serves one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -78,6 +82,9 @@ func (rq *request) serve() error {
 	if err := rq.authorise(); err != nil {
 		return err
 	}
+	if err := rq.foreign(); err != nil {
+		return err
+	}
 	return rq.op.handle(rq)
 }
 
@@ -94,8 +101,10 @@ func (rq *request) fail(err error) {
 	}
 	rq.drain()
 	h := rq.w.Header()
-	for _, name := range []string{"Etag", "Last-Modified", "Content-Range", "Content-Encoding", "Cache-Control", "Content-Disposition"} {
-		h.Del(name)
+	for name := range h { // what a handler had to say of success
+		if !strings.HasPrefix(name, "Access-Control-") && !slices.Contains(always, name) {
+			h.Del(name)
+		}
 	}
 	for _, pair := range e.headers {
 		h.Set(pair[0], pair[1])

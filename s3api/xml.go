@@ -132,3 +132,12 @@ func newText(s string) text {
 func timeOf(milliseconds int64) string {
 	return time.UnixMilli(milliseconds).UTC().Format("2006-01-02T15:04:05.000Z")
 }
+
+// optional is an element that is left out where there is nothing to say.
+func optional(s string) *text {
+	if s == "" {
+		return nil
+	}
+	t := newText(s)
+	return &t
+}

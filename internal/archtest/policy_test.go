@@ -58,6 +58,7 @@ node:                 root api/... raft raft/confchange raft/quorum raft/progres
 etcdapi/gateway:
 etcdapi/locks:
 etcdapi:              root etcdapi/gateway etcdapi/locks internal/etcdrequest internal/sniff internal/handshaken
+s3api/s3test:         object object/objecttest
 s3api:                root sigv4 object object/checksum
 s3admin:              root api/... object internal/disk
 client:               root api/...
