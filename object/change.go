@@ -200,8 +200,8 @@ type CloseLease struct{ ID uint64 }
 type CloseLeases struct{ Member, Boots uint64 }
 
 // SetKey makes an access key or replaces it. With New ErrKeyExists refuses one that is there,
-// without it ErrNoSuchAccessKey one that is not. ErrTooManyKeys. With Was, the key as it was
-// read, ErrPreconditionFailed refuses one that has changed since.
+// without it ErrNoSuchAccessKey one that is not. ErrTooManyKeys. With Was, which is the key as it
+// was read, ErrPreconditionFailed refuses one that has changed since.
 type SetKey struct {
 	Key AccessKey
 	New bool

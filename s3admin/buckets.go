@@ -13,7 +13,7 @@ const maxBuckets = 1000
 // CreateS3Bucket implements api.S3Server.
 func (s *Service) CreateS3Bucket(ctx context.Context, q *api.CreateS3BucketRequest) (*api.CreateS3BucketResponse, error) {
 	if q.GetOwner() != "" {
-		if err := checkID(q.GetOwner()); err != nil {
+		if err := object.CheckAccessKeyID(q.GetOwner()); err != nil {
 			return nil, invalid("the owner: %v", err)
 		}
 	}

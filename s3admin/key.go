@@ -3,7 +3,8 @@ package s3admin
 import (
 	"crypto/rand"
 	"fmt"
-	"strings"
+
+	"chainfire/object"
 )
 
 // Credentials are an access key and its secret.
@@ -18,8 +19,6 @@ const (
 
 // Bounds of what is given. Lengths are in bytes.
 const (
-	MinIDLen     = 3
-	MaxIDLen     = 128
 	MinSecretLen = 8
 	MaxSecretLen = 128
 )
@@ -51,7 +50,7 @@ func newSecret() string {
 // Check finds out whether credentials that were given can be those of an access key. The
 // error does not repeat the secret.
 func (c Credentials) Check() error {
-	if err := checkID(c.ID); err != nil {
+	if err := object.CheckAccessKeyID(c.ID); err != nil {
 		return err
 	}
 	if n := len(c.Secret); n < MinSecretLen || n > MaxSecretLen {
@@ -64,16 +63,3 @@ func (c Credentials) Check() error {
 	}
 	return nil
 }
-
-// checkID refuses an id that requests could not be signed with.
-func checkID(id string) error {
-	if len(id) < MinIDLen || len(id) > MaxIDLen {
-		return fmt.Errorf("the access key id has %d bytes: give between %d and %d", len(id), MinIDLen, MaxIDLen)
-	}
-	if i := strings.IndexFunc(id, func(r rune) bool { return !strings.ContainsRune(idChars, r) }); i >= 0 {
-		return fmt.Errorf("byte %d of the access key id %q: give letters and digits of ASCII, - and _", i, id)
-	}
-	return nil
-}
-
-const idChars = secretChars + "-_"

@@ -40,8 +40,9 @@ func (s *Service) create(ctx context.Context, k *object.AccessKey, c Credentials
 	if k.Sealed, err = s.o.Objects.Seal(c.ID, c.Secret); err != nil {
 		return "", toStatus(fmt.Errorf("seal the secret: %w", err))
 	}
+	// The cluster takes the time of the change for that of the key.
 	k.ID, k.Created = c.ID, s.o.Now().UnixMilli()
-	_, err = s.change(ctx, &object.Change{SetKey: &object.SetKey{Key: *k, New: true}})
+	_, err = s.change(ctx, &object.Change{Time: k.Created, SetKey: &object.SetKey{Key: *k, New: true}})
 	return c.Secret, err
 }
 

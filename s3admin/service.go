@@ -59,7 +59,9 @@ func (s *Service) change(ctx context.Context, c *object.Change) (*object.Result,
 	if s.o.Objects == nil {
 		return nil, errOff
 	}
-	c.Time = s.o.Now().UnixMilli()
+	if c.Time == 0 {
+		c.Time = s.o.Now().UnixMilli()
+	}
 	r, err := s.o.Objects.Change(ctx, c)
 	return r, toStatus(err)
 }
