@@ -35,6 +35,7 @@ var errorTable = []errorRow{
 	{chainfire.ErrNoSpace, codes.ResourceExhausted, ": make room, then take the alarm back; see 'etcdctl alarm list'"},
 	{chainfire.ErrLearner, codes.Unavailable, ": ask a voter"},
 	{chainfire.ErrNoLeader, codes.Unavailable, ": 'chainfire status' shows who is missing"},
+	{chainfire.ErrTooManyRequests, codes.Unavailable, ": this member is behind; ask another"},
 	{chainfire.ErrStopped, codes.Aborted, uncertain},
 	{chainfire.ErrTimeout, codes.Aborted, uncertain},
 	{chainfire.ErrTimeoutLeaderFail, codes.Aborted, uncertain},

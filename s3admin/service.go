@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"chainfire"
 	"chainfire/api"
 	"chainfire/object"
 )
@@ -63,6 +64,9 @@ func (s *Service) change(ctx context.Context, c *object.Change) (*object.Result,
 		c.Time = s.o.Now().UnixMilli()
 	}
 	r, err := s.o.Objects.Change(ctx, c)
+	if errors.Is(err, chainfire.ErrNoLeader) {
+		return nil, status.Error(codes.Aborted, err.Error()+uncertain) // it may have been lost on the way
+	}
 	return r, toStatus(err)
 }
 

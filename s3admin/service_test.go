@@ -255,7 +255,8 @@ func TestErrorsOfTheMemberTravelWithWhatToDo(t *testing.T) {
 		word string
 	}{
 		{chainfire.ErrFeatureLevel, codes.FailedPrecondition, "install the newest"},
-		{chainfire.ErrNoLeader, codes.Unavailable, "chainfire status"},
+		{chainfire.ErrNoLeader, codes.Aborted, "not known"},
+		{chainfire.ErrTooManyRequests, codes.Unavailable, "ask another"},
 		{chainfire.ErrLearner, codes.Unavailable, "voter"},
 		{fmt.Errorf("propose: %w", chainfire.ErrTimeout), codes.Aborted, "not known"},
 		{chainfire.ErrStopped, codes.Aborted, "not known"},
@@ -269,6 +270,24 @@ func TestErrorsOfTheMemberTravelWithWhatToDo(t *testing.T) {
 		refused(t, c.err.Error(), err, c.code, c.word)
 	}
 }
+
+// TestReadIsPutToAnotherMemberWhereAChangeIsNot, since it may be made twice.
+func TestReadIsPutToAnotherMemberWhereAChangeIsNot(t *testing.T) {
+	s := s3admin.New(s3admin.Options{Objects: leaderless{s3test.New()}})
+	_, err := s.ListS3Keys(t.Context(), &api.ListS3KeysRequest{})
+	refused(t, "a read", err, codes.Unavailable, "chainfire status")
+	_, err = s.CreateS3Key(t.Context(), &api.CreateS3KeyRequest{Admin: true})
+	refused(t, "a change", err, codes.Aborted, "not known")
+}
+
+// leaderless has no leader.
+type leaderless struct{ *s3test.Service }
+
+func (leaderless) Change(context.Context, *object.Change) (*object.Result, error) {
+	return nil, chainfire.ErrNoLeader
+}
+
+func (leaderless) View(context.Context) (*object.View, error) { return nil, chainfire.ErrNoLeader }
 
 func TestMemberWithoutS3SendsToAnother(t *testing.T) {
 	s, ctx := s3admin.New(s3admin.Options{}), t.Context()

@@ -87,7 +87,10 @@ func newEtcdOptions(cfg *etcdflags.Config, log *slog.Logger) (*etcdOptions, erro
 	if err := o.security(cfg, log); err != nil {
 		return nil, err
 	}
-	return o, o.objects(cfg)
+	if err := o.objects(cfg); err != nil {
+		return nil, err
+	}
+	return o, nil
 }
 
 // objects reads how S3 is served, which is nowhere unless that is said. As everywhere on
