@@ -107,7 +107,7 @@ func (n *Node) found(ctx context.Context) (identity, error) {
 // bootstrap writes the state of the first member of a new cluster.
 func (n *Node) bootstrap() (identity, error) {
 	id := identity{Cluster: n.random(), Member: 1, Incarnation: n.random(), Name: n.opts.Name}
-	if err := n.wipe(walDir, storeDir); err != nil {
+	if err := n.wipe(walDir, storeDir, sealFile); err != nil {
 		return id, err
 	}
 	tokens, err := n.foundAuthority(id, n.opts.peerURLs())

@@ -123,7 +123,7 @@ func (n *Node) bootstrapStatic() (identity, error) {
 	}
 	// Ids that come later are those of entries, and none of these.
 	init.Index = max(firstIndex, uint64(len(init.Members)))
-	if err := n.wipe(walDir, storeDir); err != nil {
+	if err := n.wipe(walDir, storeDir, sealFile); err != nil {
 		return id, err
 	}
 	if err := machine.Bootstrap(n.machineOptions(), init); err != nil {

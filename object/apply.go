@@ -17,7 +17,11 @@ func Apply(rows Rows, index uint64, placed Placement, c *Change) (*Result, error
 	if run == nil {
 		return nil, fmt.Errorf("%w: a change must be exactly one change", ErrInvalid)
 	}
-	return run()
+	r, err := run()
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // only is how to perform the one change that is set, nil where that is none or more than one.

@@ -40,7 +40,9 @@ type CreateBucket struct {
 type DeleteBucket struct{ Name string }
 
 // SetBucket changes what is not nil. ErrInvalidBucketState refuses to suspend versioning
-// under object lock, to lock without versioning and to take object lock back.
+// under object lock, to lock or to set a rule without what it needs, and to take object lock
+// or versioning back; ErrInvalid a rule that is not of days or years within MaxLockDays and
+// MaxLockYears.
 type SetBucket struct {
 	Name       string
 	Versioning *Versioning
@@ -67,7 +69,7 @@ type Condition struct {
 	// ErrNoSuchKey if there is none; "*" is any.
 	IfMatch string
 	// IfModified and IfSize, where not nil, must be the version's Modified, to the
-	// second, and Size.
+	// second, and Size; they refuse as IfMatch does.
 	IfModified, IfSize *int64
 }
 
@@ -243,7 +245,8 @@ type Deleted struct {
 	// Version is the id of either; Null and false where nothing was there.
 	Marker  bool
 	Version VersionID
-	// Found says that there was something to delete.
+	// Found says that there was something to delete: the version or, for a key, one that is
+	// no delete marker.
 	Found bool
 }
 

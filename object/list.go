@@ -14,7 +14,7 @@ type lister struct {
 }
 
 // listVersions reads a page of a bucket's keys or versions.
-func listVersions(ctx context.Context, r Reader, bucket uint64, q ListRequest) (_ *ListResult, err error) {
+func listVersions(ctx context.Context, r Reader, bucket uint64, q ListRequest) (page *ListResult, err error) {
 	q.Limit = min(q.Limit, MaxPage)
 	l := &lister{ListRequest: q, bucket: bucket}
 	from := appendKeyPrefix(inBucket(rowVersion, bucket), q.Prefix)

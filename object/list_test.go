@@ -5,17 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 
 	"chainfire/object"
 )
-
-// keyOf is the key of an item of world.list, or a common prefix as it is.
-func keyOf(item string) string {
-	key, _, _ := strings.Cut(item, "@")
-	return key
-}
 
 func TestAListingRollsUpWhatADelimiterDivides(t *testing.T) {
 	w := newWorld(t)

@@ -1,7 +1,6 @@
 package object_test
 
 import (
-	"errors"
 	"slices"
 	"strings"
 
@@ -11,12 +10,14 @@ import (
 // model is buckets and objects in plain slices.
 type model struct {
 	buckets []*modelBucket
+	modelBodies
 }
 
-// modelBucket has its versions in the order in which they were written.
+// modelBucket has its versions in the order in which they were written, and its open uploads.
 type modelBucket struct {
 	object.Bucket
 	versions []object.Version
+	uploads  []*modelUpload
 	configs  map[string]string
 }
 
@@ -59,6 +60,11 @@ func (b *modelBucket) count() {
 			b.Objects++
 		}
 	}
+	for _, u := range b.uploads {
+		for _, p := range u.parts {
+			b.Bytes += p.Size
+		}
+	}
 }
 
 func (b *modelBucket) condition(key string, c object.Condition) error {
@@ -80,8 +86,9 @@ func (b *modelBucket) condition(key string, c object.Condition) error {
 	return nil
 }
 
-// put writes a version; a copy of the bucket without what it replaces tells the quota.
-func (b *modelBucket) put(v object.Version, cond object.Condition, now int64) error {
+// put writes a version; a copy of the bucket without what it replaces tells the quota. What is
+// wrong with its body comes last.
+func (b *modelBucket) put(v object.Version, cond object.Condition, body error, now int64) error {
 	if (v.Retention.Mode != object.LockNone || v.LegalHold) && !b.ObjectLock {
 		return object.ErrInvalidBucketState
 	}
@@ -93,6 +100,9 @@ func (b *modelBucket) put(v object.Version, cond object.Condition, now int64) er
 	after.place(v, now)
 	if b.QuotaBytes > 0 && after.Bytes > b.QuotaBytes || b.QuotaObjects > 0 && after.Objects > b.QuotaObjects {
 		return object.ErrQuota
+	}
+	if body != nil {
+		return body
 	}
 	*b = after
 	return nil
@@ -237,6 +247,8 @@ func (m *model) apply(c *object.Change, now int64) ([]object.Deleted, error) {
 		return nil, nil
 	case c.Copy != nil:
 		return nil, m.copy(c.Copy, now)
+	case target(c) == "":
+		return nil, m.applyBodies(c, now)
 	}
 	b := m.bucket(target(c))
 	if b == nil {
@@ -244,7 +256,7 @@ func (m *model) apply(c *object.Change, now int64) ([]object.Deleted, error) {
 	}
 	switch {
 	case c.DeleteBucket != nil:
-		if len(b.versions) > 0 {
+		if len(b.versions)+len(b.uploads) > 0 {
 			return nil, object.ErrBucketNotEmpty
 		}
 		m.buckets = slices.DeleteFunc(m.buckets, func(x *modelBucket) bool { return x == b })
@@ -257,11 +269,7 @@ func (m *model) apply(c *object.Change, now int64) ([]object.Deleted, error) {
 			b.configs[c.SetConfig.Name] = string(c.SetConfig.Value)
 		}
 	case c.Put != nil:
-		p := c.Put
-		return nil, b.put(object.Version{
-			Key: p.Key, ETag: p.ETag, Attributes: p.Attributes, Checksum: p.Checksum,
-			Retention: p.Retention, LegalHold: p.LegalHold, Size: p.Body.Size,
-		}, p.If, now)
+		return nil, m.put(b, c.Put, now)
 	case c.SetObject != nil:
 		return nil, b.set(c.SetObject, now)
 	case c.Delete != nil:
@@ -271,12 +279,12 @@ func (m *model) apply(c *object.Change, now int64) ([]object.Deleted, error) {
 		}
 		return l, nil
 	default:
-		return nil, errors.New("a change that the model does not know")
+		return nil, m.applyUpload(b, c, now)
 	}
 	return nil, nil
 }
 
-// target is the bucket that a change is of.
+// target is the bucket that a change is of, "" for none.
 func target(c *object.Change) string {
 	switch {
 	case c.DeleteBucket != nil:
@@ -291,8 +299,28 @@ func target(c *object.Change) string {
 		return c.SetObject.Bucket
 	case c.Delete != nil:
 		return c.Delete.Bucket
+	case c.CreateUpload != nil:
+		return c.CreateUpload.Bucket
+	case c.PutPart != nil:
+		return c.PutPart.Bucket
+	case c.Complete != nil:
+		return c.Complete.Bucket
+	case c.Abort != nil:
+		return c.Abort.Bucket
 	}
 	return ""
+}
+
+func (m *model) put(b *modelBucket, p *object.Put, now int64) error {
+	v := object.Version{
+		Key: p.Key, ETag: p.ETag, Attributes: p.Attributes, Checksum: p.Checksum,
+		Retention: p.Retention, LegalHold: p.LegalHold, Size: p.Body.Size, Body: p.Body.ID,
+	}
+	err := b.put(v, p.If, m.checkBody(&p.Body), now)
+	if err == nil {
+		m.adopt(&p.Body)
+	}
+	return err
 }
 
 func (m *model) copy(c *object.Copy, now int64) error {
@@ -310,5 +338,6 @@ func (m *model) copy(c *object.Copy, now int64) error {
 	return b.put(object.Version{
 		Key: c.Key, ETag: c.ETag, Attributes: c.Attributes, Checksum: c.Checksum,
 		Retention: c.Retention, LegalHold: c.LegalHold, Size: from.versions[i].Size,
-	}, c.If, now)
+		Body: from.versions[i].Body, Parts: from.versions[i].Parts,
+	}, c.If, nil, now)
 }

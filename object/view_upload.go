@@ -22,8 +22,8 @@ func (v *View) Upload(b *Bucket, key string, id uint64) (*Upload, error) {
 	return readUpload(v.rows, b, key, id)
 }
 
-// UploadParts reads at most limit parts of an upload, up to MaxPage, with numbers above after;
-// more says that there are more. An upload that is not open any more has none.
+// UploadParts reads at most limit parts, up to MaxPage, of an upload that this view has read, with
+// numbers above after; more says that there are more.
 func (v *View) UploadParts(u *Upload, after, limit int) (parts []Part, more bool, err error) {
 	after, limit = max(after, 0), min(limit, MaxPage)
 	if after >= MaxParts || limit <= 0 {

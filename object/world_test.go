@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"chainfire/object"
@@ -163,6 +164,9 @@ func (w *world) list(bucket string, q object.ListRequest, n int) []string {
 		if !page.More {
 			return items
 		}
+		if last := items[len(items)-1]; page.Next != keyOf(last) || (page.NextVersion != 0) != (q.Versions && last != page.Next) {
+			w.t.Fatalf("the page ends with %q, and names %q at %d", last, page.Next, page.NextVersion)
+		}
 		q.After, q.AfterVersion = page.Next, page.NextVersion
 	}
 }
@@ -182,6 +186,12 @@ func pageItems(page *object.ListResult) []string {
 
 func item(v *object.Version) string {
 	return fmt.Sprintf("%s@%d", v.Key, v.Seq)
+}
+
+// keyOf is the key of an item, or a common prefix as it is.
+func keyOf(item string) string {
+	key, _, _ := strings.Cut(item, "@")
+	return key
 }
 
 func ptr[T any](v T) *T { return &v }

@@ -96,7 +96,7 @@ func newS3Member(o *s3Options, n *node.Node, lis *net.TCPListener, port *pki.Por
 	if !o.on {
 		return m
 	}
-	m.objects = objectsOf(n)
+	m.objects = n.Objects()
 	if lis != nil {
 		m.lis = lis
 	}

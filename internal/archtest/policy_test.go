@@ -47,13 +47,13 @@ etcdfile:             root auth mvcc internal/invariant
 migrate:              root mvcc
 object/objecttest:    object
 lessor:
-machine:              root auth raft raft/confchange mvcc internal/record internal/disk internal/invariant
+machine:              root auth raft raft/confchange mvcc object internal/record internal/disk internal/invariant
 etcdwal:              root auth machine internal/etcdrequest internal/invariant
 snapshot:             raft raft/confchange api/... internal/disk internal/sched internal/invariant
 replica:              root raft raft/confchange raft/quorum raft/progress internal/invariant
 transport:            raft raft/confchange api/... internal/timing internal/invariant
 join:                 root api/... raft raft/confchange raft/quorum snapshot internal/disk internal/sched internal/invariant
-node:                 root api/... raft raft/confchange raft/quorum raft/progress wal mvcc etcdfile lessor auth auth/token machine etcdwal snapshot replica transport join pki internal/disk internal/sniff internal/socket internal/handshaken internal/sched internal/timing internal/invariant
+node:                 root api/... raft raft/confchange raft/quorum raft/progress wal mvcc etcdfile lessor auth auth/token object machine etcdwal snapshot replica transport join pki internal/disk internal/sniff internal/socket internal/handshaken internal/sched internal/timing internal/invariant
 
 etcdapi/gateway:
 etcdapi/locks:
