@@ -122,7 +122,8 @@ type DeleteObject struct {
 	Version *VersionID
 	If      Condition
 	// Expired says that lifecycle asks: Seq must be that of the newest version (for a
-	// key) or of the version, else nothing is deleted.
+	// key) or of the version, else nothing is deleted. A version that is the newest is
+	// not deleted either, unless it is a delete marker.
 	Expired bool
 	Seq     uint64
 }

@@ -183,13 +183,16 @@ func canonicalTail(name string) string {
 
 // lockOf reads the retention and the legal hold that a writer asks for.
 func (rq *request) lockOf() (r object.Retention, hold bool, err error) {
-	h := rq.r.Header
+	return lockOf(rq.r.Header, rq.s.o.Now())
+}
+
+func lockOf(h http.Header, now time.Time) (r object.Retention, hold bool, err error) {
 	mode, until, legal := h.Get("X-Amz-Object-Lock-Mode"), h.Get("X-Amz-Object-Lock-Retain-Until-Date"), h.Get("X-Amz-Object-Lock-Legal-Hold")
 	if (mode == "") != (until == "") {
 		return r, false, invalidArgument("x-amz-object-lock-mode", mode, "x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied")
 	}
 	if mode != "" {
-		if r, err = retentionOf(mode, until, rq.s.o.Now()); err != nil {
+		if r, err = retentionOf(mode, until, now); err != nil {
 			return r, false, err
 		}
 	}

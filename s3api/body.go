@@ -20,6 +20,8 @@ type guardedBody struct {
 	// whether all came.
 	total        int64
 	began, ended bool
+	// until, if it is not zero, is when reading ends whatever comes.
+	until time.Time
 	// waited and moved are the time waited for the client and what it sent, of this window.
 	waited time.Duration
 	moved  int64
@@ -34,7 +36,11 @@ func (b *guardedBody) Read(p []byte) (int, error) {
 	b.began = true
 	begin := time.Now()
 	// A writer that knows no deadlines is that of a test.
-	_ = b.control.SetReadDeadline(begin.Add(b.limits.Idle))
+	deadline := begin.Add(b.limits.Idle)
+	if !b.until.IsZero() && b.until.Before(deadline) {
+		deadline = b.until
+	}
+	_ = b.control.SetReadDeadline(deadline)
 	n, err := b.from.Read(p)
 	b.total += int64(n)
 	switch {
@@ -70,6 +76,7 @@ func (b *guardedBody) rated(n int, waited time.Duration) error {
 // discard reads up to limit bytes for nothing, and reports whether the body ended with them.
 func (b *guardedBody) discard(limit int64) bool {
 	if b.err == nil {
+		b.until = time.Now().Add(maxDrainTime)
 		_, _ = io.CopyN(io.Discard, b, limit+1) // how it ended is in ended
 	}
 	return b.ended

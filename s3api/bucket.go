@@ -97,6 +97,9 @@ func (rq *request) headBucket() error {
 }
 
 func (rq *request) deleteBucket() error {
+	if err := rq.noContent(); err != nil {
+		return err
+	}
 	if _, err := rq.change(&object.Change{DeleteBucket: &object.DeleteBucket{Name: rq.bucket}}); err != nil {
 		return err
 	}

@@ -107,6 +107,18 @@ func failed(condition string) *apiError {
 	return refuse(codePreconditionFailed).with("Condition", condition).because(object.ErrPreconditionFailed)
 }
 
+// refusedBy is the error of a write with the condition that did not hold, where it was that.
+func refusedBy(c *object.Condition, err error) error {
+	if !errors.Is(err, object.ErrPreconditionFailed) {
+		return err
+	}
+	name := "If-Match"
+	if c.IfNoneMatch != "" && c.IfMatch == "" {
+		name = "If-None-Match"
+	}
+	return failed(name)
+}
+
 // mayCompare holds that who asks for a version by its ETag may read it: else the answers would
 // tell what is in it.
 func (rq *request) mayCompare(c *object.Condition) error {

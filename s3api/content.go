@@ -111,6 +111,15 @@ func (c *content) checksum() object.Checksum {
 	return object.Checksum{Algorithm: c.algorithm, Type: object.ChecksumFullObject, Value: c.sum.Sum(nil)}
 }
 
+// noContent holds that a request brings no body, and that it says so in what it signed.
+func (rq *request) noContent() error {
+	b, err := rq.small(maxDrain)
+	if err == nil && len(b) > 0 {
+		err = refuse(codeUnexpectedContent)
+	}
+	return err
+}
+
 // small is the whole body of a request, verified, of at most limit bytes.
 func (rq *request) small(limit int64) ([]byte, error) {
 	length := rq.verified.Length(rq.r.ContentLength)

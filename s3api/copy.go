@@ -95,6 +95,9 @@ type copyPlan struct {
 
 // copyObject writes an object with the bytes of another.
 func (rq *request) copyObject() error {
+	if err := rq.whole(); err != nil {
+		return err
+	}
 	plan, err := rq.copyPlan()
 	if err != nil {
 		return err
@@ -124,8 +127,8 @@ func (rq *request) copyPlan() (*copyPlan, error) {
 	if p.source, err = copySourceOf(h); err != nil {
 		return nil, err
 	}
-	if rq.r.ContentLength > 0 {
-		return nil, refuse(codeUnexpectedContent)
+	if err := rq.noContent(); err != nil {
+		return nil, err
 	}
 	if p.replace, err = directive(h, "X-Amz-Metadata-Directive"); err != nil {
 		return nil, err
@@ -198,7 +201,7 @@ func (rq *request) copyOnce(p *copyPlan) error {
 		Retention: p.retention, LegalHold: p.hold, ETag: v.ETag, Checksum: sum,
 	}})
 	if err != nil {
-		return err
+		return refusedBy(&p.condition, err)
 	}
 	h := rq.w.Header()
 	if from.bucket.Versioning != object.VersioningOff {

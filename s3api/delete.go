@@ -42,6 +42,9 @@ func (rq *request) deleteObject() error {
 	if err != nil {
 		return err
 	}
+	if err := rq.noContent(); err != nil {
+		return err
+	}
 	result, err := rq.change(&object.Change{Delete: &object.Delete{
 		Bucket: rq.bucket, Bypass: bypass,
 		Objects: []object.DeleteObject{{Key: rq.key, Version: id, If: condition}},

@@ -193,6 +193,9 @@ func errorOf(err error) *apiError {
 			cause:  errors.Unwrap(signed),
 		}
 	}
+	if e := refusedDocument(err); e != nil {
+		return e
+	}
 	for _, m := range mapped {
 		if !errors.Is(err, m.from) {
 			continue

@@ -129,8 +129,7 @@ func (f *fixture) bucket(name string) {
 func (f *fixture) versioned(name string) {
 	f.t.Helper()
 	f.bucket(name)
-	on := object.VersioningEnabled
-	f.change(&object.Change{SetBucket: &object.SetBucket{Name: name, Versioning: &on}})
+	f.change(versioning(name))
 }
 
 func (f *fixture) change(c *object.Change) {
@@ -204,14 +203,20 @@ type reply struct {
 // do makes a request.
 func (f *fixture) do(c call) *reply {
 	f.t.Helper()
-	resp, err := f.server.Client().Do(f.request(c))
+	return f.send(f.request(c))
+}
+
+// send makes a request and reads its answer.
+func (f *fixture) send(r *http.Request) *reply {
+	f.t.Helper()
+	resp, err := f.server.Client().Do(r)
 	if err != nil {
-		f.t.Fatalf("%s %s: %v", c.method, c.path, err)
+		f.t.Fatalf("%s %s: %v", r.Method, r.URL, err)
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
-		f.t.Fatalf("%s %s: reading the answer: %v", c.method, c.path, err)
+		f.t.Fatalf("%s %s: reading the answer: %v", r.Method, r.URL, err)
 	}
 	return replyOf(resp, b)
 }
@@ -263,4 +268,15 @@ func (r *reply) want(t testing.TB, status int, code string) {
 	if r.status != status || r.code != code {
 		t.Errorf("answered %d %q, want %d %q; the answer: %s", r.status, r.code, status, code, r.body)
 	}
+}
+
+// versioning is the change that begins to keep versions.
+func versioning(bucket string) *object.Change {
+	on := object.VersioningEnabled
+	return &object.Change{SetBucket: &object.SetBucket{Name: bucket, Versioning: &on}}
+}
+
+func md5Hex(body string) string {
+	sum := md5.Sum([]byte(body))
+	return hex.EncodeToString(sum[:])
 }

@@ -24,6 +24,9 @@ func objectOperations() []operation {
 
 // putObject writes an object from the request's body.
 func (rq *request) putObject() error {
+	if err := rq.whole(); err != nil {
+		return err
+	}
 	h := rq.r.Header
 	attributes, err := attributesOf(h)
 	if err != nil {
@@ -61,13 +64,25 @@ func (rq *request) putObject() error {
 		ETag: c.etag(), Checksum: c.checksum(), Retention: retention, LegalHold: hold, Body: body,
 	}})
 	if err != nil {
-		return err
+		return refusedBy(&condition, err)
 	}
 	out := rq.w.Header()
 	out.Set("Etag", quoted(result.Version.ETag))
 	setChecksum(out, &result.Version.Checksum, 0)
 	setVersion(out, b, result.Version.ID)
 	return rq.empty(http.StatusOK)
+}
+
+// whole refuses a write of an object that names a part or a version: it would be a write of
+// something else than was meant.
+func (rq *request) whole() error {
+	if rq.query.Has("versionId") {
+		return invalidArgument("versionId", rq.param("versionId"), "This operation does not accept a version-id.")
+	}
+	if rq.query.Has("partNumber") {
+		return invalidArgument("partNumber", rq.param("partNumber"), "This operation does not accept partNumber without uploadId")
+	}
+	return nil
 }
 
 // setVersion says in an answer which version it is about, where the bucket has versions.

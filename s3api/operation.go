@@ -53,6 +53,12 @@ type operation struct {
 	handle func(*request) error
 }
 
+// writes reports whether an operation changes something. All that do are named by a method
+// that says so, but for questions that are too long for a URL.
+func (op *operation) writes() bool {
+	return op.method != http.MethodGet && op.method != http.MethodHead && op.method != http.MethodOptions
+}
+
 // operations is the table of all operations. The more exact ones win: those with more
 // parameters, then those with a condition.
 func operations() []operation {
@@ -60,6 +66,15 @@ func operations() []operation {
 		serviceOperations(),
 		bucketOperations(),
 		objectOperations(),
+		configOperations(),
+		fixedOperations(),
+		taggingOperations(),
+		lockOperations(),
+		aclOperations(),
+		attributeOperations(),
+		uploadOperations(),
+		formOperations(),
+		absentOperations(),
 	)
 	slices.SortStableFunc(all, func(a, b operation) int {
 		if n := len(b.query) - len(a.query); n != 0 {

@@ -19,11 +19,4 @@ type policy interface {
 	decide(rq *request, view *object.View, action, bucket, key string) (decision, error)
 }
 
-// noPolicy says nothing.
-type noPolicy struct{}
-
-func (noPolicy) decide(*request, *object.View, string, string, string) (decision, error) {
-	return silent, nil
-}
-
-func newPolicy() policy { return noPolicy{} }
+func newPolicy() policy { return &bucketPolicies{read: map[uint64]readPolicy{}} }

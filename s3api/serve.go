@@ -12,13 +12,20 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"time"
 
 	"chainfire/sigv4"
 )
 
 // maxDrain is how much of a body is read and thrown away to keep the connection of a request
-// that was refused.
-const maxDrain = 256 << 10
+// that was refused. Of a larger one maxLinger is read after the answer, before the connection is
+// closed: a client that still writes when it is closed may never see the answer. Neither takes
+// longer than maxDrainTime.
+const (
+	maxDrain     = 256 << 10
+	maxLinger    = 64 << 20
+	maxDrainTime = 5 * time.Second
+)
 
 // always are the headers of every answer, and those that say something of the connection.
 var always = []string{"X-Amz-Request-Id", "X-Amz-Id-2", "Server", "Vary", "Connection"}
@@ -32,6 +39,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
 	default:
+		rq.w.Header().Set("Connection", "close") // to read its body would be to serve it
 		rq.fail(refusef(codeSlowDown, "Please reduce your request rate: as many requests are served as may be at a time."))
 		return
 	}
@@ -54,7 +62,9 @@ func (s *Server) newRequest(w http.ResponseWriter, r *http.Request) *request {
 	r.Body = rq.body
 	h := w.Header()
 	h.Set("X-Amz-Request-Id", rq.id)
-	h.Set("X-Amz-Id-2", s.o.HostID)
+	if s.o.HostID != "" {
+		h.Set("X-Amz-Id-2", s.o.HostID)
+	}
 	h.Set("Server", "ChainFire")
 	return rq
 }
@@ -69,6 +79,11 @@ func (rq *request) serve() error {
 		if q, wrong = sigv4.ParseQuery(rq.r.URL.RawQuery); wrong == nil {
 			rq.op, wrong = find(rq.s.table, rq.r, rq.level(), q)
 		}
+	}
+	rq.crossOrigin()
+	if rq.r.Method == http.MethodOptions && rq.bucket != "" {
+		rq.op = corsOperation()
+		return rq.op.handle(rq)
 	}
 	if err := rq.authenticate(); err != nil {
 		return err
@@ -99,7 +114,7 @@ func (rq *request) fail(err error) {
 	if rq.w.status != 0 {
 		panic(http.ErrAbortHandler)
 	}
-	rq.drain()
+	linger := rq.drain()
 	h := rq.w.Header()
 	for name := range h { // what a handler had to say of success
 		if !strings.HasPrefix(name, "Access-Control-") && !slices.Contains(always, name) {
@@ -111,24 +126,29 @@ func (rq *request) fail(err error) {
 	}
 	if e.status == http.StatusNotModified || e.status == http.StatusNoContent {
 		rq.w.WriteHeader(e.status)
+	} else if err := rq.xml(e.status, rq.errorDocument(e)); err != nil {
+		rq.s.log.Debug("an error could not be sent", "request_id", rq.id, "err", err)
 		return
 	}
-	if err := rq.xml(e.status, rq.errorDocument(e)); err != nil {
-		rq.s.log.Debug("an error could not be sent", "request_id", rq.id, "err", err)
+	if linger && rq.w.control.Flush() == nil {
+		rq.body.discard(maxLinger)
 	}
 }
 
 // drain reads what is left of a small body, so that the next request on the connection is
 // found where the client puts it. A larger one, or one that the client holds back until it is
-// asked to go on, ends the connection.
-func (rq *request) drain() {
-	if rq.body.ended || rq.r.ContentLength == 0 {
-		return
+// asked to go on, ends the connection; linger says that it still comes.
+func (rq *request) drain() (linger bool) {
+	if rq.body.ended || rq.r.ContentLength == 0 || rq.w.Header().Get("Connection") == "close" {
+		return false
 	}
 	waits := strings.EqualFold(rq.r.Header.Get("Expect"), "100-continue") && !rq.body.began
-	if waits || rq.r.ContentLength > maxDrain || !rq.body.discard(maxDrain) {
-		rq.w.Header().Set("Connection", "close")
+	if !waits && rq.r.ContentLength <= maxDrain && rq.body.discard(maxDrain) {
+		return false
 	}
+	rq.w.Header().Set("Connection", "close")
+	// Without it the library would close the body with the answer.
+	return !waits && rq.body.err == nil && rq.w.control.EnableFullDuplex() == nil
 }
 
 // errorDocument is an error as S3 writes it. Its details come between message and resource.

@@ -30,13 +30,14 @@ func tagsOf(h http.Header) ([]object.Pair, error) {
 		}
 		out = append(out, p)
 	}
-	return sortedTags(out)
+	return sortedTags(out, object.MaxTags)
 }
 
-// sortedTags holds tags to the rules of S3 and puts them in order.
-func sortedTags(tags []object.Pair) ([]object.Pair, error) {
-	if len(tags) > object.MaxTags {
-		return nil, refusef(code{"BadRequest", 400, ""}, "Object tags cannot be greater than %d", object.MaxTags)
+// sortedTags holds tags, of which there may be so many, to the rules of S3 and puts them in
+// order.
+func sortedTags(tags []object.Pair, most int) ([]object.Pair, error) {
+	if len(tags) > most {
+		return nil, refusef(codeBadRequest, "Object tags cannot be greater than %d", most)
 	}
 	slices.SortFunc(tags, func(a, b object.Pair) int { return strings.Compare(a.Name, b.Name) })
 	for i, t := range tags {

@@ -258,8 +258,10 @@ func TestARefusedWriteKeepsTheConnection(t *testing.T) {
 			t.Errorf("after a refused put of %d bytes another connection was made", size)
 		}
 	}
-	if status := send("k", strings.Repeat("x", 1<<20), never); status != 412 {
-		t.Errorf("a refused put of 1 MiB: %d", status)
+	for _, size := range []int{1 << 20, 32 << 20} { // too large to be read for nothing
+		if status := send("k", strings.Repeat("x", size), never); status != 412 {
+			t.Errorf("a refused put of %d bytes: %d", size, status)
+		}
 	}
 	if status := send("large", strings.Repeat("x", 1<<20), never); status != 200 {
 		t.Errorf("a put after a refused one of 1 MiB: %d", status)

@@ -23,6 +23,7 @@ internal/archtest:
 internal/etcdlog:
 internal/witness:
 internal/record:
+internal/xmltree:
 internal/etcdrequest: root
 etcdflags:
 api/...:              root
@@ -43,6 +44,8 @@ auth/token:           auth
 sigv4:
 object/checksum:
 object:               root object/checksum internal/record
+object/lifecycle:     object internal/xmltree
+s3api/bucketpolicy:
 etcdfile:             root auth mvcc internal/invariant
 migrate:              root mvcc
 object/objecttest:    object
@@ -58,8 +61,8 @@ node:                 root api/... raft raft/confchange raft/quorum raft/progres
 etcdapi/gateway:
 etcdapi/locks:
 etcdapi:              root etcdapi/gateway etcdapi/locks internal/etcdrequest internal/sniff internal/handshaken
+s3api:                root sigv4 object object/checksum object/lifecycle s3api/bucketpolicy internal/xmltree
 s3api/s3test:         object object/objecttest
-s3api:                root sigv4 object object/checksum
 s3admin:              root api/... object internal/disk
 client:               root api/...
 sim:                  root api/... raft wal mvcc machine snapshot replica transport join node internal/disk internal/sched internal/witness internal/invariant

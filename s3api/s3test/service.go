@@ -5,6 +5,8 @@ package s3test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -80,6 +82,23 @@ func (s *Service) Left() (views, bodies int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.views, s.open
+}
+
+// Digest is a hash of all that is there: it changes with the state.
+func (s *Service) Digest() (string, error) {
+	s.mu.Lock()
+	rows := s.rows.Snapshot()
+	s.mu.Unlock()
+	c, err := rows.Cursor(nil, []byte{0xff})
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	h := sha256.New()
+	for c.Next() {
+		fmt.Fprintf(h, "%q=%q\n", c.Row(), c.Value())
+	}
+	return hex.EncodeToString(h.Sum(nil)), c.Err()
 }
 
 // Change applies a change as a member would: encoded, decoded, and in its turn.
