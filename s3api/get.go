@@ -11,6 +11,8 @@ import (
 	"unicode/utf8"
 
 	"chainfire/object"
+	"chainfire/object/lifecycle"
+	"chainfire/sigv4"
 )
 
 // found is a version that is to be read, and where its bytes are.
@@ -18,6 +20,8 @@ type found struct {
 	bucket  *object.Bucket
 	version *object.Version
 	bytes   source
+	// rules are the bucket's rules of lifecycle, nil where it has none.
+	rules *lifecycle.Config
 }
 
 // find reads the version that a request asks for, which is no delete marker, in one view.
@@ -31,16 +35,41 @@ func (rq *request) find(bucket, key string, id *object.VersionID) (*found, error
 	if err != nil {
 		return nil, err
 	}
-	v, err := view.Version(b, key, id)
+	v, err := versionOf(view, b, key, id)
 	if err != nil {
 		return nil, err
 	}
-	if v.DeleteMarker {
-		return nil, marker(v, id != nil)
-	}
 	out := &found{bucket: b, version: v}
+	if out.rules, err = rq.s.documents.lifecycles.of(view, b); err != nil {
+		return nil, err
+	}
 	out.bytes, err = sourceOf(view, v)
 	return out, err
+}
+
+// setExpiry says in an answer when lifecycle deletes the object, and by which rule.
+func (f *found) setExpiry(h http.Header) {
+	if f.rules == nil || !f.version.Latest {
+		return
+	}
+	if at, rule, ok := f.rules.Expiry(f.version); ok {
+		h.Set("X-Amz-Expiration", `expiry-date="`+at.UTC().Format(http.TimeFormat)+`", rule-id="`+sigv4.EncodePath(rule)+`"`)
+	}
+}
+
+// versionOf reads a version that is no delete marker: of a version that is asked for, S3 does not
+// say that its key has none.
+func versionOf(view *object.View, b *object.Bucket, key string, id *object.VersionID) (*object.Version, error) {
+	v, err := view.Version(b, key, id)
+	switch {
+	case id != nil && errors.Is(err, object.ErrNoSuchKey):
+		return nil, object.ErrNoSuchVersion
+	case err != nil:
+		return nil, err
+	case v.DeleteMarker:
+		return nil, marker(v, id != nil)
+	}
+	return v, nil
 }
 
 // marker refuses to read a delete marker: asked for the key there is no object, asked for the
@@ -105,6 +134,7 @@ func (rq *request) getObject() error {
 	setAttributes(h, &v.Attributes)
 	setLock(h, v)
 	setVersion(h, f.bucket, v.ID)
+	f.setExpiry(h)
 	h.Set("Etag", quoted(v.ETag))
 	h.Set("Last-Modified", httpTime(v.Modified))
 	h.Set("Accept-Ranges", "bytes")

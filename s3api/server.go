@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -88,10 +89,12 @@ type Server struct {
 	verifier sigv4.Verifier
 	table    []operation
 	policy   policy
-	slots    chan struct{}
-	lookups  *secondLooks
-	rates    *rates
-	buffers  sync.Pool
+	// documents are those of buckets, as they were read.
+	documents *documents
+	slots     chan struct{}
+	lookups   *secondLooks
+	rates     *rates
+	buffers   sync.Pool
 }
 
 // New makes a server.
@@ -107,17 +110,20 @@ func New(o Options) *Server {
 	if o.Stats == nil {
 		o.Stats = noStats{}
 	}
+	// The longest first: of two that are a host's the bucket is before the longer one.
+	o.Domains = slices.SortedFunc(slices.Values(o.Domains), func(a, b string) int { return len(b) - len(a) })
 	s := &Server{
 		o: o, service: o.Service, log: o.Logger,
 		verifier: sigv4.Verifier{
 			Region: o.Region, Keys: contextKeys{}, Now: o.Now, TrustForwarded: o.TrustForwarded,
 		},
-		table:   operations(),
-		policy:  newPolicy(),
-		slots:   make(chan struct{}, o.Limits.Requests),
-		lookups: newSecondLooks(),
-		rates:   newRates(o.Now),
+		table:     operations(),
+		documents: newDocuments(),
+		slots:     make(chan struct{}, o.Limits.Requests),
+		lookups:   newSecondLooks(),
+		rates:     newRates(),
 	}
+	s.policy = newPolicy(s.documents)
 	s.buffers.New = func() any { return new([copyBuffer]byte) }
 	return s
 }

@@ -145,6 +145,7 @@ func TestVersionsAndDeleteMarkers(t *testing.T) {
 	for _, id := range []string{"0123456789abcdef", "null"} {
 		f.do(call{method: "GET", path: "/versions/k?versionId=" + id, id: adminID}).want(t, 404, "NoSuchVersion")
 	}
+	f.do(call{method: "GET", path: "/versions/never?versionId=" + first, id: adminID}).want(t, 404, "NoSuchVersion")
 	for _, id := range []string{"", "x", "123", "0123456789ABCDEF"} {
 		f.do(call{method: "GET", path: "/versions/k?versionId=" + id, id: adminID}).want(t, 400, "InvalidArgument")
 	}
@@ -258,7 +259,7 @@ func TestARefusedWriteKeepsTheConnection(t *testing.T) {
 			t.Errorf("after a refused put of %d bytes another connection was made", size)
 		}
 	}
-	for _, size := range []int{1 << 20, 32 << 20} { // too large to be read for nothing
+	for _, size := range []int{1 << 20, 8 << 20} { // too large to be read for nothing
 		if status := send("k", strings.Repeat("x", size), never); status != 412 {
 			t.Errorf("a refused put of %d bytes: %d", size, status)
 		}
