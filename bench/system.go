@@ -83,6 +83,7 @@ func newChainFire(binary string) system {
 				"--data-dir", s.dir,
 				"--listen-client", s.client,
 				"--listen-peer", "http://" + s.peer,
+				"--s3=off",
 			}
 			if i > 0 {
 				args = append(args, "--join", seats[0].peer)

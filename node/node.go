@@ -67,6 +67,9 @@ type Options struct {
 	PeerFiles pki.Files
 	// PeerOnly narrows down whose certificates are taken, where there are PeerFiles.
 	PeerOnly pki.Only
+	// OweFirstKey leaves FirstKeyMark in an empty directory that begins a new cluster, of
+	// several members that begin it together with the first by name.
+	OweFirstKey bool
 	// SealKeyFile has what the secrets of access keys are sealed with, 32 to 4096 random bytes:
 	// at all members the same. Default is what the cluster has made itself; members that began
 	// one together (Static) without an authority have made nothing. Whoever joins is given it by

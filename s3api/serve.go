@@ -33,6 +33,7 @@ var always = []string{"X-Amz-Request-Id", "X-Amz-Id-2", "Server", "Vary", "Conne
 // ServeHTTP serves one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rq := s.newRequest(w, r)
+	s.o.Stats.Began()
 	defer rq.finish()
 	select {
 	case s.slots <- struct{}{}:
@@ -206,6 +207,7 @@ func (rq *request) finish() {
 		}
 	}
 	rq.body.release()
+	rq.s.o.Stats.Ended(rq.operation(), rq.w.status, rq.body.total, rq.w.written)
 	attrs := []slog.Attr{
 		slog.String("remote", rq.remote()),
 		slog.String("access_key", rq.who.id()),

@@ -32,7 +32,23 @@ type Options struct {
 	Now func() time.Time
 	// Limits bound what requests may take.
 	Limits Limits
+	// Stats hears of every request; nil is nobody.
+	Stats Stats
 }
+
+// Stats hears of requests, on the goroutine of each: Began as it begins, and Ended once it has
+// been answered or cut off. Operation is as AWS calls it, empty where the request came to
+// none; in and out are the bytes of its body and of the answer's.
+type Stats interface {
+	Began()
+	Ended(operation string, status int, in, out int64)
+}
+
+// noStats are stats that nobody hears of.
+type noStats struct{}
+
+func (noStats) Began()                          {}
+func (noStats) Ended(string, int, int64, int64) {}
 
 // Limits bound what requests may take. A field that is 0 has its default.
 type Limits struct {
@@ -90,6 +106,9 @@ func New(o Options) *Server {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Stats == nil {
+		o.Stats = noStats{}
 	}
 	// The longest first: of two that are a host's the bucket is before the longer one.
 	o.Domains = slices.SortedFunc(slices.Values(o.Domains), func(a, b string) int { return len(b) - len(a) })

@@ -66,6 +66,7 @@ etcdapi/locks:
 etcdapi:              root etcdapi/gateway etcdapi/locks internal/etcdrequest internal/sniff internal/handshaken
 s3api:                root sigv4 object object/checksum object/lifecycle s3api/bucketpolicy internal/xmltree
 s3api/s3test:         object object/objecttest
+s3admin:              root api/... object internal/disk
 client:               root api/...
 sim:                  root api/... raft wal mvcc object machine snapshot replica transport join node internal/disk internal/sched internal/witness internal/invariant
 cmd/chainfire:        all
