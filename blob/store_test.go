@@ -151,6 +151,24 @@ func TestOnlyWhatIsSyncedCountsAsThere(t *testing.T) {
 	}
 }
 
+func TestWhatWasDeletedBeforeAFlushStaysSo(t *testing.T) {
+	fs := disk.NewFaultFS()
+	s := open(t, options(fs))
+	must(t, put(s, ext(1, 1), 100))
+	must(t, put(s, ext(1, 2), 100))
+	must(t, s.Sync(context.Background()))
+	must(t, s.Delete(context.Background(), ext(1, 1)))
+	must(t, s.Flush())
+	image := fs.Crash(disk.CrashOptions{})
+	must(t, s.Close())
+	s = open(t, options(image))
+	defer s.Close()
+	if err := s.Get(ext(1, 1), 0, nil); !errors.Is(err, ErrNotFound) {
+		t.Errorf("what was deleted: %v", err)
+	}
+	must(t, holds(s, ext(1, 2), 100))
+}
+
 func TestIDsAreListedInOrderAndInPages(t *testing.T) {
 	s := open(t, options(disk.NewFaultFS()))
 	defer s.Close()
