@@ -14,6 +14,7 @@ import (
 	"chainfire/api"
 	"chainfire/blob"
 	"chainfire/bodies"
+	"chainfire/bodies/external"
 	"chainfire/machine"
 	"chainfire/object"
 )
@@ -37,6 +38,8 @@ type extents struct {
 	bodyCalls *bodies.Service
 	// bodyConns are connections on which nothing else waits for the bytes.
 	bodyConns *conns
+	// external collects in the store outside of the cluster, where there is one.
+	external *external.Collector
 }
 
 func (e *extents) close() error {
@@ -60,6 +63,9 @@ func (n *Node) openBodies() error {
 			FS: n.opts.FS, Dir: n.path(blobDir), FloorBytes: n.bodyFloor(), Logger: n.log,
 			Fatal: func(err error) { n.fatal("the store of object bodies failed", err) },
 		},
+	}
+	if err := n.openExternal(&o); err != nil {
+		return err
 	}
 	if n.opts.Bounds.Bodies != nil {
 		n.opts.Bounds.Bodies(&o)

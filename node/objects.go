@@ -121,3 +121,12 @@ func attributesCost(a *object.Attributes) (sum int64) {
 	}
 	return sum
 }
+
+// serveObjects begins what is done for objects in the background.
+func (n *Node) serveObjects() {
+	n.tasks.Go(n.reapObjects)
+	n.tasks.Go(n.expireObjects)
+	if n.external != nil {
+		n.tasks.Go(n.useExternal)
+	}
+}

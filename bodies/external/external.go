@@ -47,9 +47,8 @@ type Store struct {
 
 var _ bodies.Peer = (*Store)(nil)
 
-// Open connects to a store. It writes an object, reads it and deletes it, so that a key which may
-// do less, or a bucket that is not there, is found now and not with the first large object.
-func Open(ctx context.Context, o Options) (*Store, error) {
+// New makes a store. It asks nothing of it yet.
+func New(o Options) (*Store, error) {
 	style := minio.BucketLookupDNS
 	if o.PathStyle {
 		style = minio.BucketLookupPath
@@ -61,24 +60,25 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store for bodies at %s: %w", o.Endpoint, err)
 	}
-	s := &Store{client: client, o: o, root: fmt.Sprintf("%s%016x/", o.Prefix, o.Cluster)}
-	if err := s.try(ctx); err != nil {
-		return nil, fmt.Errorf("store for bodies: bucket %s at %s cannot be used: %w", o.Bucket, o.Endpoint, err)
-	}
-	return s, nil
+	return &Store{client: client, o: o, root: fmt.Sprintf("%s%016x/", o.Prefix, o.Cluster)}, nil
 }
 
-// try writes, reads and deletes an object that is no extent.
-func (s *Store) try(ctx context.Context) error {
+// Try writes an object that is no extent, reads it and deletes it, so that a key which may do less, or
+// a bucket that is not there, is found before the first large object comes.
+func (s *Store) Try(ctx context.Context) error {
 	name, want := s.root+"trial", []byte("a trial of chainfire")
-	if err := s.write(ctx, name, want, crc32.Checksum(want, castagnoli)); err != nil {
-		return err
+	err := s.write(ctx, name, want, crc32.Checksum(want, castagnoli))
+	if err == nil {
+		var got []byte
+		if got, err = s.read(ctx, name); err == nil && !bytes.Equal(got, want) {
+			err = errors.New("an object came back as another")
+		}
+		err = errors.Join(err, s.remove(ctx, name))
 	}
-	got, err := s.read(ctx, name)
-	if err == nil && !bytes.Equal(got, want) {
-		err = errors.New("an object came back as another")
+	if err != nil {
+		return fmt.Errorf("store for bodies: bucket %s at %s cannot be used: %w", s.o.Bucket, s.o.Endpoint, err)
 	}
-	return errors.Join(err, s.remove(ctx, name))
+	return nil
 }
 
 func (s *Store) name(id object.ExtentID) string {

@@ -69,8 +69,9 @@ func put(t *testing.T, s *external.Store, ids []object.ExtentID, data []byte) {
 
 func TestExtentsComeBackAsTheyWere(t *testing.T) {
 	o, client := serve(t)
-	s, err := external.Open(t.Context(), o)
+	s, err := external.New(o)
 	must(t, err)
+	must(t, s.Try(t.Context()))
 	data := bytes.Repeat([]byte("0123456789abcdef"), object.MaxExtent/16)
 	var ids []object.ExtentID
 	for n := range uint32(9) { // more than fly at once
@@ -117,7 +118,9 @@ func TestWhatCannotBeUsedIsFoundAtTheStart(t *testing.T) {
 	} {
 		bad := o
 		change(&bad)
-		_, err := external.Open(t.Context(), bad)
+		s, err := external.New(bad)
+		must(t, err)
+		err = s.Try(t.Context())
 		if minioCode(err) != what {
 			t.Errorf("%s: %v", what, err)
 		}
@@ -138,8 +141,9 @@ func minioCode(err error) string {
 
 func TestAStreamTellsOfAnExtentThatWasRefused(t *testing.T) {
 	o, client := serve(t)
-	s, err := external.Open(t.Context(), o)
+	s, err := external.New(o)
 	must(t, err)
+	must(t, s.Try(t.Context()))
 	stream, err := s.Put(t.Context())
 	must(t, err)
 	must(t, client.RemoveBucket(t.Context(), "bodies"))
@@ -171,8 +175,9 @@ func (s *state) Absent(uint64, time.Duration) bool { return false }
 
 func TestOnlyWhatNothingRefersToIsCollected(t *testing.T) {
 	o, _ := serve(t)
-	s, err := external.Open(t.Context(), o)
+	s, err := external.New(o)
 	must(t, err)
+	must(t, s.Try(t.Context()))
 	st := &state{rows: objecttest.New(), applied: 20}
 	for i, c := range []*object.Change{
 		{OpenLease: &object.OpenLease{Member: 1, Boots: 1}}, // lease 10
