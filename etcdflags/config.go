@@ -112,6 +112,7 @@ type Config struct {
 	S3Domains        []string `json:"s3-domain"`
 	S3TrustForwarded bool     `json:"s3-trust-forwarded"`
 	SealKeyFile      string   `json:"seal-key-file"`
+	BlobStore        string   `json:"blob-store"`
 	// Features are the gates that were named.
 	Features Gates `json:"-"`
 

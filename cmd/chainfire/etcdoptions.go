@@ -98,9 +98,9 @@ func newEtcdOptions(cfg *etcdflags.Config, log *slog.Logger) (*etcdOptions, erro
 func (o *etcdOptions) objects(cfg *etcdflags.Config) error {
 	o.s3 = s3Options{
 		on: cfg.ListenS3 != "", listen: givenText{value: cfg.ListenS3, given: cfg.ListenS3 != ""}, region: cfg.S3Region,
-		domains: cfg.S3Domains, trustForwarded: cfg.S3TrustForwarded, sealKeyFile: cfg.SealKeyFile,
+		domains: cfg.S3Domains, trustForwarded: cfg.S3TrustForwarded, sealKeyFile: cfg.SealKeyFile, blobStore: cfg.BlobStore,
 	}
-	o.node.OweFirstKey, o.node.SealKeyFile = o.s3.on, cfg.SealKeyFile
+	o.node.OweFirstKey, o.node.SealKeyFile, o.node.Bounds.NoBodies = o.s3.on, cfg.SealKeyFile, !o.s3.on
 	if !o.s3.on && (len(cfg.S3Domains) > 0 || cfg.S3TrustForwarded) {
 		return errors.New("--s3-domain and --s3-trust-forwarded are for S3, which is off without --listen-s3: give that as well")
 	}

@@ -65,6 +65,9 @@ func (a *app) etcdServe(ctx context.Context, cfg *etcdflags.Config, log *slog.Lo
 	if m.first, err = firstS3(&m.opts.s3, cfg.DataDir, joins, a.getenv); err != nil {
 		return errors.Join(err, m.closePorts())
 	}
+	if m.opts.node.BlobStore, err = blobStore(m.opts.s3.blobStore, a.getenv); err != nil {
+		return errors.Join(err, m.closePorts())
+	}
 	if err := m.start(ctx); err != nil {
 		err = errors.Join(fmt.Errorf("start the member: %w", err), m.closePorts())
 		if ctx.Err() != nil {

@@ -254,3 +254,40 @@ func TestCallsOfS3ThatCannotBeMeant(t *testing.T) {
 		c.fail(x.want, strings.Fields(x.args)...)
 	}
 }
+
+func TestAnExternalStoreOfBodiesNeedsAnAddressAndAKey(t *testing.T) {
+	const address = "s3://bodies/home?endpoint=https://s3.example.org"
+	env := func(pairs ...string) func(string) string {
+		return func(name string) string {
+			for i := 0; i < len(pairs); i += 2 {
+				if pairs[i] == name {
+					return pairs[i+1]
+				}
+			}
+			return ""
+		}
+	}
+	if o, err := blobStore("", env()); o != nil || err != nil {
+		t.Errorf("without an address: %+v, %v", o, err)
+	}
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("hidden\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o, err := blobStore(address, env(blobIDVariable, "ID", blobSecretVariable+"_FILE", secret))
+	if err != nil || o.Bucket != "bodies" || o.Prefix != "home/" || o.AccessKeyID != "ID" || o.SecretAccessKey != "hidden" {
+		t.Errorf("%+v, %v", o, err)
+	}
+	for what, c := range map[string]struct {
+		address string
+		env     func(string) string
+	}{
+		blobSecretVariable: {address, env(blobIDVariable, "ID")},
+		"set one of them":  {address, env(blobIDVariable, "ID", blobSecretVariable, "hidden", blobSecretVariable+"_FILE", secret)},
+		"endpoint":         {"s3://bodies", env(blobIDVariable, "ID", blobSecretVariable, "hidden")},
+	} {
+		if _, err := blobStore(c.address, c.env); err == nil || !strings.Contains(err.Error(), what) || strings.Contains(err.Error(), "hidden") {
+			t.Errorf("%v, want a refusal with %q and no secret", err, what)
+		}
+	}
+}

@@ -56,29 +56,12 @@ func isMember(dir string) bool {
 	return err == nil && found && d.Member != 0
 }
 
-// keyOf is the access key that the environment gives; nil is none.
+// keyOf is the first access key that the environment gives; nil is none.
 func keyOf(getenv func(string) string) (*s3admin.Credentials, error) {
-	var c s3admin.Credentials
-	for _, v := range []struct {
-		name string
-		to   *string
-	}{{keyIDVariable, &c.ID}, {keySecretVariable, &c.Secret}} {
-		file := getenv(v.name + fileSuffix)
-		if *v.to = getenv(v.name); *v.to != "" && file != "" {
-			return nil, fmt.Errorf("%s and %s: set one of them", v.name, v.name+fileSuffix)
-		}
-		if file == "" {
-			continue
-		}
-		b, err := disk.ReadFile(disk.OS(), file, maxVariableFile)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", v.name+fileSuffix, err)
-		}
-		if *v.to = strings.TrimRight(string(b), "\r\n"); *v.to == "" {
-			return nil, fmt.Errorf("%s: %s is empty", v.name+fileSuffix, file)
-		}
-	}
+	c, err := credentialsOf(getenv, keyIDVariable, keySecretVariable)
 	switch {
+	case err != nil:
+		return nil, err
 	case c == s3admin.Credentials{}:
 		return nil, nil
 	case c.ID == "":
@@ -90,6 +73,31 @@ func keyOf(getenv func(string) string) (*s3admin.Credentials, error) {
 		return nil, fmt.Errorf("%s, %s: %w", keyIDVariable, keySecretVariable, err)
 	}
 	return &c, nil
+}
+
+// credentialsOf reads the id and the secret of an access key from two variables of the environment, or
+// from the files that those of their names with _FILE name. What is not set is empty.
+func credentialsOf(getenv func(string) string, id, secret string) (c s3admin.Credentials, err error) {
+	for _, v := range []struct {
+		name string
+		to   *string
+	}{{id, &c.ID}, {secret, &c.Secret}} {
+		file := getenv(v.name + fileSuffix)
+		if *v.to = getenv(v.name); *v.to != "" && file != "" {
+			return c, fmt.Errorf("%s and %s: set one of them", v.name, v.name+fileSuffix)
+		}
+		if file == "" {
+			continue
+		}
+		b, err := disk.ReadFile(disk.OS(), file, maxVariableFile)
+		if err != nil {
+			return c, fmt.Errorf("%s: %w", v.name+fileSuffix, err)
+		}
+		if *v.to = strings.TrimRight(string(b), "\r\n"); *v.to == "" {
+			return c, fmt.Errorf("%s: %s is empty", v.name+fileSuffix, file)
+		}
+	}
+	return c, nil
 }
 
 // makeFirst makes the first access key, if it is owed, and tells of a cluster that has none.

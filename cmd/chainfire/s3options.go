@@ -26,6 +26,7 @@ type s3Options struct {
 	domains        []string
 	trustForwarded bool
 	sealKeyFile    string
+	blobStore      string
 }
 
 func (o *s3Options) flags(f *pflag.FlagSet) {
@@ -37,6 +38,7 @@ func (o *s3Options) flags(f *pflag.FlagSet) {
 	f.StringSliceVar(&o.domains, "s3-domain", nil, "domain below which the name of a bucket may stand, as in BUCKET.s3.example.org; may be given again (default: buckets are in paths alone)")
 	f.BoolVar(&o.trustForwarded, "s3-trust-forwarded", false, "believe X-Forwarded-Host and X-Forwarded-For, for a member that only a proxy reaches, which sets or removes them")
 	f.StringVar(&o.sealKeyFile, "seal-key-file", "", "file with the key by which secrets of S3 are sealed, the same at every member (default: one that the members share)")
+	f.StringVar(&o.blobStore, "blob-store", "", "another S3 store for the bodies of objects of more than 64 KiB, the same at every member, as s3://BUCKET[/PREFIX]?endpoint=https://HOST (default: the members' disks)")
 }
 
 // onOff is a flag that is on or off.
@@ -95,6 +97,7 @@ func (o *s3Options) check(secure, remote bool) error {
 	if !o.on {
 		for _, f := range []string{
 			ifSet("--listen-s3", o.listen.given), ifSet("--s3-domain", len(o.domains) > 0), ifSet("--s3-trust-forwarded", o.trustForwarded),
+			ifSet("--blob-store", o.blobStore != ""),
 		} {
 			if f != "" {
 				return fmt.Errorf("--s3=off and %s: without S3 there is no use for it; leave one of the two away", f)
@@ -149,6 +152,9 @@ func (o *s3Options) args() []string {
 	}
 	if o.sealKeyFile != "" {
 		out = append(out, "--seal-key-file", join.ShellQuote(o.sealKeyFile))
+	}
+	if o.blobStore != "" {
+		out = append(out, "--blob-store", join.ShellQuote(o.blobStore))
 	}
 	return out
 }
