@@ -42,7 +42,7 @@ type extents struct {
 	external *external.Collector
 }
 
-func (e *extents) close() error {
+func (e *extents) closeBodies() error {
 	if e.bodies == nil {
 		return nil
 	}
@@ -88,6 +88,28 @@ func (n *Node) openBodies() error {
 		return fmt.Errorf("let object bodies of another cluster go: %w", err)
 	}
 	return writeSealed(n.opts.FS, n.path(bodiesFile), bodiesOwner{Cluster: n.cluster})
+}
+
+// soleWithin bounds how long is looked for extents that only one member has.
+const soleWithin = time.Minute
+
+// wouldLose says what of object bodies would be lost with a member; nothing where nothing would be.
+func (n *Node) wouldLose(ctx context.Context, member uint64) (string, error) {
+	if n.bodies == nil {
+		return "", nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, soleWithin)
+	defer cancel()
+	sole, mute, err := n.bodies.Sole(ctx, member)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("look for object bodies that only member %d has: %w", member, err)
+	case sole == 0:
+		return "", nil
+	case len(mute) > 0:
+		return fmt.Sprintf("%d extents of object bodies would be lost, unless members %d have them, which do not answer", sole, mute), nil
+	}
+	return fmt.Sprintf("%d extents of object bodies would be lost, which no other member has yet", sole), nil
 }
 
 // bodyFloor is the room that is left on the disk.
@@ -251,6 +273,16 @@ func (n *Node) Bodies() bodies.Counts {
 		return bodies.Counts{}
 	}
 	return n.bodies.Counts()
+}
+
+func (n *Node) bodyCounts() chainfire.BodyCounts {
+	c := n.Bodies()
+	return chainfire.BodyCounts{
+		Extents: c.Extents, LiveBytes: c.Live, FileBytes: c.Bytes, Damaged: int64(c.Damaged), MissingExtents: c.Missing,
+		Corrupt: uint64(c.Corrupt), Repaired: uint64(c.Repaired), RepairedBytes: uint64(c.RepairedBytes),
+		Collected: uint64(c.Collected + c.Moved), RemoteReads: uint64(c.Remote), FailedReads: uint64(c.Unavailable),
+		ScrubbedBytes: uint64(c.ScrubbedBytes),
+	}
 }
 
 func tooLarge(size int64) error {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +18,13 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
+	"chainfire"
+	"chainfire/api"
 	"chainfire/bodies"
 	"chainfire/node"
 	"chainfire/object"
@@ -275,4 +283,75 @@ func TestExtentsOfAnotherClusterAreLetGo(t *testing.T) {
 	if err := readsBytes(t, a, "kept", kept); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestAMemberThatAloneHasBodiesIsRemovedOnlyByForce has two members of three lose their extents, and
+// get them back too slowly.
+func TestAMemberThatAloneHasBodiesIsRemovedOnlyByForce(t *testing.T) {
+	slow := func(o *node.Options) { o.BodyRate = 1 } // one extent at once, and then no more
+	all := []node.Options{options(t, "a")}
+	slow(&all[0])
+	members := []*node.Node{start(t, all[0])}
+	for _, name := range []string{"b", "c"} {
+		o := options(t, name, peerAddr(t, members[0]))
+		slow(&o)
+		all, members = append(all, o), append(members, start(t, o))
+	}
+	voters(t, members[0], 3)
+	makeBucket(t, members[0], "bucket")
+	data := noise(1, 5<<20)
+	if err := putBytes(t.Context(), members[0], "key", data); err != nil {
+		t.Fatal(err)
+	}
+	hasAllExtents(t, members[2], 5)
+	for i := range 2 {
+		all[i].ListenPeer = strings.TrimPrefix(members[i].AdvertisePeer(), "https://")
+		stop(t, members[i])
+		if err := os.RemoveAll(filepath.Join(all[i].Dir, "blob")); err != nil {
+			t.Fatal(err)
+		}
+		members[i] = start(t, all[i])
+	}
+	sole := members[2]
+	eventually(t, "removal is refused for the bodies", func() error {
+		_, err := members[0].MemberRemove(t.Context(), sole.ID())
+		if err == nil {
+			t.Fatal("the member was removed")
+		}
+		if !errors.Is(err, chainfire.ErrUnhealthyCluster) || !strings.Contains(err.Error(), "would be lost") {
+			return err // the members may have to find each other first
+		}
+		return nil
+	})
+	cluster := clusterClient(t, members[0])
+	q := &api.RemoveMemberRequest{Member: fmt.Sprint(sole.ID())}
+	if _, err := cluster.RemoveMember(t.Context(), q); status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "--force") {
+		t.Errorf("without force: %v", err)
+	}
+	q.Force = true
+	r, err := cluster.RemoveMember(t.Context(), q)
+	if err != nil || !strings.Contains(r.GetWarning(), "would be lost") {
+		t.Errorf("with force: %q, %v", r.GetWarning(), err)
+	}
+}
+
+// clusterClient calls the Cluster service of a member.
+func clusterClient(t *testing.T, n *node.Node) api.ClusterClient {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := grpc.NewServer()
+	n.RegisterCluster(s)
+	go func() { _ = s.Serve(l) }() // ends with Stop
+	conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = conn.Close()
+		s.Stop()
+	})
+	return api.NewClusterClient(conn)
 }

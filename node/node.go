@@ -446,7 +446,7 @@ func (n *Node) closeParts() error {
 	if n.seeder != nil {
 		n.seeder.close()
 	}
-	errs = append(errs, n.extents.close())
+	errs = append(errs, n.closeBodies())
 	n.tasks.Wait()
 	if n.boots != nil {
 		n.saveBoots()
