@@ -37,7 +37,8 @@ type s3Service struct {
 
 // minioLacks is what MinIO answers otherwise than S3 does.
 var minioLacks = []string{
-	"copy-if-none-match", "cors", "delete-if-match", "dot-keys", "lifecycle-abort",
+	"all-keys", "checksum-type", "copy-if-none-match", "cors", "delete-if-match", "lifecycle-abort", "lock-codes",
+	"not-implemented", "refuse-v2",
 }
 
 // newS3 starts what the tests of S3 run against: a cluster of three with default settings,
