@@ -19,7 +19,7 @@ import (
 const (
 	s3Bucket = "bench"
 	// s3AccessKey and s3Secret are what each server is started with.
-	s3AccessKey, s3Secret = "CHAINFIREBENCHACCESS", "a secret of the benchmark, 40 bytes long"
+	s3AccessKey, s3Secret = "CHAINFIREBENCHACCESS", "a-secret-of-the-benchmark-40-bytes-long!"
 	// s3Timeout bounds one request.
 	s3Timeout = 2 * time.Minute
 )

@@ -105,7 +105,7 @@ type member struct {
 	lab          *lab
 	name, dir    string
 	client, peer string
-	// s3 is where it serves S3, of members that were made to.
+	// s3 is where it serves S3; empty is nowhere.
 	s3 string
 	// tls is how tests speak to it; nil is without.
 	tls *tls.Config
@@ -169,6 +169,11 @@ func (m *member) launch(join ...string) *process {
 		"serve", "--progress", "json", "--name", m.name, "--data-dir", m.dir,
 		"--listen-client", m.client, "--listen-peer", m.peer,
 		"--raft-engine", m.engine.of(m.name, m.launches),
+	}
+	if m.s3 == "" {
+		args = append(args, "--s3=off")
+	} else {
+		args = append(args, "--listen-s3", m.s3)
 	}
 	m.launches++
 	if len(join) > 0 {

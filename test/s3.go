@@ -21,7 +21,7 @@ var s3ServerFlag = flag.String("s3-server", "chainfire",
 // The access key of the tests.
 const (
 	s3AccessKey = "CHAINFIRETESTACCESS0"
-	s3Secret    = "a secret of the tests/with+signs=40 bytes"
+	s3Secret    = "a-secret/of+the=tests;of&forty%20bytes!!"
 )
 
 // s3Service is where clients find S3: every endpoint serves every request.
@@ -75,9 +75,8 @@ func (l *lab) newS3Cluster(t *testing.T, args ...string) *cluster {
 // newS3Member is newMember with S3 on a port of its own, and the access key of the tests.
 func (l *lab) newS3Member(t *testing.T, name string, args ...string) *member {
 	t.Helper()
-	m := l.newMember(t, name)
+	m := l.newMember(t, name, args...)
 	m.s3 = l.port(t)
-	m.args = append([]string{"--listen-s3", m.s3}, args...)
 	m.env = []string{"AWS_ACCESS_KEY_ID=" + s3AccessKey, "AWS_SECRET_ACCESS_KEY=" + s3Secret}
 	return m
 }
