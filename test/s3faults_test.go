@@ -87,7 +87,7 @@ func TestS3WhatIsAcknowledgedOutlivesFaults(t *testing.T) {
 	t.Logf("seed %d, %d rounds", seed, rounds)
 	s := newS3(t)
 	w := &s3Work{t: t, s: s, client: newLeanS3(), seed: seed, stop: make(chan struct{}), objects: map[string][]s3Object{}}
-	if _, err := w.client.must(t.Context(), s.endpoints[0], http.MethodPut, "/faults", nil); err != nil {
+	if _, err := w.client.must(t.Context(), s.endpoints[0], http.MethodPut, "/faults"); err != nil {
 		t.Fatal(err)
 	}
 	for i := range s3Workers {

@@ -90,7 +90,7 @@ func TestS3PagesOfABigBucketAreQuick(t *testing.T) {
 	n := *s3ObjectsFlag
 	s := newS3(t)
 	client := newLeanS3()
-	if _, err := client.must(t.Context(), s.endpoints[0], http.MethodPut, "/big", nil); err != nil {
+	if _, err := client.must(t.Context(), s.endpoints[0], http.MethodPut, "/big"); err != nil {
 		t.Fatal(err)
 	}
 	key := func(i int) string { return fmt.Sprintf("%03d/%02d/%08d", i%100, i/100%10, i) }
@@ -119,7 +119,7 @@ func fillBucket(t *testing.T, s *s3Service, client *leanS3, n int, key func(int)
 	for range 64 {
 		wg.Go(func() {
 			for i := int(next.Add(1)) - 1; i < n && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
-				if _, err := client.must(ctx, s.endpoint(i), http.MethodPut, "/big/"+key(i), nil); err != nil {
+				if _, err := client.must(ctx, s.endpoint(i), http.MethodPut, "/big/"+key(i)); err != nil {
 					cancel(err)
 				}
 			}

@@ -85,9 +85,9 @@ func (c *leanS3) send(ctx context.Context, endpoint, method, path string, body i
 	return s3Answer{answer.StatusCode, answer.Header, b}, errors.Join(err, answer.Body.Close())
 }
 
-// must is do where only success will do.
-func (c *leanS3) must(ctx context.Context, endpoint, method, path string, body []byte, header ...string) (s3Answer, error) {
-	a, err := c.do(ctx, endpoint, method, path, body, header...)
+// must is do without a body, where only success will do.
+func (c *leanS3) must(ctx context.Context, endpoint, method, path string) (s3Answer, error) {
+	a, err := c.do(ctx, endpoint, method, path, nil)
 	if err == nil {
 		err = a.ok()
 	}
@@ -112,7 +112,7 @@ type s3Page struct {
 
 // list asks for one page; query begins with & or is empty.
 func (c *leanS3) list(ctx context.Context, endpoint, bucket, query string) (s3Page, error) {
-	a, err := c.must(ctx, endpoint, http.MethodGet, "/"+bucket+"?list-type=2"+query, nil)
+	a, err := c.must(ctx, endpoint, http.MethodGet, "/"+bucket+"?list-type=2"+query)
 	var p s3Page
 	if err == nil {
 		err = xml.Unmarshal(a.body, &p)

@@ -83,7 +83,7 @@ func TestS3ConditionalWritesHaveOneWinner(t *testing.T) {
 	}
 	t.Logf("seed %d, %d rounds", seed, rounds)
 	r := &s3Race{t: t, s: newS3(t), client: newLeanS3(), rng: rand.New(rand.NewPCG(seed, 0))}
-	if _, err := r.client.must(t.Context(), r.s.endpoints[0], http.MethodPut, "/race", nil); err != nil {
+	if _, err := r.client.must(t.Context(), r.s.endpoints[0], http.MethodPut, "/race"); err != nil {
 		t.Fatal(err)
 	}
 	before := ""
