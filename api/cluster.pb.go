@@ -2401,7 +2401,10 @@ type JoinResponse struct {
 	ClockUnixMillis int64 `protobuf:"varint,10,opt,name=clock_unix_millis,json=clockUnixMillis,proto3" json:"clock_unix_millis,omitempty"`
 	// seed_accepted says that the newcomer's own snapshot is one to start from: the
 	// log is kept from there on. Else it pulls one, of which it has parts perhaps.
-	SeedAccepted  bool `protobuf:"varint,11,opt,name=seed_accepted,json=seedAccepted,proto3" json:"seed_accepted,omitempty"`
+	SeedAccepted bool `protobuf:"varint,11,opt,name=seed_accepted,json=seedAccepted,proto3" json:"seed_accepted,omitempty"`
+	// seal_key is what the members seal secrets in the state with; empty where they make it
+	// of the authority's key, or have none.
+	SealKey       []byte `protobuf:"bytes,12,opt,name=seal_key,json=sealKey,proto3" json:"seal_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2511,6 +2514,13 @@ func (x *JoinResponse) GetSeedAccepted() bool {
 		return x.SeedAccepted
 	}
 	return false
+}
+
+func (x *JoinResponse) GetSealKey() []byte {
+	if x != nil {
+		return x.SealKey
+	}
+	return nil
 }
 
 // LearnRequest asks to be added as a learner.
@@ -3973,7 +3983,7 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\n" +
 	"seed_index\x18\x0e \x01(\x04R\tseedIndex\x12\x1b\n" +
 	"\tseed_term\x18\x0f \x01(\x04R\bseedTerm\x12#\n" +
-	"\rfeature_level\x18\x10 \x01(\x04R\ffeatureLevel\"\xca\x03\n" +
+	"\rfeature_level\x18\x10 \x01(\x04R\ffeatureLevel\"\xe5\x03\n" +
 	"\fJoinResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x1b\n" +
@@ -3987,7 +3997,8 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\breplaces\x18\t \x01(\x04R\breplaces\x12*\n" +
 	"\x11clock_unix_millis\x18\n" +
 	" \x01(\x03R\x0fclockUnixMillis\x12#\n" +
-	"\rseed_accepted\x18\v \x01(\bR\fseedAccepted\"\xb8\x01\n" +
+	"\rseed_accepted\x18\v \x01(\bR\fseedAccepted\x12\x19\n" +
+	"\bseal_key\x18\f \x01(\fR\asealKey\"\xb8\x01\n" +
 	"\fLearnRequest\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x1b\n" +

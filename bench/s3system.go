@@ -24,7 +24,7 @@ func newMinio(binary string) system {
 // newChainFireS3 is ChainFire with its defaults, whose first start takes the access key of
 // the loads.
 func newChainFireS3(binary string) system {
-	s := newChainFire(binary)
+	s := chainFire(binary, func(s seat) string { return "--listen-s3=" + s.s3 })
 	s.env = []string{"AWS_ACCESS_KEY_ID=" + s3AccessKey, "AWS_SECRET_ACCESS_KEY=" + s3Secret}
 	s.serves = func(ctx context.Context, s seat, n int) error {
 		if err := serves(ctx, s.client, n); err != nil {

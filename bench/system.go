@@ -72,9 +72,13 @@ func newEtcd(binary string) system {
 	}
 }
 
-// newChainFire is ChainFire with its defaults, but for TLS between members, which
+// newChainFire is ChainFire with its defaults, but for TLS between members and S3, which
 // etcd is not asked for either: one member, which the others join.
 func newChainFire(binary string) system {
+	return chainFire(binary, func(seat) string { return "--s3=off" })
+}
+
+func chainFire(binary string, s3 func(seat) string) system {
 	return system{
 		name:        "chainfire",
 		binary:      binary,
@@ -88,7 +92,7 @@ func newChainFire(binary string) system {
 				"--data-dir", s.dir,
 				"--listen-client", s.client,
 				"--listen-peer", "http://" + s.peer,
-				"--listen-s3", s.s3,
+				s3(s),
 			}
 			if i > 0 {
 				args = append(args, "--join", seats[0].peer)

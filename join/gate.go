@@ -113,6 +113,9 @@ type GateOptions struct {
 	SilenceWait time.Duration
 	// MaxReservations bounds the joins under way. Default 16.
 	MaxReservations int
+	// SealKey is what newcomers are given to seal secrets with, nil for nothing. Nil, the
+	// function gives none.
+	SealKey func() []byte
 	// ClockTolerance is by how much the clock of a newcomer may differ from that of
 	// the leader; 0 is no bound, where nothing ends by the clock.
 	ClockTolerance time.Duration
@@ -257,6 +260,9 @@ func (g *Gate) answer(q *api.JoinRequest, id, index, replaces uint64, ticket Tic
 	}
 	if err := g.pass(q, id, out); err != nil {
 		return nil, err
+	}
+	if g.opts.SealKey != nil {
+		out.SealKey = g.opts.SealKey()
 	}
 	out.ClockUnixMillis = g.opts.Sched.Now().UnixMilli()
 	records := h.Records()

@@ -79,6 +79,9 @@ type Place struct {
 	Seed    raft.SnapshotMeta
 	Dir     string
 	Members []*api.Member
+	// SealKey is what the members seal secrets with; nil where there is none, or where it is
+	// made of the authority's key.
+	SealKey []byte
 }
 
 // Newcomer is the joining side. It belongs to one goroutine.
@@ -263,7 +266,7 @@ func (c *Newcomer) Seed(ctx context.Context) (Place, error) {
 		return Place{}, err
 	}
 	c.compareClocks(asked, resp.GetClockUnixMillis())
-	c.place = Place{Cluster: resp.GetClusterId(), Member: resp.GetMemberId(), Dir: o.Dir, Members: resp.GetMembers()}
+	c.place = Place{Cluster: resp.GetClusterId(), Member: resp.GetMemberId(), Dir: o.Dir, Members: resp.GetMembers(), SealKey: resp.GetSealKey()}
 	c.learnAddresses(resp.GetMembers())
 	text := fmt.Sprintf("cluster %x keeps a place for member %d", c.place.Cluster, c.place.Member)
 	if old := resp.GetReplaces(); old != 0 {

@@ -136,6 +136,10 @@ func (r *round) alarmed(c *Command) error {
 	}
 	writes := c.Put != nil || c.Delete != nil || c.Txn != nil || c.Compact != nil || c.GrantLease != nil || c.RevokeLease != nil
 	room := c.Put != nil || c.GrantLease != nil || c.Txn != nil && puts(c.Txn)
+	if o := c.Object; o != nil {
+		// As users may be changed, so may access keys.
+		writes, room = o.SetKey == nil && o.DeleteKey == nil, ObjectNeedsRoom(o)
+	}
 	switch {
 	case writes && r.cluster.raised(chainfire.AlarmCorrupt):
 		return refuse(chainfire.ErrCorrupt)

@@ -7,6 +7,7 @@ import (
 	"chainfire"
 	"chainfire/auth"
 	"chainfire/mvcc"
+	"chainfire/object"
 	"chainfire/raft"
 )
 
@@ -34,6 +35,8 @@ type Result struct {
 	// that a user was given.
 	Auth          *auth.Change
 	Authenticated *Authenticate
+	// Object answers a change of buckets and objects.
+	Object *object.Result
 	// Conf is the configuration in force after a membership change, be it
 	// refused or not.
 	Conf *raft.ConfState
@@ -165,6 +168,8 @@ func (r *round) command(c *Command, res *Result) (err error) {
 		if err = r.authenticate(c.Authenticate); err == nil {
 			res.Authenticated = c.Authenticate
 		}
+	case c.Object != nil:
+		res.Object, err = r.object(res.Index, c.Object)
 	}
 	r.w.EndTxn()
 	return err

@@ -6,6 +6,7 @@ import (
 	"chainfire"
 	"chainfire/auth"
 	"chainfire/internal/record"
+	"chainfire/object"
 )
 
 // commandVersion is the first byte of an encoded command. docs/format/command.md
@@ -14,7 +15,7 @@ const commandVersion = 1
 
 // The messages of a command. The place in a list is a field's number.
 func messageCommand() record.Message {
-	return record.New("command", record.Number, record.Number, record.Text, record.Text, record.Text, record.Text, record.Text, record.Text, record.Text, record.Text, record.Text, record.Text, record.Text, record.Text, record.Text, record.Text, record.Text, record.Text, record.Text)
+	return record.New("command", record.Number, record.Number, record.Text, record.Text, record.Text, record.Text, record.Text, record.Text, record.Text, record.Text, record.Text, record.Text, record.Text, record.Text, record.Text, record.Text, record.Text, record.Text, record.Text, record.Text)
 }
 
 func messagePut() record.Message {
@@ -91,6 +92,8 @@ func (c *Command) AppendTo(buf []byte) []byte {
 		b = record.AppendMessage(b, 18, func(b []byte) []byte { return appendAuthChange(b, c.Auth) })
 	case c.Authenticate != nil:
 		b = record.AppendMessage(b, 19, func(b []byte) []byte { return appendAuthenticate(b, c.Authenticate) })
+	case c.Object != nil:
+		b = record.AppendMessage(b, 20, c.Object.AppendTo)
 	}
 	return b
 }
@@ -195,6 +198,8 @@ func (c *Command) decodeField(x record.Field) (err error) {
 		c.Auth, err = decodeAuthChange(x.Bytes)
 	case 19:
 		c.Authenticate, err = decodeAuthenticate(x.Bytes)
+	case 20:
+		c.Object, err = object.DecodeChange(x.Bytes)
 	}
 	return err
 }

@@ -13,6 +13,7 @@ import (
 	"chainfire"
 	"chainfire/auth"
 	"chainfire/internal/record"
+	"chainfire/object"
 )
 
 func drawURLs(t *rapid.T) []string {
@@ -22,7 +23,7 @@ func drawURLs(t *rapid.T) []string {
 func drawAnyCommand(t *rapid.T) Command {
 	c := drawCommand(t)
 	id := rapid.Uint64().Draw(t, "id")
-	switch rapid.IntRange(0, 11).Draw(t, "member command") {
+	switch rapid.IntRange(0, 12).Draw(t, "member command") {
 	case 0:
 		return Command{ID: c.ID, Reserve: &Reserve{Name: "n", PeerURLs: drawURLs(t), ClientURLs: drawURLs(t), Incarnation: id, Token: id / 2, Replaces: id / 3, ReadReplica: id%2 == 1, SeedIndex: id / 5, SecretHash: rapid.SliceOfN(rapid.Byte(), 1, 40).Draw(t, "hash")}}
 	case 1:
@@ -46,6 +47,8 @@ func drawAnyCommand(t *rapid.T) Command {
 		return Command{ID: c.ID, Authenticate: &Authenticate{User: "u", TokenHash: rapid.SliceOfN(rapid.Byte(), TokenHashLen, TokenHashLen).Draw(t, "hash")}}
 	case 10:
 		c.Caller = auth.Identity{User: "ann", Revision: id}
+	case 11:
+		return Command{ID: c.ID, Object: drawObjectChange(t)}
 	case 5:
 		return Command{ID: c.ID, RaiseLevel: &RaiseLevel{Level: id}}
 	}
@@ -194,6 +197,7 @@ func exampleCommands() []Command {
 		{ID: id, UpdateMember: &UpdateMember{ID: 3, Version: "1.2.0", Level: 2}},
 		{ID: id, RaiseLevel: &RaiseLevel{Level: 2}},
 		{ID: id, RevokeLease: &RevokeLease{ID: 9, Term: 2}},
+		{ID: id, Object: &object.Change{Time: 1000, Delete: &object.Delete{Bucket: "photos", Objects: []object.DeleteObject{{Key: "cat.jpg"}}}}},
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"chainfire"
 	"chainfire/auth"
 	"chainfire/internal/record"
+	"chainfire/object"
 )
 
 // Errors of commands, in addition to those of package chainfire.
@@ -61,6 +62,7 @@ type Command struct {
 	SetAlarm         *SetAlarm
 	Auth             *auth.Change
 	Authenticate     *Authenticate
+	Object           *object.Change
 }
 
 // Reserve asks for a member id that was never used before: the index of the
@@ -151,6 +153,8 @@ func (c *Command) Validate() error {
 		return c.Auth.Bounded()
 	case c.Authenticate != nil:
 		return c.Authenticate.check()
+	case c.Object != nil:
+		return c.Object.Validate()
 	}
 	return nil
 }
@@ -162,7 +166,7 @@ func (c *Command) parts() int {
 		c.Put != nil, c.Delete != nil, c.Txn != nil, c.Compact != nil,
 		c.Reserve != nil, c.Release != nil, c.UpdateMember != nil, c.CreateToken != nil, c.RevokeToken != nil,
 		c.RaiseLevel != nil, c.GrantLease != nil, c.RevokeLease != nil, c.CheckpointLeases != nil,
-		c.SetAlarm != nil, c.Auth != nil, c.Authenticate != nil,
+		c.SetAlarm != nil, c.Auth != nil, c.Authenticate != nil, c.Object != nil,
 	} {
 		if set {
 			n++

@@ -136,6 +136,8 @@ func (w *describer) command(c *Command) {
 		w.auth(c.Auth)
 	case c.Authenticate != nil:
 		w.add("give user %q a token", c.Authenticate.User)
+	case c.Object != nil:
+		w.object(c.Object)
 	default:
 		w.lease(c)
 	}

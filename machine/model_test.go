@@ -305,5 +305,5 @@ func (t *modelTxn) txn(q *chainfire.TxnRequest, chosen map[*chainfire.TxnRequest
 
 // sameError compares what two results say, sentinel by sentinel.
 func sameError(a, b error) bool {
-	return errors.Is(a, b) || errors.Is(b, a)
+	return errors.Is(a, b) || errors.Is(b, a) || a != nil && b != nil && a.Error() == b.Error()
 }

@@ -68,6 +68,8 @@ type RowCounts struct {
 	Leases, Attached int64
 	// Buckets are the rows with counts of live keys, Counted what they come to.
 	Buckets, Counted int64
+	// Side are the rows beside the key space, SideBytes what they hold.
+	Side, SideBytes int64
 }
 
 // InspectOptions say what to read, and who is told. A callback that is nil is not

@@ -20,6 +20,7 @@ const (
 	RowLease   RowKind = "lease"
 	RowAttach  RowKind = "attachment"
 	RowBucket  RowKind = "bucket"
+	RowSide    RowKind = "side"
 )
 
 // InspectedRow is one row, decoded. It is valid until the callback returns.
@@ -27,7 +28,8 @@ type InspectedRow struct {
 	Kind RowKind
 	// Row and Content are the bytes as the engine holds them.
 	Row, Content []byte
-	// Name is set for a row of the store or the machine.
+	// Name is set for a row of the store or the machine, and for a side row, whose Content is
+	// the value.
 	Name []byte
 	// Key, Revision and Deleted are set for a version and for a change, the next
 	// four for a version that is no deletion, Replaced for a change: the version
@@ -210,6 +212,11 @@ func (n *inspector) decode(row, content []byte) error {
 		return n.decodeAttach(row, content)
 	case tagBucket:
 		return n.decodeBucket(row, content)
+	case tagSide:
+		n.row.Kind, n.row.Name = RowSide, row[1:]
+		n.out.Rows.Side++
+		n.out.Rows.SideBytes += int64(len(row) - 1 + len(content))
+		return nil
 	}
 	return errors.New("it is of no known kind")
 }
@@ -350,6 +357,8 @@ func describeRow(row []byte) string {
 		if key, err := bucketKey(row); err == nil {
 			return fmt.Sprintf("the count of keys from %q on", key)
 		}
+	case row[0] == tagSide:
+		return fmt.Sprintf("side row %x", row[1:])
 	case row[0] == tagAttach && len(row) > attachRowLen:
 		return fmt.Sprintf("key %q of lease %x", row[attachRowLen:], row[1:attachRowLen])
 	}

@@ -17,6 +17,7 @@ const (
 	tagLease    = 'l' // a lease
 	tagMeta     = 'm' // the store's own state
 	tagRevision = 'r' // what a revision changed
+	tagSide     = 's' // a row beside the key space
 )
 
 // comparerName is part of the format of a store.

@@ -20,6 +20,7 @@ type Writer struct {
 	s      *Store
 	eng    *engine
 	batch  *pebble.Batch
+	side   *pebble.Batch // nil until there are side rows
 	get    *getter
 	over   overlay
 	leases leaseOverlay
@@ -282,6 +283,9 @@ func (w *Writer) Commit(index, term uint64) error {
 	if err := w.writeCounts(); err != nil {
 		return errors.Join(w.s.fail.set(err), w.Abort())
 	}
+	if err := w.writeSide(); err != nil {
+		return errors.Join(w.s.fail.set(err), w.Abort())
+	}
 	if err := w.batch.Set(metaRow(stateName), w.state.encode(), nil); err != nil {
 		return errors.Join(w.s.fail.set(fmt.Errorf("write state row: %w", err)), w.Abort())
 	}
@@ -311,7 +315,7 @@ func (s *Store) publish(w *Writer) {
 
 // Abort drops the round.
 func (w *Writer) Abort() error {
-	err := w.closeGetter()
+	err := errors.Join(w.closeGetter(), w.closeSide())
 	if w.batch != nil {
 		err = errors.Join(err, w.batch.Close())
 		w.batch = nil

@@ -16,7 +16,7 @@ func keptName(cluster uint64) string { return fmt.Sprintf("%s%x", keptPrefix, cl
 // any of them is missing there is no identity. The rest, other than the last group,
 // is kept with the old ones.
 var (
-	exchanged = []string{identityFile, tokenFile, pkiDir, storeDir, walDir}
+	exchanged = []string{identityFile, tokenFile, sealFile, pkiDir, storeDir, walDir}
 	kept      = []string{bootsFile, peersFile, joiningFile, foundingFile, damageFile}
 	dropped   = []string{snapshotDir, etcdDir, seedDir, quarantineDir}
 )

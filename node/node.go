@@ -67,6 +67,14 @@ type Options struct {
 	PeerFiles pki.Files
 	// PeerOnly narrows down whose certificates are taken, where there are PeerFiles.
 	PeerOnly pki.Only
+	// OweFirstKey leaves FirstKeyMark in an empty directory that begins a new cluster, of
+	// several members that begin it together with the first by name.
+	OweFirstKey bool
+	// SealKeyFile has what the secrets of access keys are sealed with, 32 to 4096 random bytes:
+	// at all members the same. Default is what the cluster has made itself; members that began
+	// one together (Static) without an authority have made nothing. Whoever joins is given it by
+	// those who have it.
+	SealKeyFile string
 	// Token lets an empty directory join a cluster whose members speak TLS.
 	Token *pki.Token
 	// Version is the product's version, which is told to the other members: at most
@@ -236,6 +244,9 @@ type Node struct {
 	// those two.
 	own      *pki.Own
 	unproven *pki.Unproven
+	// sealer seals the secrets of access keys; sealHanded says that newcomers are given its key.
+	sealer     *sealer
+	sealHanded bool
 
 	inbox   *inbox
 	writer  *writer
@@ -352,6 +363,9 @@ func (n *Node) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := n.openSealer(); err != nil {
+		return err
+	}
 	if found || n.opts.Static != nil {
 		err := n.vouch(ctx)
 		if !found && errors.Is(err, ErrCopied) {
@@ -403,6 +417,7 @@ func (n *Node) serve(cfg replica.Config) error {
 	n.tasks.Go(n.apply)
 	n.tasks.Go(n.keep)
 	n.tasks.Go(n.expire)
+	n.tasks.Go(n.reapObjects)
 	if n.opts.CompactPeriod > 0 || n.opts.CompactRevisions > 0 {
 		n.tasks.Go(n.autoCompact)
 	}
@@ -421,33 +436,6 @@ func (n *Node) ID() uint64 { return n.id }
 
 // ClusterID is the id of the cluster.
 func (n *Node) ClusterID() uint64 { return n.cluster }
-
-// Done is closed when the member has stopped, by Stop or by a failure.
-func (n *Node) Done() <-chan struct{} { return n.stop }
-
-// Err is the failure that stopped the member, or nil.
-func (n *Node) Err() error {
-	n.failMu.Lock()
-	defer n.failMu.Unlock()
-	return n.failure
-}
-
-// fatal stops the member with a reason. It is the only way out of a failed disk
-// or a broken invariant: nothing is retried on what can no longer be trusted.
-func (n *Node) fatal(what string, err error) {
-	n.failMu.Lock()
-	if n.failure == nil {
-		n.failure = fmt.Errorf("%s: %w", what, err)
-		level := slog.LevelError
-		if errors.Is(err, ErrRemoved) {
-			level = slog.LevelWarn // somebody wanted that
-		}
-		n.log.Log(context.Background(), level, "member stops", "reason", what, "err", err)
-	}
-	n.noteDamage(err)
-	n.failMu.Unlock()
-	n.stopOnce.Do(func() { close(n.stop) })
-}
 
 // Stop ends the member and gives everything back. A leader first hands
 // leadership to another voter, as far as the context allows.

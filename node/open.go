@@ -74,6 +74,10 @@ func (n *Node) found(ctx context.Context) (identity, error) {
 				n.opts.Dir, identityFile)
 		}
 	}
+	// What was begun here and not finished may have owed a key.
+	if err := remove(f, n.path(firstKeyMark)); err != nil {
+		return identity{}, err
+	}
 	if len(n.opts.Join) > 0 {
 		return n.join(ctx)
 	}
@@ -103,7 +107,7 @@ func (n *Node) found(ctx context.Context) (identity, error) {
 // bootstrap writes the state of the first member of a new cluster.
 func (n *Node) bootstrap() (identity, error) {
 	id := identity{Cluster: n.random(), Member: 1, Incarnation: n.random(), Name: n.opts.Name}
-	if err := n.wipe(walDir, storeDir); err != nil {
+	if err := n.wipe(walDir, storeDir, sealFile); err != nil {
 		return id, err
 	}
 	tokens, err := n.foundAuthority(id, n.opts.peerURLs())
@@ -125,11 +129,23 @@ func (n *Node) bootstrap() (identity, error) {
 	if err := n.createLog(firstIndex, firstTerm, raft.HardState{Term: firstTerm, Commit: firstIndex}); err != nil {
 		return id, err
 	}
+	if err := n.oweFirstKey(); err != nil {
+		return id, err
+	}
 	if err := saveIdentity(n.opts.FS, n.opts.Dir, id); err != nil {
 		return id, err
 	}
 	n.log.Info("new cluster", "cluster", fmt.Sprintf("%x", id.Cluster), "member", id.Member, "name", id.Name)
 	return id, nil
+}
+
+// oweFirstKey marks the directory of the member that is to make the first access key. It
+// comes before the identity, without which the directory is made anew.
+func (n *Node) oweFirstKey() error {
+	if !n.opts.OweFirstKey {
+		return nil
+	}
+	return writeSealed(n.opts.FS, n.path(firstKeyMark), struct{}{})
 }
 
 func (n *Node) createLog(index, term uint64, hs raft.HardState) error {

@@ -166,6 +166,9 @@ func (b *rebirth) build(ctx context.Context) error {
 	if err := errors.Join(err, m.Err(), m.Close()); err != nil {
 		return err
 	}
+	if err := b.keepSealKey(); err != nil {
+		return err
+	}
 	if err := saveIdentity(f, b.to.opts.Dir, b.id); err != nil {
 		return err
 	}
@@ -173,6 +176,20 @@ func (b *rebirth) build(ctx context.Context) error {
 		return fmt.Errorf("finish the new directory: %w", err)
 	}
 	return disk.SyncDir(f, b.r.Dir)
+}
+
+// keepSealKey takes the sealing key over, so that the secrets of access keys can still be had
+// back. One that cannot be read is no reason not to recover.
+func (b *rebirth) keepSealKey() error {
+	key, err := b.from.sealKeyOf(pki.Member{Cluster: b.old.Cluster, ID: b.old.Member})
+	if err != nil {
+		b.r.Logger.Warn("the sealing key of the old cluster is lost, so that access keys are to be made anew", "err", err)
+		return nil
+	}
+	if key == nil {
+		return nil
+	}
+	return writeSealKey(b.r.FS, b.to.path(sealFile), key)
 }
 
 // replayBytes is how much of the log is applied in one round.

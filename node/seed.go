@@ -227,6 +227,9 @@ func (n *Node) join(ctx context.Context) (identity, error) {
 	if err != nil {
 		return identity{}, err
 	}
+	if err := n.keepSealKey(place.SealKey); err != nil {
+		return identity{}, err
+	}
 	j.Cluster, j.Member, j.SeedIndex, j.SeedTerm = place.Cluster, place.Member, place.Seed.Index, place.Seed.Term
 	if err := n.settle(j, place); err != nil {
 		return identity{}, err

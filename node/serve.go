@@ -93,6 +93,7 @@ func (n *Node) gateOptions() join.GateOptions {
 	o := join.GateOptions{
 		Host: host{n}, Version: n.opts.Version, Logger: n.log, Dial: n.opts.Network.Dial, Sched: n.sched,
 		Schemes: n.opts.schemes(), SilenceWait: 2 * n.opts.election(),
+		SealKey: func() []byte { return n.sealer.handed },
 	}
 	if !n.opts.Plain {
 		o.ClockTolerance = pki.ClockTolerance

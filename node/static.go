@@ -123,7 +123,7 @@ func (n *Node) bootstrapStatic() (identity, error) {
 	}
 	// Ids that come later are those of entries, and none of these.
 	init.Index = max(firstIndex, uint64(len(init.Members)))
-	if err := n.wipe(walDir, storeDir); err != nil {
+	if err := n.wipe(walDir, storeDir, sealFile); err != nil {
 		return id, err
 	}
 	if err := machine.Bootstrap(n.machineOptions(), init); err != nil {
@@ -131,6 +131,11 @@ func (n *Node) bootstrapStatic() (identity, error) {
 	}
 	if err := n.createLog(init.Index, firstTerm, raft.HardState{Term: firstTerm, Commit: init.Index}); err != nil {
 		return id, err
+	}
+	if id.Member == init.Members[0].ID {
+		if err := n.oweFirstKey(); err != nil {
+			return id, err
+		}
 	}
 	if err := saveIdentity(n.opts.FS, n.opts.Dir, id); err != nil {
 		return id, err

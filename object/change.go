@@ -40,7 +40,9 @@ type CreateBucket struct {
 type DeleteBucket struct{ Name string }
 
 // SetBucket changes what is not nil. ErrInvalidBucketState refuses to suspend versioning
-// under object lock, to lock without versioning and to take object lock back.
+// under object lock, to lock or to set a rule without what it needs, and to take object lock
+// or versioning back; ErrInvalid a rule that is not of days or years within MaxLockDays and
+// MaxLockYears.
 type SetBucket struct {
 	Name       string
 	Versioning *Versioning
@@ -67,7 +69,7 @@ type Condition struct {
 	// ErrNoSuchKey if there is none; "*" is any.
 	IfMatch string
 	// IfModified and IfSize, where not nil, must be the version's Modified, to the
-	// second, and Size.
+	// second, and Size; they refuse as IfMatch does.
 	IfModified, IfSize *int64
 }
 
@@ -120,7 +122,8 @@ type DeleteObject struct {
 	Version *VersionID
 	If      Condition
 	// Expired says that lifecycle asks: Seq must be that of the newest version (for a
-	// key) or of the version, else nothing is deleted.
+	// key) or of the version, else nothing is deleted. A version that is the newest is
+	// not deleted either, unless it is a delete marker.
 	Expired bool
 	Seq     uint64
 }
@@ -200,10 +203,12 @@ type CloseLease struct{ ID uint64 }
 type CloseLeases struct{ Member, Boots uint64 }
 
 // SetKey makes an access key or replaces it. With New ErrKeyExists refuses one that is there,
-// without it ErrNoSuchAccessKey one that is not. ErrTooManyKeys.
+// without it ErrNoSuchAccessKey one that is not. ErrTooManyKeys. With Was, which is the key as it
+// was read, ErrPreconditionFailed refuses one that has changed since.
 type SetKey struct {
 	Key AccessKey
 	New bool
+	Was *AccessKey
 }
 
 // DeleteKey removes an access key, or ErrNoSuchAccessKey.
@@ -241,7 +246,8 @@ type Deleted struct {
 	// Version is the id of either; Null and false where nothing was there.
 	Marker  bool
 	Version VersionID
-	// Found says that there was something to delete.
+	// Found says that there was something to delete: the version or, for a key, one that is
+	// no delete marker.
 	Found bool
 }
 

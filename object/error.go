@@ -1,6 +1,9 @@
 package object
 
-import "errors"
+import (
+	"errors"
+	"slices"
+)
 
 // The errors that a change or a read is refused with. None is the member's: anything else is.
 var (
@@ -36,3 +39,14 @@ var (
 	// ErrUnavailable says that bytes cannot be had, or kept, now: too few members answer.
 	ErrUnavailable = errors.New("too few members can be reached for the bytes")
 )
+
+// Refused reports whether an error is one of these, and so the same on every member. Any other
+// error of Apply is the member's.
+func Refused(err error) bool {
+	return slices.ContainsFunc([]error{
+		ErrNoSuchBucket, ErrBucketExists, ErrBucketNotEmpty, ErrTooManyBuckets, ErrInvalidBucketName, ErrInvalidBucketState,
+		ErrNoSuchKey, ErrNoSuchVersion, ErrMethodNotAllowed, ErrPreconditionFailed, ErrSourceChanged, ErrLocked, ErrQuota,
+		ErrNoSuchUpload, ErrInvalidPart, ErrInvalidPartOrder, ErrPartTooSmall, ErrTooLarge, ErrBadDigest, ErrInvalid,
+		ErrLeaseGone, ErrHolders, ErrTooManyLeases, ErrKeyExists, ErrNoSuchAccessKey, ErrTooManyKeys,
+	}, func(known error) bool { return errors.Is(err, known) })
+}

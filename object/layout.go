@@ -1,8 +1,12 @@
 package object
 
 import (
+	"bytes"
 	"encoding/binary"
+	"fmt"
 	"strings"
+
+	"chainfire/internal/record"
 )
 
 // The first byte of a row says what it is of. docs/format/objects.md describes the rows.
@@ -10,9 +14,10 @@ const (
 	rowAccessKey = 'a' // a | id                                   an access key
 	rowBucket    = 'b' // b | name                                 a bucket
 	rowConfig    = 'c' // c | bucket id | name                     a document of a bucket
-	rowBody      = 'e' // e | lease | n                            a body, and how often it is referred to
-	rowGarbage   = 'g' // g | manifest                             a manifest that nothing refers to, to be reaped
-	rowManifest  = 'm' // m | lease | n                            the parts of an object, and how often they are referred to
+	rowBody      = 'e' // e | lease | n                            a body of extents, and how often it is referred to
+	rowGarbage   = 'g' // g | what rows begin with                 rows of parts that nothing refers to, to be reaped
+	rowInline    = 'i' // i | index | n                            a body that is inline, and how often it is referred to
+	rowManifest  = 'm' // m | upload | 0, alone or with | number   how often an object's parts are referred to; some of the parts, from that number on
 	rowNull      = 'n' // n | bucket id | key                      the Seq of the key's null version
 	rowPart      = 'p' // p | upload | number                      a part of an open upload
 	rowUpload    = 'u' // u | bucket id | key, ended | upload      an open upload
@@ -37,6 +42,27 @@ func appendEnded(row []byte, key string) []byte {
 		key = key[i+1:]
 	}
 	return append(append(row, key...), 0, 1)
+}
+
+// cutEnded is the key that appendEnded made b of.
+func cutEnded(b []byte) (string, error) {
+	key := make([]byte, 0, len(b))
+	for {
+		i := bytes.IndexByte(b, 0)
+		if i < 0 || i+1 == len(b) {
+			return "", fmt.Errorf("%w: a key without its end", record.ErrMalformed)
+		}
+		key = append(key, b[:i]...)
+		switch {
+		case b[i+1] == 0xff:
+			key = append(key, 0)
+			b = b[i+2:]
+		case b[i+1] == 1 && i+2 == len(b):
+			return string(key), nil
+		default:
+			return "", fmt.Errorf("%w: a key with 00 %02x in it", record.ErrMalformed, b[i+1])
+		}
+	}
 }
 
 // appendKeyPrefix appends what the rows of all keys with a prefix begin with.

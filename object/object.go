@@ -7,6 +7,8 @@
 // log; a View may be used by one goroutine at a time.
 package object
 
+import "chainfire/object/checksum"
+
 // Bounds of what the state takes. Sizes are in bytes.
 const (
 	MaxInline     = 64 << 10
@@ -102,16 +104,16 @@ type Attributes struct {
 }
 
 // ChecksumAlgorithm names a checksum of S3.
-type ChecksumAlgorithm uint8
+type ChecksumAlgorithm = checksum.Algorithm
 
 // The algorithms.
 const (
-	ChecksumNone ChecksumAlgorithm = iota
-	ChecksumCRC32
-	ChecksumCRC32C
-	ChecksumCRC64NVME
-	ChecksumSHA1
-	ChecksumSHA256
+	ChecksumNone      = checksum.None
+	ChecksumCRC32     = checksum.CRC32
+	ChecksumCRC32C    = checksum.CRC32C
+	ChecksumCRC64NVME = checksum.CRC64NVME
+	ChecksumSHA1      = checksum.SHA1
+	ChecksumSHA256    = checksum.SHA256
 )
 
 // ChecksumType says what a checksum of an object of many parts is of.
@@ -204,6 +206,8 @@ type Version struct {
 	// Body is where the bytes are if Parts is 0; else the parts are, see View.Parts.
 	Body  BodyID
 	Parts int
+	// Upload is the upload that became this version, or 0.
+	Upload uint64
 }
 
 // Upload is an upload of many parts that is neither completed nor aborted.

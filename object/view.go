@@ -20,36 +20,48 @@ func (v *View) Close() error {
 }
 
 // Bucket reads a bucket, or ErrNoSuchBucket.
-func (v *View) Bucket(name string) (*Bucket, error) { panic("not yet") }
+func (v *View) Bucket(name string) (*Bucket, error) { return readBucket(v.rows, name) }
 
 // Buckets lists at most limit buckets whose names are after one and begin with a prefix.
-func (v *View) Buckets(prefix, after string, limit int) ([]Bucket, error) { panic("not yet") }
+func (v *View) Buckets(prefix, after string, limit int) ([]Bucket, error) {
+	return listBuckets(v.rows, prefix, after, limit)
+}
 
 // Config reads a document of a bucket; found is false where there is none.
 func (v *View) Config(b *Bucket, name string) (value []byte, found bool, err error) {
-	panic("not yet")
+	return readConfig(v.rows, b.ID, name)
 }
 
-// Version reads the newest version of a key, or with id that one. It returns ErrNoSuchKey where
-// the key has no version, ErrNoSuchVersion where it does not have that one. A newest version
-// that is a delete marker is returned as it is.
-func (v *View) Version(b *Bucket, key string, id *VersionID) (*Version, error) { panic("not yet") }
+// Version reads the newest version of a key, or ErrNoSuchKey where it has none; or with id that
+// one, or ErrNoSuchVersion. A version that is a delete marker is returned as it is.
+func (v *View) Version(b *Bucket, key string, id *VersionID) (*Version, error) {
+	ver, err := readVersion(v.rows, b.ID, key, id)
+	if err != nil {
+		return nil, err
+	}
+	ver.Latest = id == nil
+	if id != nil {
+		newest, err := newestVersion(v.rows, b.ID, key)
+		if err != nil {
+			return nil, err
+		}
+		ver.Latest = newest != nil && newest.Seq == ver.Seq
+	}
+	return ver, nil
+}
 
-// Body reads where the bytes of a body are.
-func (v *View) Body(id BodyID) (*Body, error) { panic("not yet") }
-
-// Parts reads the parts of a version of many parts, in their order.
-func (v *View) Parts(ver *Version) ([]Part, error) { panic("not yet") }
-
-// ListRequest asks for a page of a bucket's keys.
+// ListRequest asks for a page of a bucket's keys. With a Delimiter, keys that have it behind
+// Prefix are listed as one common prefix, which ends with the first of it.
 type ListRequest struct {
 	Prefix, Delimiter string
-	// After is the last entry that is not wanted: a key or, as listed, a common prefix.
+	// After is the last entry that is not wanted: a key or, as listed, a common prefix. A
+	// common prefix that is not greater is left out, with all keys that it stands for.
 	After string
 	// AfterVersion is, in a listing of versions, the Seq of the last version of the key
 	// After that is not wanted; 0 leaves out all of them.
 	AfterVersion uint64
-	// Limit bounds keys and common prefixes together, at most MaxPage.
+	// Limit bounds keys and common prefixes together, at most MaxPage. A page of 0 is empty, and
+	// says that there is no more.
 	Limit int
 	// Versions lists all versions, newest first, and delete markers.
 	Versions bool
@@ -66,45 +78,8 @@ type ListResult struct {
 	NextVersion uint64
 }
 
-// List reads a page of a bucket's keys.
+// List reads a page of a bucket's keys. What it reads is in proportion to the page, whatever lies
+// under common prefixes, and to the deleted keys between its entries; ctx ends it early.
 func (v *View) List(ctx context.Context, b *Bucket, r ListRequest) (*ListResult, error) {
-	panic("not yet")
+	return listVersions(ctx, v.rows, b.ID, r)
 }
-
-// UploadsResult is a page of uploads, sorted by key, then by when they began.
-type UploadsResult struct {
-	Uploads    []Upload
-	Prefixes   []string
-	More       bool
-	Next       string
-	NextUpload uint64
-}
-
-// Uploads reads a page of a bucket's uploads; of the request AfterVersion is an upload's id.
-func (v *View) Uploads(ctx context.Context, b *Bucket, r ListRequest) (*UploadsResult, error) {
-	panic("not yet")
-}
-
-// Upload reads an upload, or ErrNoSuchUpload.
-func (v *View) Upload(b *Bucket, key string, id uint64) (*Upload, error) { panic("not yet") }
-
-// UploadParts reads at most limit parts of an upload, with numbers above after.
-func (v *View) UploadParts(u *Upload, after, limit int) (parts []Part, more bool, err error) {
-	panic("not yet")
-}
-
-// AccessKey reads an access key, or ErrNoSuchAccessKey.
-func (v *View) AccessKey(id string) (*AccessKey, error) { panic("not yet") }
-
-// AccessKeys lists all access keys, by id.
-func (v *View) AccessKeys() ([]AccessKey, error) { panic("not yet") }
-
-// Leases lists the open write leases, by id.
-func (v *View) Leases() ([]Lease, error) { panic("not yet") }
-
-// Bodies calls f for every body of extents after one, in their order, until it returns false.
-func (v *View) Bodies(after BodyID, f func(*Body) bool) error { panic("not yet") }
-
-// Wanted reports whether a member must keep what it has of a body: something refers to it, or
-// its lease is open. The view must be of a state that has applied the index id.Lease.
-func (v *View) Wanted(id BodyID) (bool, error) { panic("not yet") }

@@ -354,3 +354,35 @@ func TestTokenSurvivesBeingPassedOnAndNothingElseDoes(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatIsDerivedOfAnAuthorityIsItsOwn compares what members derive that have an authority
+// from different places, for different purposes, and of another authority.
+func TestWhatIsDerivedOfAnAuthorityIsItsOwn(t *testing.T) {
+	a := authority(t, 7)
+	key, err := a.KeyPEM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := ParseAuthority(7, a.CertPEM(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	derive := func(a *Authority, purpose string) string {
+		t.Helper()
+		key, err := a.Derive(purpose, 32)
+		if err != nil || len(key) != 32 {
+			t.Fatalf("%x, %v", key, err)
+		}
+		return string(key)
+	}
+	one := derive(a, "one")
+	if derive(b, "one") != one {
+		t.Error("the same authority derives another key")
+	}
+	if derive(a, "two") == one || derive(authority(t, 7), "one") == one {
+		t.Error("another purpose or authority derives the same key")
+	}
+	if strings.Contains(string(key), one) {
+		t.Error("the key is the authority's")
+	}
+}

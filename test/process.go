@@ -27,6 +27,9 @@ type event struct {
 	Total int64  `json:"total_bytes"`
 	// ClientURL is where a ready member serves clients.
 	ClientURL string `json:"client_url"`
+	// S3 is the address of S3 of a ready member, S3URL the same as a URL.
+	S3    string `json:"s3"`
+	S3URL string `json:"s3_url"`
 }
 
 // process is one run of the binary. Its methods may be called from any goroutine.

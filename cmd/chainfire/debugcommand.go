@@ -55,6 +55,7 @@ type jsonCommand struct {
 	Raise   *jsonLogLevel   `json:"raise_level,omitempty"`
 	*jsonLogLeases
 	*jsonLogAuth
+	*jsonLogObjects
 }
 
 // jsonLogLevel is a feature level.
@@ -184,7 +185,7 @@ func newJSONCommand(c *machine.Command) *jsonCommand {
 	case c.RaiseLevel != nil:
 		out.Raise = &jsonLogLevel{Level: c.RaiseLevel.Level}
 	default:
-		out.jsonLogLeases, out.jsonLogAuth = newJSONLogLeases(c), newJSONLogAuth(c)
+		out.jsonLogLeases, out.jsonLogAuth, out.jsonLogObjects = newJSONLogLeases(c), newJSONLogAuth(c), newJSONLogObjects(c)
 	}
 	return out
 }

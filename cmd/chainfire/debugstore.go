@@ -227,6 +227,9 @@ func (d *debugStore) printHeading() error {
 		if r.Leases+r.Attached > 0 {
 			add("leases", "%d, with %d keys attached", r.Leases, r.Attached)
 		}
+		if r.Side > 0 {
+			add("objects", "%d rows of %d bytes", r.Side, r.SideBytes)
+		}
 	}
 	if n.HasHash {
 		add("hash", "%016x at revision %d, %s", n.Hash.Sum, n.Hash.Revision, compactedAt(n.Hash.Compacted))

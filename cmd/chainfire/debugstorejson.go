@@ -30,6 +30,8 @@ type jsonRow struct {
 	Name             *string `json:"name,omitempty"`
 	NameBase64       []byte  `json:"name_base64,omitempty"`
 	Content          []byte  `json:"content_base64,omitempty"`
+	// Bytes is how much a side row holds.
+	Bytes *int64 `json:"bytes,omitempty"`
 }
 
 func newJSONRow(r *mvcc.InspectedRow) *jsonRow {
@@ -40,6 +42,12 @@ func newJSONRow(r *mvcc.InspectedRow) *jsonRow {
 		if machine.IsSecretRow(string(r.Name)) {
 			out.Content = nil // the hash of a password or of a token
 		}
+		return out
+	}
+	if r.Kind == mvcc.RowSide {
+		out.Name, out.NameBase64 = jsonBytes(r.Name)
+		size := int64(len(r.Content))
+		out.Bytes = &size
 		return out
 	}
 	if r.Kind == mvcc.RowLease {
@@ -118,6 +126,8 @@ type jsonRowCounts struct {
 	Meta      int64 `json:"meta"`
 	Leases    int64 `json:"leases"`
 	Attached  int64 `json:"attached_keys"`
+	Side      int64 `json:"side_rows"`
+	SideBytes int64 `json:"side_bytes"`
 }
 
 // jsonStoreHash has the sum in hexadecimal, as it is printed.
@@ -143,6 +153,7 @@ func (d *debugStore) json() error {
 		LogFloor: d.floor, LogNote: d.floorNote, Rows: jsonRowCounts{
 			LiveKeys: n.Rows.Live, Keys: n.Rows.Keys, Versions: n.Rows.Versions, Deletions: n.Rows.Deletions,
 			Changes: n.Rows.Changes, Meta: n.Rows.Meta, Leases: n.Rows.Leases, Attached: n.Rows.Attached,
+			Side: n.Rows.Side, SideBytes: n.Rows.SideBytes,
 		},
 		Members: []*jsonLogMember{}, Removed: []string{},
 	}

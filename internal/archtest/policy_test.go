@@ -23,6 +23,7 @@ internal/archtest:
 internal/etcdlog:
 internal/witness:
 internal/record:
+internal/xmltree:
 internal/etcdrequest: root
 etcdflags:
 api/...:              root
@@ -41,21 +42,28 @@ mvcc:                 root internal/disk internal/invariant
 auth:                 root
 auth/token:           auth
 sigv4:
-object:               root internal/record
+object/checksum:
+object:               root object/checksum internal/record
+object/lifecycle:     object internal/xmltree
+s3api/bucketpolicy:
 etcdfile:             root auth mvcc internal/invariant
 migrate:              root mvcc
+object/objecttest:    object
 lessor:
-machine:              root auth raft raft/confchange mvcc internal/record internal/disk internal/invariant
+machine:              root auth raft raft/confchange mvcc object internal/record internal/disk internal/invariant
 etcdwal:              root auth machine internal/etcdrequest internal/invariant
 snapshot:             raft raft/confchange api/... internal/disk internal/sched internal/invariant
 replica:              root raft raft/confchange raft/quorum raft/progress internal/invariant
 transport:            raft raft/confchange api/... internal/timing internal/invariant
 join:                 root api/... raft raft/confchange raft/quorum snapshot internal/disk internal/sched internal/invariant
-node:                 root api/... raft raft/confchange raft/quorum raft/progress wal mvcc etcdfile lessor auth auth/token machine etcdwal snapshot replica transport join pki internal/disk internal/sniff internal/socket internal/handshaken internal/sched internal/timing internal/invariant
+node:                 root api/... raft raft/confchange raft/quorum raft/progress wal mvcc etcdfile lessor auth auth/token object machine etcdwal snapshot replica transport join pki internal/disk internal/sniff internal/socket internal/handshaken internal/sched internal/timing internal/invariant
 
 etcdapi/gateway:
 etcdapi/locks:
 etcdapi:              root etcdapi/gateway etcdapi/locks internal/etcdrequest internal/sniff internal/handshaken
+s3api:                root sigv4 object object/checksum object/lifecycle s3api/bucketpolicy internal/xmltree
+s3api/s3test:         object object/objecttest
+s3admin:              root api/... object internal/disk
 client:               root api/...
 sim:                  root api/... raft wal mvcc machine snapshot replica transport join node internal/disk internal/sched internal/witness internal/invariant
 cmd/chainfire:        all

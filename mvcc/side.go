@@ -1,0 +1,171 @@
+package mvcc
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// Rows beside the key space are the caller's: bytes under bytes, in byte order, with no
+// revisions, no watches, and no place in the hashes of the key space. They are written in
+// the rounds of a Writer, with everything else of the round or not at all, and go with the
+// store wherever it goes.
+
+// sideRow is the row in the store of a side row.
+func sideRow(dst, row []byte) []byte { return append(append(dst, tagSide), row...) }
+
+// SideGet reads a side row as the round has left it. The value is the caller's.
+func (w *Writer) SideGet(row []byte) (value []byte, found bool, err error) {
+	return getRow(w.sideReader(), sideRow(nil, row))
+}
+
+// SetSide writes a side row. Unlike other rows, row and value may change afterwards.
+func (w *Writer) SetSide(row, value []byte) error {
+	w.row = sideRow(w.row[:0], row)
+	if err := w.sideBatch().Set(w.row, value, nil); err != nil {
+		return fmt.Errorf("write side row %x: %w", row, err)
+	}
+	return nil
+}
+
+// DeleteSide removes a side row, if it is there.
+func (w *Writer) DeleteSide(row []byte) error {
+	w.row = sideRow(w.row[:0], row)
+	if err := w.sideBatch().Delete(w.row, nil); err != nil {
+		return fmt.Errorf("delete side row %x: %w", row, err)
+	}
+	return nil
+}
+
+// SideCursor walks the side rows of [from, to) as the round has left them; to nil is no
+// end. What the round writes later does not show. The caller closes it before the round
+// ends.
+func (w *Writer) SideCursor(from, to []byte) (*SideCursor, error) {
+	return openSideCursor(w.sideReader(), from, to)
+}
+
+// sideBatch is where the side rows of the round are until it ends: a batch of their own,
+// because being found again costs, and rounds without them are not to pay for it.
+func (w *Writer) sideBatch() *pebble.Batch {
+	if w.side == nil {
+		w.side = w.eng.db.NewIndexedBatch()
+	}
+	return w.side
+}
+
+func (w *Writer) sideReader() pebble.Reader {
+	if w.side == nil {
+		return w.eng.db
+	}
+	return w.side
+}
+
+// writeSide adds the side rows of the round to its batch.
+func (w *Writer) writeSide() error {
+	if w.side == nil {
+		return nil
+	}
+	if err := w.batch.Apply(w.side, nil); err != nil {
+		return fmt.Errorf("write side rows: %w", err)
+	}
+	return w.closeSide()
+}
+
+func (w *Writer) closeSide() error {
+	if w.side == nil {
+		return nil
+	}
+	err := w.side.Close()
+	w.side = nil
+	if err != nil {
+		return fmt.Errorf("write side rows: %w", err)
+	}
+	return nil
+}
+
+// SideGet reads a side row. The value is the caller's. Side rows may be of a later round
+// than the view's revision, but all are of the same.
+func (v *View) SideGet(row []byte) (value []byte, found bool, err error) {
+	return getRow(v.snap, sideRow(nil, row))
+}
+
+// SideCursor walks the side rows of [from, to) that SideGet reads; to nil is no end. The
+// caller closes it before the view.
+func (v *View) SideCursor(from, to []byte) (*SideCursor, error) {
+	return openSideCursor(v.snap, from, to)
+}
+
+// SideCursor stands before the first side row that it walks. It belongs to one goroutine.
+type SideCursor struct {
+	it    *pebble.Iterator
+	value []byte
+	fail  error
+	// started says that it stands at a row, or after the last.
+	started bool
+}
+
+func openSideCursor(r pebble.Reader, from, to []byte) (*SideCursor, error) {
+	o := &pebble.IterOptions{LowerBound: sideRow(nil, from), UpperBound: []byte{tagSide + 1}}
+	if to != nil {
+		o.UpperBound = sideRow(nil, to)
+	}
+	if bytes.Compare(o.LowerBound, o.UpperBound) > 0 {
+		o.UpperBound = o.LowerBound
+	}
+	it, err := r.NewIter(o)
+	if err != nil {
+		return nil, fmt.Errorf("open iterator over side rows: %w", err)
+	}
+	return &SideCursor{it: it}, nil
+}
+
+// Next moves to the next row, and reports whether there is one.
+func (c *SideCursor) Next() bool {
+	switch {
+	case c.fail != nil:
+		return false
+	case c.started:
+		return c.take(c.it.Next())
+	}
+	return c.take(c.it.First())
+}
+
+// Seek moves to the first row at or after one, which may be behind the cursor, and reports
+// whether there is one.
+func (c *SideCursor) Seek(row []byte) bool {
+	return c.fail == nil && c.take(c.it.SeekGE(sideRow(nil, row)))
+}
+
+// take reads the value of the row that the iterator is at, if it is at one.
+func (c *SideCursor) take(valid bool) bool {
+	c.started, c.value = true, nil
+	if !valid {
+		if err := c.it.Error(); err != nil {
+			c.fail = fmt.Errorf("walk side rows: %w", err)
+		}
+		return false
+	}
+	var err error
+	if c.value, err = c.it.ValueAndErr(); err != nil {
+		c.fail = fmt.Errorf("read side row %x: %w", c.Row(), err)
+	}
+	return err == nil
+}
+
+// Row is the row that the cursor is at. It is valid until the cursor moves.
+func (c *SideCursor) Row() []byte { return c.it.Key()[1:] }
+
+// Value is the value of that row, valid as long.
+func (c *SideCursor) Value() []byte { return c.value }
+
+// Err is why the walk ended early, nil where it did not.
+func (c *SideCursor) Err() error { return c.fail }
+
+// Close gives back what the cursor holds. It returns Err again, if there is one.
+func (c *SideCursor) Close() error {
+	if err := c.it.Close(); err != nil && c.fail == nil {
+		c.fail = fmt.Errorf("walk side rows: %w", err)
+	}
+	return c.fail
+}

@@ -1,0 +1,168 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"chainfire"
+	"chainfire/machine"
+	"chainfire/object"
+)
+
+// Objects are the buckets and objects of a running member.
+type Objects struct{ n *Node }
+
+var _ object.Service = (*Objects)(nil)
+
+// Objects are those of this member.
+func (n *Node) Objects() *Objects { return &Objects{n} }
+
+// Change implements object.Service. Without a time the change gets that of this member. A
+// learner does not take it.
+func (o *Objects) Change(ctx context.Context, c *object.Change) (*object.Result, error) {
+	n := o.n
+	if n.learner() {
+		return nil, chainfire.ErrLearner
+	}
+	if lagging(n.commit.Load(), n.appliedIndex.Load()) {
+		return nil, chainfire.ErrTooManyRequests
+	}
+	ctx, cancel := n.withTimeout(ctx)
+	defer cancel()
+	if err := n.untilLevel(ctx, machine.ObjectLevel); err != nil {
+		return nil, err
+	}
+	cost := objectCost(c)
+	if err := n.roomFor(ctx, cost); err != nil {
+		return nil, err
+	}
+	if c.Time == 0 {
+		timed := *c
+		timed.Time = n.sched.Now().UnixMilli()
+		c = &timed
+	}
+	res, err := n.do(ctx, &machine.Command{Object: c})
+	if err != nil {
+		n.quota.give(cost)
+		if errors.Is(err, context.DeadlineExceeded) && errors.Is(context.Cause(ctx), errRequestTimeout) {
+			err = chainfire.ErrNoLeader // as etcd has it said in other words
+		}
+		return nil, err
+	}
+	return res.Object, nil
+}
+
+// View implements object.Service. A learner that is to vote does not serve it, a read replica
+// does.
+func (o *Objects) View(ctx context.Context) (*object.View, error) {
+	n := o.n
+	if !n.servesAllReads() {
+		return nil, chainfire.ErrLearner
+	}
+	ctx, cancel := n.withTimeout(ctx)
+	defer cancel()
+	if err := n.linearizeOr(ctx, chainfire.ErrNoLeader); err != nil {
+		return nil, err
+	}
+	return n.machine.ObjectView()
+}
+
+// Local implements object.Service.
+func (o *Objects) Local(context.Context) (*object.View, error) { return o.n.machine.ObjectView() }
+
+// Seal implements object.Service.
+func (o *Objects) Seal(id, secret string) ([]byte, error) { return o.n.sealer.seal(id, secret) }
+
+// Unseal implements object.Service.
+func (o *Objects) Unseal(id string, sealed []byte) (string, error) {
+	return o.n.sealer.unseal(id, sealed)
+}
+
+// objectCost is what a change takes of the store, about; nothing for one that takes no room.
+func objectCost(c *object.Change) int64 {
+	if !machine.ObjectNeedsRoom(c) {
+		return 0
+	}
+	cost := int64(keyCost)
+	switch {
+	case c.Put != nil:
+		cost += int64(len(c.Put.Key)) + bodyCost(&c.Put.Body) + attributesCost(&c.Put.Attributes)
+	case c.PutPart != nil:
+		cost += int64(len(c.PutPart.Key)) + bodyCost(&c.PutPart.Body)
+	case c.Copy != nil:
+		cost += int64(len(c.Copy.Key)) + attributesCost(&c.Copy.Attributes)
+	case c.CreateUpload != nil:
+		cost += int64(len(c.CreateUpload.Key)) + attributesCost(&c.CreateUpload.Attributes)
+	case c.Complete != nil:
+		cost += int64(len(c.Complete.Key)) + partCost*int64(len(c.Complete.Parts))
+	}
+	return cost
+}
+
+// What a part of a manifest, and an extent of a body, takes in the store.
+const (
+	partCost   = 64
+	extentCost = 16
+)
+
+func bodyCost(b *object.Body) int64 { return int64(len(b.Inline)) + extentCost*int64(len(b.Extents)) }
+
+func attributesCost(a *object.Attributes) (sum int64) {
+	for _, s := range [...]string{
+		a.ContentType, a.CacheControl, a.ContentDisposition, a.ContentEncoding, a.ContentLanguage, a.Expires, a.WebsiteRedirect, a.StorageClass,
+	} {
+		sum += int64(len(s))
+	}
+	for _, list := range [2][]object.Pair{a.Meta, a.Tags} {
+		for _, p := range list {
+			sum += int64(len(p.Name) + len(p.Value))
+		}
+	}
+	return sum
+}
+
+// NewBody implements object.Service. It takes bodies that go into the state.
+func (o *Objects) NewBody(_ context.Context, size int64) (object.BodyWriter, error) {
+	if size > object.MaxInline {
+		return nil, tooLarge(size)
+	}
+	return &inlineBody{}, nil
+}
+
+func tooLarge(size int64) error {
+	return fmt.Errorf("%w: a body of %d bytes, at most %d", object.ErrTooLarge, size, object.MaxInline)
+}
+
+// inlineBody collects a body that goes into the state.
+type inlineBody struct{ b []byte }
+
+// Write implements object.BodyWriter.
+func (w *inlineBody) Write(p []byte) (int, error) {
+	if size := len(w.b) + len(p); size > object.MaxInline {
+		return 0, tooLarge(int64(size))
+	}
+	w.b = append(w.b, p...)
+	return len(p), nil
+}
+
+// Finish implements object.BodyWriter.
+func (w *inlineBody) Finish(context.Context) (object.Body, error) {
+	return object.Body{Size: int64(len(w.b)), Inline: w.b}, nil
+}
+
+// Close implements object.BodyWriter.
+func (w *inlineBody) Close() {}
+
+// OpenBody implements object.Service. It reads bodies that are in the state.
+func (o *Objects) OpenBody(_ context.Context, body *object.Body, off, n int64) (io.ReadCloser, error) {
+	switch {
+	case off < 0 || n < 0 || off > body.Size || n > body.Size-off:
+		return nil, fmt.Errorf("%w: %d bytes from byte %d on of a body of %d", object.ErrInvalid, n, off, body.Size)
+	case int64(len(body.Inline)) != body.Size:
+		return nil, fmt.Errorf("%w: body %d.%d is not in the state", object.ErrUnavailable, body.ID.Lease, body.ID.N)
+	}
+	return io.NopCloser(bytes.NewReader(body.Inline[off : off+n])), nil
+}
