@@ -193,7 +193,7 @@ func (rq *request) getOwnership() error {
 }
 
 func (rq *request) putOwnership() error {
-	n, err := rq.tree(maxDocument, "OwnershipControls")
+	n, err := rq.tree("OwnershipControls")
 	if err != nil {
 		return err
 	}

@@ -19,17 +19,19 @@ import (
 type sample struct {
 	call
 	status int
+	// still says that the request changes nothing.
+	still bool
 }
 
 // samples are by operation. An operation that writes and has none fails the tests below.
-var samples = map[string]sample{
-	"CreateBucket":  {call{method: "PUT", path: "/another", body: `<CreateBucketConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><LocationConstraint>us-east-1</LocationConstraint></CreateBucketConfiguration>`}, 200},
-	"DeleteBucket":  {call{method: "DELETE", path: "/vacant"}, 204},
-	"PutObject":     {call{method: "PUT", path: "/samples/new", body: "the body"}, 200},
-	"CopyObject":    {call{method: "PUT", path: "/samples/copy", header: map[string]string{"X-Amz-Copy-Source": "samples/there"}}, 200},
-	"DeleteObject":  {call{method: "DELETE", path: "/samples/there"}, 204},
-	"DeleteObjects": {call{method: "POST", path: "/samples?delete", body: deleteThere, header: map[string]string{"Content-Md5": md5Of(deleteThere)}}, 200},
-}
+var samples = withMore(map[string]sample{
+	"CreateBucket":  {call{method: "PUT", path: "/another", body: `<CreateBucketConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><LocationConstraint>us-east-1</LocationConstraint></CreateBucketConfiguration>`}, 200, false},
+	"DeleteBucket":  {call{method: "DELETE", path: "/vacant"}, 204, false},
+	"PutObject":     {call{method: "PUT", path: "/samples/new", body: "the body"}, 200, false},
+	"CopyObject":    {call{method: "PUT", path: "/samples/copy", header: map[string]string{"X-Amz-Copy-Source": "samples/there"}}, 200, false},
+	"DeleteObject":  {call{method: "DELETE", path: "/samples/there"}, 204, false},
+	"DeleteObjects": {call{method: "POST", path: "/samples?delete", body: deleteThere, header: map[string]string{"Content-Md5": md5Of(deleteThere)}}, 200, false},
+})
 
 const deleteThere = "<Delete><Object><Key>there</Key></Object></Delete>"
 
@@ -38,6 +40,7 @@ func startSamples(t *testing.T) *fixture {
 	f.bucket("samples")
 	f.bucket("vacant")
 	f.put("samples", "there", "v")
+	f.moreSamples()
 	f.key(object.AccessKey{ID: "AKNONE"})
 	f.key(object.AccessKey{ID: "AKREAD", Grants: []object.Grant{{Bucket: "*", Read: true}}})
 	f.key(object.AccessKey{ID: "AKOTHER", Grants: []object.Grant{{Bucket: "sample", Read: true, Write: true}, {Bucket: "samples*x", Read: true, Write: true}}})
@@ -219,6 +222,9 @@ func TestAttacksAreRefusedAndChangeNothing(t *testing.T) {
 			if a.body && s.body == "" {
 				continue
 			}
+			if s.status == http.StatusNotImplemented && a.name == "the hash of another body" {
+				continue // the body of what is not implemented is not looked at
+			}
 			t.Run(name+"/"+a.name, func(t *testing.T) {
 				unsigned := s.call
 				unsigned.id = ""
@@ -292,8 +298,8 @@ func TestTheSamplesThemselvesAreTaken(t *testing.T) {
 				if got := send(f); got.status != s.status {
 					t.Errorf("%s: %d %s, want %d", way, got.status, got.body, s.status)
 				}
-				if now, _ := f.service.Digest(); now == before {
-					t.Errorf("%s: the state has not changed", way)
+				if now, _ := f.service.Digest(); now == before != s.still {
+					t.Errorf("%s: that the state has changed is %t", way, now != before)
 				}
 			}
 		})

@@ -29,7 +29,7 @@ func sentinels(t *testing.T, file string) []string {
 		t.Fatal(err)
 	}
 	var out []string
-	for name := range f.Scope.Objects { //nolint:staticcheck // what it lacks is not needed here
+	for name := range f.Scope.Objects {
 		if strings.HasPrefix(name, "Err") {
 			out = append(out, name)
 		}
@@ -82,22 +82,21 @@ func TestErrorsAreToldByTheirCodes(t *testing.T) {
 	}
 }
 
-// slowly gives one byte per tick.
-type slowly struct{ tick time.Duration }
+// readerFunc is a reader as a function.
+type readerFunc func([]byte) (int, error)
 
-func (s slowly) Read(p []byte) (int, error) {
-	if s.tick > 0 {
-		time.Sleep(s.tick)
-	}
-	p[0] = 'x'
-	return 1, nil
-}
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 func TestABodyBelowTheLeastRateIsCutOff(t *testing.T) {
 	for tick, cut := range map[time.Duration]bool{time.Second: true, 10 * time.Millisecond: true, 500 * time.Microsecond: false} {
 		synctest.Test(t, func(t *testing.T) {
 			limits := Limits{}.withDefaults()
-			b := &guardedBody{from: io.NopCloser(slowly{tick}), control: http.NewResponseController(httptest.NewRecorder()), limits: &limits}
+			byByte := readerFunc(func(p []byte) (int, error) {
+				time.Sleep(tick)
+				p[0] = 'x'
+				return 1, nil
+			})
+			b := &guardedBody{from: io.NopCloser(byByte), control: http.NewResponseController(httptest.NewRecorder()), limits: &limits}
 			begin := time.Now()
 			_, err := io.CopyN(io.Discard, b, 200_000)
 			if (err != nil) != cut {

@@ -1,71 +1,22 @@
 package s3api
 
 import (
-	"bytes"
 	"encoding/xml"
 	"errors"
 	"net/http"
 	"net/netip"
 	"strconv"
 	"strings"
-	"sync"
 
 	"chainfire/internal/xmltree"
 	"chainfire/object"
 	"chainfire/s3api/bucketpolicy"
 )
 
-// maxPolicies bounds the policies that are kept as they were read.
-const maxPolicies = 1024
+// bucketPolicies decides by the policies of buckets.
+type bucketPolicies struct{ *documents }
 
-// bucketPolicies decides by the policies of buckets. They are in the state; those asked for are
-// kept as they were read. Any goroutine may use it.
-type bucketPolicies struct {
-	mu   sync.Mutex
-	read map[uint64]readPolicy // by the bucket's id
-}
-
-type readPolicy struct {
-	document []byte
-	policy   *bucketpolicy.Policy
-}
-
-// of is the policy of a bucket in a view, nil where it has none.
-func (p *bucketPolicies) of(view *object.View, b *object.Bucket) (*bucketpolicy.Policy, error) {
-	document, found, err := view.Config(b, configPolicy)
-	if err != nil || !found {
-		return nil, err
-	}
-	p.mu.Lock()
-	known, ok := p.read[b.ID]
-	p.mu.Unlock()
-	if ok && bytes.Equal(known.document, document) {
-		return known.policy, nil
-	}
-	parsed, err := keptPolicy(document, b)
-	if err != nil {
-		return nil, err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.read) >= maxPolicies {
-		clear(p.read)
-	}
-	p.read[b.ID] = readPolicy{bytes.Clone(document), parsed}
-	return parsed, nil
-}
-
-// keptPolicy reads a policy that was taken once. What is wrong with it now is not the doing of
-// who asks, so that it is an error of the server, and nobody is let in.
-func keptPolicy(document []byte, b *object.Bucket) (*bucketpolicy.Policy, error) {
-	policy, err := bucketpolicy.Parse(document, b.Name)
-	if err != nil {
-		return nil, keptWrong("rules of the policy", b, err)
-	}
-	return policy, nil
-}
-
-func (p *bucketPolicies) decide(rq *request, view *object.View, action, bucket, key string) (decision, error) {
+func (p bucketPolicies) decide(rq *request, view *object.View, action, bucket, key string) (decision, error) {
 	b, err := view.Bucket(bucket)
 	if errors.Is(err, object.ErrNoSuchBucket) {
 		return silent, nil
@@ -73,7 +24,7 @@ func (p *bucketPolicies) decide(rq *request, view *object.View, action, bucket, 
 	if err != nil {
 		return silent, err
 	}
-	policy, err := p.of(view, b)
+	policy, err := p.policies.of(view, b)
 	if err != nil || policy == nil {
 		return silent, err
 	}
@@ -81,8 +32,8 @@ func (p *bucketPolicies) decide(rq *request, view *object.View, action, bucket, 
 	case bucketpolicy.Deny:
 		return denies, nil
 	case bucketpolicy.Allow:
-		restricted, err := restricts(view, b)
-		if err != nil || restricted && rq.anonymous() && policy.Public() {
+		block, err := p.blocks.of(view, b)
+		if err != nil || block != nil && block.RestrictPublicBuckets && rq.anonymous() && policy.Public() {
 			return silent, err
 		}
 		return allows, nil
@@ -142,11 +93,16 @@ func (rq *request) putPolicy() error {
 	if err != nil {
 		return err
 	}
-	block, err := rq.publicAccess()
+	view, b, done, err := rq.bucketView()
 	if err != nil {
 		return err
 	}
-	if block.BlockPublicPolicy && policy.Public() {
+	block, err := rq.s.documents.blocks.of(view, b)
+	done()
+	if err != nil {
+		return err
+	}
+	if block != nil && block.BlockPublicPolicy && policy.Public() {
 		return refusef(codeAccessDenied, "The policy is public, and BlockPublicPolicy of the bucket's public access block refuses those.")
 	}
 	if err := rq.setConfig(configPolicy, document); err != nil {
@@ -166,15 +122,11 @@ func (rq *request) policyStatus() error {
 	if err != nil {
 		return err
 	}
-	document, found, err := view.Config(b, configPolicy)
+	policy, err := rq.s.documents.policies.of(view, b)
 	done()
-	if err == nil && !found {
+	if err == nil && policy == nil {
 		err = refuse(codeNoSuchPolicy).with("BucketName", rq.bucket)
 	}
-	if err != nil {
-		return err
-	}
-	policy, err := keptPolicy(document, b)
 	if err != nil {
 		return err
 	}
@@ -211,39 +163,8 @@ func (p *publicAccessBlock) read(n *xmltree.Node) error {
 	return n.Done()
 }
 
-// blockOf is the public access block of a bucket; one that has none refuses nothing.
-func blockOf(view *object.View, b *object.Bucket) (p publicAccessBlock, err error) {
-	value, found, err := view.Config(b, configPublicAccess)
-	if err != nil || !found {
-		return p, err
-	}
-	n, err := xmltree.Parse(value, "PublicAccessBlockConfiguration")
-	if err == nil {
-		err = p.read(n)
-	}
-	if err != nil {
-		err = keptWrong("rules of the public access block", b, err)
-	}
-	return p, err
-}
-
-// restricts reports whether a public policy lets in only who is signed.
-func restricts(view *object.View, b *object.Bucket) (bool, error) {
-	p, err := blockOf(view, b)
-	return p.RestrictPublicBuckets, err
-}
-
-func (rq *request) publicAccess() (publicAccessBlock, error) {
-	view, b, done, err := rq.bucketView()
-	if err != nil {
-		return publicAccessBlock{}, err
-	}
-	defer done()
-	return blockOf(view, b)
-}
-
 func (rq *request) putPublicAccess() error {
-	n, err := rq.tree(maxDocument, "PublicAccessBlockConfiguration")
+	n, err := rq.tree("PublicAccessBlockConfiguration")
 	if err != nil {
 		return err
 	}

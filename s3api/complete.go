@@ -5,7 +5,6 @@ import (
 	"encoding/xml"
 	"errors"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"chainfire/internal/xmltree"
@@ -51,14 +50,13 @@ func (rq *request) completeUpload() error {
 	if c.Parts, err = completeParts(body); err != nil {
 		return err
 	}
-	if c.Checksum, err = wholeChecksum(h, len(c.Parts)); err != nil {
-		return err
-	}
-	_, b, done, err := rq.bucketView()
+	b, asked, err := rq.completing(id)
 	if err != nil {
 		return err
 	}
-	done()
+	if c.Checksum, err = wholeChecksum(h, asked, len(c.Parts)); err != nil {
+		return err
+	}
 	result, err := rq.change(&object.Change{Complete: c})
 	if errors.Is(err, object.ErrBadDigest) {
 		return refusef(codeBadDigest, "The %s you specified did not match the calculated checksum.", c.Checksum.Algorithm).because(err)
@@ -74,6 +72,24 @@ func (rq *request) completeUpload() error {
 	})
 }
 
+// completing reads which checksum the upload asked for; one that was completed already asks for
+// none any more.
+func (rq *request) completing(id uint64) (*object.Bucket, object.Checksum, error) {
+	view, b, done, err := rq.bucketView()
+	if err != nil {
+		return nil, object.Checksum{}, err
+	}
+	defer done()
+	u, err := view.Upload(b, rq.key, id)
+	switch {
+	case errors.Is(err, object.ErrNoSuchUpload):
+		return b, object.Checksum{}, nil
+	case err != nil:
+		return nil, object.Checksum{}, err
+	}
+	return b, u.Checksum, nil
+}
+
 // location is where the request's object is.
 func (rq *request) location() string {
 	scheme := "http://"
@@ -86,24 +102,19 @@ func (rq *request) location() string {
 // unsummed is the request's body, of which the headers with checksums say nothing: in the
 // completion of an upload they are of the object.
 func (rq *request) unsummed(limit int64) ([]byte, error) {
-	if rq.verified.Trailer() != "" {
-		return nil, notImplemented("a trailing checksum in CompleteMultipartUpload")
+	h := rq.r.Header.Clone()
+	for a := checksum.CRC32; a <= checksum.Last; a++ {
+		h.Del(checksumHeader(a))
 	}
-	length := rq.verified.Length(rq.r.ContentLength)
-	if length > limit {
-		return nil, refuse(codeEntityTooLarge).with("MaxSizeAllowed", strconv.FormatInt(limit, 10))
-	}
-	b, err := rq.verified.Body(rq.body).All(limit)
+	d, err := rq.digestsIn(h)
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case length >= 0 && int64(len(b)) != length:
-		return nil, refuse(codeIncompleteBody)
-	case len(b) == 0:
-		return nil, refuse(codeMissingRequestBody)
+	b, err := rq.smallBy(limit, d)
+	if err == nil && len(b) == 0 {
+		err = refuse(codeMissingRequestBody)
 	}
-	return b, nil
+	return b, err
 }
 
 // objectSize is the size that the whole object must have, nil where that is not said.
@@ -178,8 +189,9 @@ func completePart(n *xmltree.Node) (p object.CompletePart, err error) {
 	return p, n.Done()
 }
 
-// wholeChecksum is the checksum that the object must have, as its writer says, or none.
-func wholeChecksum(h http.Header, parts int) (c object.Checksum, err error) {
+// wholeChecksum is the checksum that the object must have, as its writer says, or none. Where
+// its type is not said it is the one that the upload asked for.
+func wholeChecksum(h http.Header, asked object.Checksum, parts int) (c object.Checksum, err error) {
 	kind, err := one(h, "X-Amz-Checksum-Type")
 	if err != nil {
 		return c, err
@@ -204,8 +216,12 @@ func wholeChecksum(h http.Header, parts int) (c object.Checksum, err error) {
 		if err != nil || len(sum) != a.Size() {
 			return c, invalid
 		}
-		if composite && kind == "" {
+		switch {
+		case kind != "":
+		case composite:
 			kind = "COMPOSITE"
+		case a == asked.Algorithm:
+			kind = checksumType(&asked)
 		}
 		c = object.Checksum{Algorithm: a, Value: sum}
 		if c.Type, err = askedType(a, kind); err != nil {

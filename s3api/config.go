@@ -63,8 +63,8 @@ func refusedDocument(err error) *apiError {
 
 // tree is the request's body as a document of which nothing is to be passed over. Its outermost
 // element has the name given.
-func (rq *request) tree(limit int64, name string) (*xmltree.Node, error) {
-	b, err := rq.small(limit)
+func (rq *request) tree(name string) (*xmltree.Node, error) {
+	b, err := rq.small(maxDocument)
 	if err != nil {
 		return nil, err
 	}
@@ -137,12 +137,6 @@ func (rq *request) document200(contentType string, value []byte) error {
 	return err
 }
 
-// keptWrong is the error of a document that was taken once, and cannot be read now. It is not
-// the doing of who asks, so that it must not be answered as a refusal.
-func keptWrong(what string, b *object.Bucket, err error) error {
-	return fmt.Errorf("the %s of bucket %s, as they are kept: %s", what, b.Name, err.Error())
-}
-
 // exists refuses where the request's bucket is not there.
 func (rq *request) exists() error {
 	_, _, done, err := rq.bucketView()
@@ -162,7 +156,17 @@ func putBucket(name, subresource, action string, handle func(*request) error) op
 }
 
 func deleteBucket(name, subresource, action string, handle func(*request) error) operation {
-	return operation{name: name, method: http.MethodDelete, level: bucketLevel, query: []string{subresource}, action: "s3:" + action, access: accessControl, handle: handle}
+	return operation{name: name, method: http.MethodDelete, level: bucketLevel, query: []string{subresource}, action: "s3:" + action, access: accessControl, handle: bodiless(handle)}
+}
+
+// bodiless handles a request that brings no body.
+func bodiless(handle func(*request) error) func(*request) error {
+	return func(rq *request) error {
+		if err := rq.noContent(); err != nil {
+			return err
+		}
+		return handle(rq)
+	}
 }
 
 // configOperations are those on what a bucket is or does.

@@ -29,7 +29,7 @@ func TestWhatABucketIsIsSetShownAndTakenAway(t *testing.T) {
 		{"cors", "NoSuchCORSConfiguration", "<CORSConfiguration><CORSRule><AllowedOrigin>*</AllowedOrigin><AllowedMethod>GET</AllowedMethod></CORSRule></CORSConfiguration>", "<CORSRule><AllowedMethod>GET</AllowedMethod><AllowedOrigin>*</AllowedOrigin></CORSRule>", true},
 		{"lifecycle", "NoSuchLifecycleConfiguration", "<LifecycleConfiguration><Rule><Filter/><Status>Enabled</Status><Expiration><Days>1</Days></Expiration></Rule></LifecycleConfiguration>", "<ID>rule-1</ID><Filter></Filter><Status>Enabled</Status>", true},
 		{"ownershipControls", "<ObjectOwnership>BucketOwnerEnforced</ObjectOwnership>", "<OwnershipControls><Rule><ObjectOwnership>BucketOwnerEnforced</ObjectOwnership></Rule></OwnershipControls>", "<ObjectOwnership>BucketOwnerEnforced</ObjectOwnership>", false},
-		{"acl", "<Permission>FULL_CONTROL</Permission>", aclOf(ownerOf(t), "FULL_CONTROL"), "<Permission>FULL_CONTROL</Permission>", false},
+		{"acl", "<Permission>FULL_CONTROL</Permission>", aclOf(testOwner, "FULL_CONTROL"), "<Permission>FULL_CONTROL</Permission>", false},
 		{"quota", `{"bytes":0,"objects":0,"used_bytes":0,"used_objects":0}`, `{"bytes":1000}`, `{"bytes":1000,"objects":0,"used_bytes":0,"used_objects":0}`, false},
 		{"requestPayment", "<Payer>BucketOwner</Payer>", "<RequestPaymentConfiguration><Payer>BucketOwner</Payer></RequestPaymentConfiguration>", "<Payer>BucketOwner</Payer>", false},
 		{"logging", "<BucketLoggingStatus" + ns + "></BucketLoggingStatus>", "<BucketLoggingStatus/>", "<BucketLoggingStatus" + ns + "></BucketLoggingStatus>", false},
@@ -64,16 +64,6 @@ func TestWhatABucketIsIsSetShownAndTakenAway(t *testing.T) {
 			f.do(call{method: "GET", path: "/bucket?" + c.subresource, id: adminID}).want(t, http.StatusNotFound, c.missing)
 		})
 	}
-}
-
-// ownerOf is the id of the owner of everything.
-func ownerOf(t *testing.T) string {
-	f := start(t, nil)
-	out, err := f.sdk(adminID).ListBuckets(t.Context(), &s3.ListBucketsInput{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return aws.ToString(out.Owner.ID)
 }
 
 func aclOf(id, permission string) string {
@@ -333,4 +323,23 @@ func TestAttributesOfAnObjectAreAskedForByName(t *testing.T) {
 		t.Errorf("an attribute that there is not: %v", err)
 	}
 	f.do(call{method: "GET", path: "/bucket/key?attributes", id: adminID}).want(t, http.StatusBadRequest, "InvalidRequest")
+}
+
+// TestReadersAreToldWhenAnObjectExpires, by which rule, of the newest version alone.
+func TestReadersAreToldWhenAnObjectExpires(t *testing.T) {
+	f := start(t, nil)
+	f.versioned("bucket")
+	f.do(call{method: "PUT", path: "/bucket?lifecycle", id: adminID, body: "<LifecycleConfiguration><Rule><ID>a b</ID><Filter><Prefix>tmp/</Prefix></Filter><Status>Enabled</Status><Expiration><Date>2999-01-01T00:00:00Z</Date></Expiration></Rule></LifecycleConfiguration>"}).want(t, http.StatusOK, "")
+	_, first := f.put("bucket", "tmp/a", "1")
+	f.put("bucket", "tmp/a", "2")
+	f.put("bucket", "other", "3")
+	for path, want := range map[string]string{
+		"/bucket/tmp/a": `expiry-date="Tue, 01 Jan 2999 00:00:00 GMT", rule-id="a%20b"`, "/bucket/other": "", "/bucket/tmp/a?versionId=" + first: "",
+	} {
+		for _, method := range []string{"GET", "HEAD"} {
+			if got := f.do(call{method: method, path: path, id: adminID}).header.Get("X-Amz-Expiration"); got != want {
+				t.Errorf("%s %s tells %q, not %q", method, path, got, want)
+			}
+		}
+	}
 }

@@ -122,13 +122,18 @@ func (rq *request) noContent() error {
 
 // small is the whole body of a request, verified, of at most limit bytes.
 func (rq *request) small(limit int64) ([]byte, error) {
-	length := rq.verified.Length(rq.r.ContentLength)
-	if length > limit {
-		return nil, refuse(codeEntityTooLarge).with("MaxSizeAllowed", strconv.FormatInt(limit, 10))
-	}
 	d, err := rq.digestsOf()
 	if err != nil {
 		return nil, err
+	}
+	return rq.smallBy(limit, d)
+}
+
+// smallBy is small by what is said of the body.
+func (rq *request) smallBy(limit int64, d digests) ([]byte, error) {
+	length := rq.verified.Length(rq.r.ContentLength)
+	if length > limit {
+		return nil, refuse(codeEntityTooLarge).with("MaxSizeAllowed", strconv.FormatInt(limit, 10))
 	}
 	body := rq.verified.Body(rq.body)
 	b, err := body.All(limit)

@@ -84,7 +84,10 @@ func parseCORSRule(n *xmltree.Node) (*corsRule, error) {
 	if err := n.Done(); err != nil {
 		return nil, err
 	}
-	return r, r.check()
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // check holds a rule to what can be answered: what it says becomes headers, so that it must have
@@ -133,7 +136,7 @@ func isToken(s string) bool {
 }
 
 func (rq *request) putCORS() error {
-	n, err := rq.tree(maxDocument, "CORSConfiguration")
+	n, err := rq.tree("CORSConfiguration")
 	if err != nil {
 		return err
 	}
@@ -172,19 +175,7 @@ func (rq *request) corsOf() (*corsDocument, error) {
 	if err != nil {
 		return nil, err
 	}
-	value, found, err := view.Config(b, configCORS)
-	if err != nil || !found {
-		return nil, err
-	}
-	n, err := xmltree.Parse(value, "CORSConfiguration")
-	var d *corsDocument
-	if err == nil {
-		d, err = parseCORS(n)
-	}
-	if err != nil {
-		return nil, keptWrong("CORS rules", b, err)
-	}
-	return d, nil
+	return rq.s.documents.cors.of(view, b)
 }
 
 // crossOrigin says in the answer, whatever it will be, what a browser may let the page see that

@@ -31,8 +31,10 @@ func checksumHeader(a checksum.Algorithm) string {
 }
 
 // digestsOf reads what a request says of its body.
-func (rq *request) digestsOf() (d digests, err error) {
-	h := rq.r.Header
+func (rq *request) digestsOf() (digests, error) { return rq.digestsIn(rq.r.Header) }
+
+// digestsIn is digestsOf by some of the request's headers.
+func (rq *request) digestsIn(h http.Header) (d digests, err error) {
 	if text, err := one(h, "Content-Md5"); err != nil {
 		return d, err
 	} else if h["Content-Md5"] != nil {

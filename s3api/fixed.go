@@ -4,6 +4,7 @@ import (
 	"encoding/xml"
 	"net/http"
 	"slices"
+	"strings"
 )
 
 // fixedOperations are those on what a bucket can have in S3, and has in one way here, or not
@@ -51,7 +52,7 @@ func absentOperations() []operation {
 		if action == "" {
 			action = "s3:" + name
 		}
-		op := operation{name: name, method: o.method, level: o.level, query: []string{o.subresource}, action: action, access: accessControl}
+		op := operation{name: name, method: o.method, level: o.level, query: strings.Split(o.query, "&"), action: action, access: accessControl}
 		op.handle = func(*request) error { return notImplemented(name) }
 		ops = append(ops, op)
 	}
@@ -62,7 +63,7 @@ func absentOperations() []operation {
 var absent = []struct {
 	name, method string
 	level        level
-	subresource  string
+	query        string
 	// action is where it is not the name.
 	action string
 }{
@@ -89,7 +90,7 @@ var absent = []struct {
 	{"DeleteObjectAnnotation", http.MethodDelete, objectLevel, "annotation", ""},
 	{"GetObjectAnnotation", http.MethodGet, objectLevel, "annotation", ""},
 	{"GetObjectTorrent", http.MethodGet, objectLevel, "torrent", ""},
-	{"ListObjectAnnotations", http.MethodGet, objectLevel, "annotations", ""},
+	{"ListObjectAnnotations", http.MethodGet, objectLevel, "annotation&x-id=ListObjectAnnotations", ""},
 	{"PutObjectAnnotation", http.MethodPut, objectLevel, "annotation", ""},
 	{"RenameObject", http.MethodPut, objectLevel, "renameObject", ""},
 	{"RestoreObject", http.MethodPost, objectLevel, "restore", ""},
@@ -151,7 +152,7 @@ func nothingToDelete(rq *request) error {
 // onlyEmpty handles the setting of what can only be not configured.
 func onlyEmpty(name string) func(*request) error {
 	return func(rq *request) error {
-		n, err := rq.tree(maxDocument, name)
+		n, err := rq.tree(name)
 		if err != nil {
 			return err
 		}
@@ -165,7 +166,7 @@ func onlyEmpty(name string) func(*request) error {
 // onlyAs handles the setting of what can only be as it is: one element with some values.
 func onlyAs(name, element string, values ...string) func(*request) error {
 	return func(rq *request) error {
-		n, err := rq.tree(maxDocument, name)
+		n, err := rq.tree(name)
 		if err != nil {
 			return err
 		}

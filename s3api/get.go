@@ -11,6 +11,8 @@ import (
 	"unicode/utf8"
 
 	"chainfire/object"
+	"chainfire/object/lifecycle"
+	"chainfire/sigv4"
 )
 
 // found is a version that is to be read, and where its bytes are.
@@ -18,6 +20,8 @@ type found struct {
 	bucket  *object.Bucket
 	version *object.Version
 	bytes   source
+	// rules are the bucket's rules of lifecycle, nil where it has none.
+	rules *lifecycle.Config
 }
 
 // find reads the version that a request asks for, which is no delete marker, in one view.
@@ -39,8 +43,21 @@ func (rq *request) find(bucket, key string, id *object.VersionID) (*found, error
 		return nil, marker(v, id != nil)
 	}
 	out := &found{bucket: b, version: v}
+	if out.rules, err = rq.s.documents.lifecycles.of(view, b); err != nil {
+		return nil, err
+	}
 	out.bytes, err = sourceOf(view, v)
 	return out, err
+}
+
+// setExpiry says in an answer when lifecycle deletes the object, and by which rule.
+func (f *found) setExpiry(h http.Header) {
+	if f.rules == nil || !f.version.Latest {
+		return
+	}
+	if at, rule, ok := f.rules.Expiry(f.version); ok {
+		h.Set("X-Amz-Expiration", `expiry-date="`+at.UTC().Format(http.TimeFormat)+`", rule-id="`+sigv4.EncodePath(rule)+`"`)
+	}
 }
 
 // marker refuses to read a delete marker: asked for the key there is no object, asked for the
@@ -105,6 +122,7 @@ func (rq *request) getObject() error {
 	setAttributes(h, &v.Attributes)
 	setLock(h, v)
 	setVersion(h, f.bucket, v.ID)
+	f.setExpiry(h)
 	h.Set("Etag", quoted(v.ETag))
 	h.Set("Last-Modified", httpTime(v.Modified))
 	h.Set("Accept-Ranges", "bytes")

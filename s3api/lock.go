@@ -60,7 +60,7 @@ func (rq *request) getLockRules() error {
 }
 
 func (rq *request) putLockRules() error {
-	n, err := rq.tree(maxDocument, "ObjectLockConfiguration")
+	n, err := rq.tree("ObjectLockConfiguration")
 	if err != nil {
 		return err
 	}
@@ -204,7 +204,7 @@ func (rq *request) putRetention() error {
 	if err != nil {
 		return err
 	}
-	n, err := rq.tree(maxDocument, "Retention")
+	n, err := rq.tree("Retention")
 	if err != nil {
 		return err
 	}
@@ -257,7 +257,7 @@ func (rq *request) putLegalHold() error {
 	if err != nil {
 		return err
 	}
-	n, err := rq.tree(maxDocument, "LegalHold")
+	n, err := rq.tree("LegalHold")
 	if err != nil {
 		return err
 	}

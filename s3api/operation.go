@@ -96,7 +96,7 @@ func operations() []operation {
 var subresources = []string{
 	"accelerate", "acl", "analytics", "annotation", "annotations", "append", "attributes", "cors", "delete", "encryption",
 	"intelligent-tiering", "inventory", "legal-hold", "lifecycle", "location", "logging",
-	"metadataConfiguration", "metadataInventoryTable", "metadataJournalTable", "metadataTable",
+	"metadataAnnotationTable", "metadataConfiguration", "metadataInventoryTable", "metadataJournalTable", "metadataTable",
 	"metrics", "notification", "object-lock", "ownershipControls", "policy", "policyStatus",
 	"publicAccessBlock", "quota", "rename", "renameObject", "replication", "requestPayment", "restore", "retention",
 	"select", "session", "tagging", "torrent", "uploadId", "uploads", "versioning", "versions", "abac",

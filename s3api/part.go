@@ -42,7 +42,7 @@ func (rq *request) uploadPart() error {
 	if err := refuseHeaders(rq.r.Header); err != nil {
 		return err
 	}
-	_, u, err := rq.upload()
+	u, err := rq.upload()
 	if err != nil {
 		return err
 	}
@@ -96,13 +96,10 @@ func (rq *request) uploadPartCopy() error {
 	if err != nil {
 		return err
 	}
-	if rq.r.ContentLength > 0 {
-		return refuse(codeUnexpectedContent)
-	}
 	if err := rq.readable(&source); err != nil {
 		return err
 	}
-	_, u, err := rq.upload()
+	u, err := rq.upload()
 	if err != nil {
 		return err
 	}

@@ -19,4 +19,4 @@ type policy interface {
 	decide(rq *request, view *object.View, action, bucket, key string) (decision, error)
 }
 
-func newPolicy() policy { return &bucketPolicies{read: map[uint64]readPolicy{}} }
+func newPolicy(d *documents) policy { return bucketPolicies{d} }

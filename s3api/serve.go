@@ -234,11 +234,13 @@ func (rq *request) failQuietly() (cut bool) {
 	return false
 }
 
-// remote is where the request came from.
+// remote is where the request came from: of the addresses that were forwarded the last one, which
+// is the proxy's own word. Those before it may be the client's.
 func (rq *request) remote() string {
-	if rq.s.o.TrustForwarded {
-		if first, _, _ := strings.Cut(rq.r.Header.Get("X-Forwarded-For"), ","); strings.TrimSpace(first) != "" {
-			return strings.TrimSpace(first)
+	if list := rq.r.Header.Values("X-Forwarded-For"); rq.s.o.TrustForwarded && len(list) > 0 {
+		last := list[len(list)-1]
+		if last = strings.TrimSpace(last[strings.LastIndexByte(last, ',')+1:]); last != "" {
+			return last
 		}
 	}
 	host, _, err := net.SplitHostPort(rq.r.RemoteAddr)

@@ -88,10 +88,12 @@ type Server struct {
 	verifier sigv4.Verifier
 	table    []operation
 	policy   policy
-	slots    chan struct{}
-	lookups  *secondLooks
-	rates    *rates
-	buffers  sync.Pool
+	// documents are those of buckets, as they were read.
+	documents *documents
+	slots     chan struct{}
+	lookups   *secondLooks
+	rates     *rates
+	buffers   sync.Pool
 }
 
 // New makes a server.
@@ -112,12 +114,13 @@ func New(o Options) *Server {
 		verifier: sigv4.Verifier{
 			Region: o.Region, Keys: contextKeys{}, Now: o.Now, TrustForwarded: o.TrustForwarded,
 		},
-		table:   operations(),
-		policy:  newPolicy(),
-		slots:   make(chan struct{}, o.Limits.Requests),
-		lookups: newSecondLooks(),
-		rates:   newRates(o.Now),
+		table:     operations(),
+		documents: newDocuments(),
+		slots:     make(chan struct{}, o.Limits.Requests),
+		lookups:   newSecondLooks(),
+		rates:     newRates(o.Now),
 	}
+	s.policy = newPolicy(s.documents)
 	s.buffers.New = func() any { return new([copyBuffer]byte) }
 	return s
 }

@@ -9,7 +9,6 @@ import (
 
 	"chainfire/object"
 	"chainfire/object/checksum"
-	"chainfire/object/lifecycle"
 )
 
 // uploadOperations are those on uploads of many parts.
@@ -17,11 +16,11 @@ func uploadOperations() []operation {
 	upload := []string{"uploadId"}
 	part := []string{"partNumber", "uploadId"}
 	return []operation{
-		{name: "CreateMultipartUpload", method: http.MethodPost, level: objectLevel, query: []string{"uploads"}, action: "s3:PutObject", access: accessWrite, handle: (*request).createUpload},
+		{name: "CreateMultipartUpload", method: http.MethodPost, level: objectLevel, query: []string{"uploads"}, action: "s3:PutObject", access: accessWrite, handle: bodiless((*request).createUpload)},
 		{name: "UploadPart", method: http.MethodPut, level: objectLevel, query: part, action: "s3:PutObject", access: accessWrite, handle: (*request).uploadPart},
-		{name: "UploadPartCopy", method: http.MethodPut, level: objectLevel, query: part, when: isCopy, action: "s3:PutObject", access: accessWrite, handle: (*request).uploadPartCopy},
+		{name: "UploadPartCopy", method: http.MethodPut, level: objectLevel, query: part, when: isCopy, action: "s3:PutObject", access: accessWrite, handle: bodiless((*request).uploadPartCopy)},
 		{name: "CompleteMultipartUpload", method: http.MethodPost, level: objectLevel, query: upload, action: "s3:PutObject", access: accessWrite, handle: (*request).completeUpload},
-		{name: "AbortMultipartUpload", method: http.MethodDelete, level: objectLevel, query: upload, action: "s3:AbortMultipartUpload", access: accessWrite, handle: (*request).abortUpload},
+		{name: "AbortMultipartUpload", method: http.MethodDelete, level: objectLevel, query: upload, action: "s3:AbortMultipartUpload", access: accessWrite, handle: bodiless((*request).abortUpload)},
 		{name: "ListParts", method: http.MethodGet, level: objectLevel, query: upload, action: "s3:ListMultipartUploadParts", access: accessRead, handle: (*request).listParts},
 		{name: "ListMultipartUploads", method: http.MethodGet, level: bucketLevel, query: []string{"uploads"}, action: "s3:ListBucketMultipartUploads", access: accessRead, handle: (*request).listUploads},
 	}
@@ -42,19 +41,18 @@ func parseUpload(s string) (uint64, error) {
 	return id, nil
 }
 
-// upload reads the upload that a request is about, and its bucket.
-func (rq *request) upload() (*object.Bucket, *object.Upload, error) {
+// upload reads the upload that a request is about.
+func (rq *request) upload() (*object.Upload, error) {
 	id, err := parseUpload(rq.param("uploadId"))
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	view, b, done, err := rq.bucketView()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer done()
-	u, err := view.Upload(b, rq.key, id)
-	return b, u, err
+	return view.Upload(b, rq.key, id)
 }
 
 // askedChecksum reads which checksum an upload is to have. Without a type the CRC-64 is of the
@@ -154,13 +152,9 @@ func (rq *request) setAbortDate(initiated int64) error {
 		return err
 	}
 	defer done()
-	document, found, err := view.Config(b, configLifecycle)
-	if err != nil || !found {
+	c, err := rq.s.documents.lifecycles.of(view, b)
+	if err != nil || c == nil {
 		return err
-	}
-	c, err := lifecycle.Parse(document)
-	if err != nil {
-		return keptWrong("lifecycle rules", b, err)
 	}
 	if at, rule, ok := c.AbortDate(rq.key, initiated); ok {
 		h := rq.w.Header()

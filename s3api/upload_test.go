@@ -87,8 +87,12 @@ func TestAnUploadOfPartsBecomesOneObject(t *testing.T) {
 		a    checksum.Algorithm
 		kind types.ChecksumType
 	}{
-		{checksum.CRC32, ""}, {checksum.CRC32, "FULL_OBJECT"}, {checksum.CRC32C, "COMPOSITE"}, {checksum.CRC64NVME, ""},
-		{checksum.SHA1, "COMPOSITE"}, {checksum.SHA256, ""},
+		{checksum.CRC32, ""},
+		{checksum.CRC32, "FULL_OBJECT"},
+		{checksum.CRC32C, "COMPOSITE"},
+		{checksum.CRC64NVME, ""},
+		{checksum.SHA1, "COMPOSITE"},
+		{checksum.SHA256, ""},
 	} {
 		t.Run(fmt.Sprint(c.a, c.kind), func(t *testing.T) {
 			f := start(t, nil)
@@ -235,7 +239,7 @@ func TestUploadsRefuseWhatIsWrong(t *testing.T) {
 		{"an abort of what there is not", call{method: "DELETE", path: "?uploadId=0000000000000001"}, 404, "NoSuchUpload"},
 		{"a listing of what there is not", call{method: "GET", path: "?uploadId=0000000000000001"}, 404, "NoSuchUpload"},
 	} {
-		c.call.path, c.call.id = "/bucket/key"+c.path, adminID
+		c.path, c.id = "/bucket/key"+c.path, adminID
 		if r := f.do(c.call); r.status != c.status || r.code != c.code {
 			t.Errorf("%s: answered %d %s, want %d %s", c.name, r.status, r.body, c.status, c.code)
 		}

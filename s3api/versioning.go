@@ -27,7 +27,7 @@ func (rq *request) getVersioning() error {
 }
 
 func (rq *request) putVersioning() error {
-	n, err := rq.tree(maxDocument, "VersioningConfiguration")
+	n, err := rq.tree("VersioningConfiguration")
 	if err != nil {
 		return err
 	}

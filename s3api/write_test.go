@@ -258,7 +258,7 @@ func TestARefusedWriteKeepsTheConnection(t *testing.T) {
 			t.Errorf("after a refused put of %d bytes another connection was made", size)
 		}
 	}
-	for _, size := range []int{1 << 20, 32 << 20} { // too large to be read for nothing
+	for _, size := range []int{1 << 20, 8 << 20} { // too large to be read for nothing
 		if status := send("k", strings.Repeat("x", size), never); status != 412 {
 			t.Errorf("a refused put of %d bytes: %d", size, status)
 		}

@@ -181,7 +181,7 @@ func (n *Node) Bool(name string) (value, found bool, err error) {
 // Done refuses children that were not taken.
 func (n *Node) Done() error {
 	for i, c := range n.children {
-		if n.taken == nil || !n.taken[i] {
+		if i >= len(n.taken) || !n.taken[i] {
 			return refuse("%s has %s, which is not supported", n.Name, clipped(c.Name))
 		}
 	}

@@ -118,7 +118,10 @@ func parseRule(n *xmltree.Node) (*Rule, error) {
 	if actions == 0 {
 		return nil, refuse(InvalidRequest, "At least one action needs to be specified in a rule.")
 	}
-	return r, r.checkFilter()
+	if err := r.checkFilter(); err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // parseFilter reads the filter, or the prefix that rules once had in its place.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -93,12 +94,11 @@ func (s *Service) Digest() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer c.Close()
 	h := sha256.New()
 	for c.Next() {
-		fmt.Fprintf(h, "%q=%q\n", c.Row(), c.Value())
+		_, _ = fmt.Fprintf(h, "%q=%q\n", c.Row(), c.Value()) // a hash never fails
 	}
-	return hex.EncodeToString(h.Sum(nil)), c.Err()
+	return hex.EncodeToString(h.Sum(nil)), errors.Join(c.Err(), c.Close())
 }
 
 // Change applies a change as a member would: encoded, decoded, and in its turn.
