@@ -133,8 +133,10 @@ type Checksum struct {
 	Value []byte
 }
 
-// BodyID names a body for good. For a body of extents Lease is the write lease under which
-// it was written; for an inline one it is the index of the log at which it was.
+// BodyID names a body for good; the zero BodyID is that of no bytes. For a body of extents Lease
+// is the write lease under which it was written, and N, below 1<<31, what its writer chose, once
+// per lease. For an inline one Lease is the index of the log at which it was written, and N is
+// not below that.
 type BodyID struct {
 	Lease uint64
 	N     uint32
@@ -229,7 +231,8 @@ type Upload struct {
 type AccessKey struct {
 	ID string
 	// Sealed is the secret, sealed by whoever made the key; the state does not know it.
-	Sealed  []byte
+	Sealed []byte
+	// Created is the time of the change that made the key, whatever SetKey says.
 	Created int64
 	// Description is a word of the operator's.
 	Description string

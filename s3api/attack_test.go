@@ -293,6 +293,9 @@ func TestTheSamplesThemselvesAreTaken(t *testing.T) {
 					return f.send(r)
 				},
 			} {
+				if s.status == http.StatusNotImplemented && way != "signed" {
+					continue // it is not looked at
+				}
 				f := startSamples(t)
 				before, _ := f.service.Digest()
 				if got := send(f); got.status != s.status {

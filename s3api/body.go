@@ -51,6 +51,8 @@ func (b *guardedBody) Read(p []byte) (int, error) {
 		err = refuse(codeRequestTimeout).because(err)
 	case err == nil:
 		err = b.rated(n, time.Since(begin))
+	default: // the client went away
+		err = refuse(codeIncompleteBody).because(err)
 	}
 	if err == nil && b.pace != nil {
 		err = b.pace(n)

@@ -50,7 +50,7 @@ func (rq *request) policyRequest(action, bucket, key string) *bucketpolicy.Reque
 	if ip, err := netip.ParseAddr(rq.remote()); err == nil { // else a proxy gave no address
 		out.SourceIP = ip
 	}
-	if key != "" || bucket != rq.bucket || !strings.HasPrefix(action, "s3:ListBucket") {
+	if rq.key != "" || bucket != rq.bucket || !strings.HasPrefix(action, "s3:ListBucket") {
 		return out
 	}
 	if rq.query.Has("prefix") {

@@ -72,8 +72,6 @@ func (c *content) Read(p []byte) (int, error) {
 		err = refuse(codeIncompleteBody)
 	case errors.Is(err, io.EOF):
 		err = c.end()
-	case errors.Is(err, io.ErrUnexpectedEOF) && !isRefusal(err):
-		err = refuse(codeIncompleteBody).because(err)
 	}
 	c.err = err
 	return n, err

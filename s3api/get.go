@@ -35,12 +35,9 @@ func (rq *request) find(bucket, key string, id *object.VersionID) (*found, error
 	if err != nil {
 		return nil, err
 	}
-	v, err := view.Version(b, key, id)
+	v, err := versionOf(view, b, key, id)
 	if err != nil {
 		return nil, err
-	}
-	if v.DeleteMarker {
-		return nil, marker(v, id != nil)
 	}
 	out := &found{bucket: b, version: v}
 	if out.rules, err = rq.s.documents.lifecycles.of(view, b); err != nil {
@@ -58,6 +55,21 @@ func (f *found) setExpiry(h http.Header) {
 	if at, rule, ok := f.rules.Expiry(f.version); ok {
 		h.Set("X-Amz-Expiration", `expiry-date="`+at.UTC().Format(http.TimeFormat)+`", rule-id="`+sigv4.EncodePath(rule)+`"`)
 	}
+}
+
+// versionOf reads a version that is no delete marker: of a version that is asked for, S3 does not
+// say that its key has none.
+func versionOf(view *object.View, b *object.Bucket, key string, id *object.VersionID) (*object.Version, error) {
+	v, err := view.Version(b, key, id)
+	switch {
+	case id != nil && errors.Is(err, object.ErrNoSuchKey):
+		return nil, object.ErrNoSuchVersion
+	case err != nil:
+		return nil, err
+	case v.DeleteMarker:
+		return nil, marker(v, id != nil)
+	}
+	return v, nil
 }
 
 // marker refuses to read a delete marker: asked for the key there is no object, asked for the

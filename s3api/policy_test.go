@@ -48,6 +48,7 @@ func TestThePolicyOfABucketAddsToGrantsAndTakesFromThem(t *testing.T) {
 		{"", "GET", "/bucket/public/a", 200},
 		{"", "HEAD", "/bucket/public/a", 200},
 		{"", "GET", "/bucket/other", 403},
+		{"", "GET", "/bucket/public/none?prefix=public/", 403},
 		{"", "GET", "/bucket/public/none", 403}, // which keys there are is not for who may not list
 		{"", "PUT", "/bucket/public/b", 403},
 		{"", "DELETE", "/bucket/public/a", 403},

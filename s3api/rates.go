@@ -2,7 +2,6 @@ package s3api
 
 import (
 	"sync"
-	"time"
 
 	"golang.org/x/time/rate"
 
@@ -14,7 +13,6 @@ const maxRates = object.MaxKeys
 
 // rates are how much each access key has used of what it may.
 type rates struct {
-	now  func() time.Time
 	mu   sync.Mutex
 	keys map[string]*keyRate
 }
@@ -25,7 +23,7 @@ type keyRate struct {
 	requests, bytes     *rate.Limiter
 }
 
-func newRates(now func() time.Time) *rates { return &rates{now: now, keys: map[string]*keyRate{}} }
+func newRates() *rates { return &rates{keys: map[string]*keyRate{}} }
 
 // of is the rate of a key, by its bounds of now.
 func (r *rates) of(key *object.AccessKey) *keyRate {
@@ -58,14 +56,14 @@ func (rq *request) limit() error {
 	if key == nil || key.Requests <= 0 && key.Bytes <= 0 {
 		return nil
 	}
-	k, now := rq.s.rates.of(key), rq.s.o.Now()
-	if k.requests != nil && !k.requests.AllowN(now, 1) {
+	k := rq.s.rates.of(key)
+	if k.requests != nil && !k.requests.Allow() {
 		return refuse(codeSlowDown)
 	}
 	if k.bytes == nil {
 		return nil
 	}
-	if k.bytes.TokensAt(now) < -float64(k.bytes.Burst()) { // others wait for a second already
+	if k.bytes.Tokens() < -float64(k.bytes.Burst()) { // others wait for a second already
 		return refuse(codeSlowDown)
 	}
 	rq.rate = k.bytes

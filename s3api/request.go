@@ -28,6 +28,8 @@ type request struct {
 	who identity
 	// body guards the request's body: nothing else may read it.
 	body *guardedBody
+	// linger says that more of the body comes than is worth to be read before the answer.
+	linger bool
 	// rate bounds how fast bytes may move; nil without a bound.
 	rate *rate.Limiter
 }

@@ -24,12 +24,17 @@ type response struct {
 	written int64
 	// failed is the error that was answered.
 	failed *apiError
+	// gone says that the client does not take the answer.
+	gone bool
+	// settle is called before the status is sent.
+	settle func()
 }
 
 // WriteHeader sends the status, once.
 func (w *response) WriteHeader(status int) {
 	if w.status == 0 {
 		w.status = status
+		w.settle()
 		w.deadline()
 		w.ResponseWriter.WriteHeader(status)
 	}
@@ -47,6 +52,7 @@ func (w *response) Write(p []byte) (n int, err error) {
 		n += m
 	}
 	w.written += int64(n)
+	w.gone = w.gone || err != nil
 	return n, err
 }
 

@@ -52,14 +52,17 @@ func (s *Server) newRequest(w http.ResponseWriter, r *http.Request) *request {
 	var id [8]byte
 	_, _ = rand.Read(id[:]) // never fails
 	rq := &request{
-		s: s, r: r,
+		s:       s,
 		id:      strings.ToUpper(hex.EncodeToString(id[:])),
 		started: s.o.Now(),
 	}
 	control := http.NewResponseController(w)
 	rq.w = &response{ResponseWriter: w, control: control, idle: s.o.Limits.Idle}
 	rq.body = &guardedBody{from: r.Body, control: control, limits: &s.o.Limits}
-	r.Body = rq.body
+	rq.r = r.WithContext(r.Context()) // a copy: the library knows its own body by its type
+	rq.r.Body = rq.body
+	// Before it sends a status the library reads what is left of a body, for as long as that takes.
+	rq.w.settle = func() { rq.drain() }
 	h := w.Header()
 	h.Set("X-Amz-Request-Id", rq.id)
 	if s.o.HostID != "" {
@@ -107,14 +110,17 @@ func (rq *request) serve() error {
 // the connection.
 func (rq *request) fail(err error) {
 	e := errorOf(err)
-	rq.w.failed = e
-	if e.status >= http.StatusInternalServerError {
+	switch {
+	case rq.w.gone:
+		e = refuse(codeRequestTimeout).because(err)
+	case e.status >= http.StatusInternalServerError:
 		rq.s.log.Error("a request failed", "request_id", rq.id, "operation", rq.operation(), "code", e.name, "err", e.Error())
 	}
+	rq.w.failed = e
 	if rq.w.status != 0 {
 		panic(http.ErrAbortHandler)
 	}
-	linger := rq.drain()
+	rq.drain()
 	h := rq.w.Header()
 	for name := range h { // what a handler had to say of success
 		if !strings.HasPrefix(name, "Access-Control-") && !slices.Contains(always, name) {
@@ -130,25 +136,27 @@ func (rq *request) fail(err error) {
 		rq.s.log.Debug("an error could not be sent", "request_id", rq.id, "err", err)
 		return
 	}
-	if linger && rq.w.control.Flush() == nil {
+	if rq.linger && rq.w.control.Flush() == nil {
 		rq.body.discard(maxLinger)
 	}
 }
 
 // drain reads what is left of a small body, so that the next request on the connection is
 // found where the client puts it. A larger one, or one that the client holds back until it is
-// asked to go on, ends the connection; linger says that it still comes.
-func (rq *request) drain() (linger bool) {
+// asked to go on, ends the connection.
+func (rq *request) drain() {
 	if rq.body.ended || rq.r.ContentLength == 0 || rq.w.Header().Get("Connection") == "close" {
-		return false
+		return
 	}
 	waits := strings.EqualFold(rq.r.Header.Get("Expect"), "100-continue") && !rq.body.began
 	if !waits && rq.r.ContentLength <= maxDrain && rq.body.discard(maxDrain) {
-		return false
+		return
 	}
 	rq.w.Header().Set("Connection", "close")
-	// Without it the library would close the body with the answer.
-	return !waits && rq.body.err == nil && rq.w.control.EnableFullDuplex() == nil
+	// Without it the library would read on, and then close the body with the answer.
+	if err := rq.w.control.EnableFullDuplex(); err == nil && !waits && rq.body.err == nil {
+		rq.linger = true
+	}
 }
 
 // errorDocument is an error as S3 writes it. Its details come between message and resource.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -109,6 +110,8 @@ func New(o Options) *Server {
 	if o.Stats == nil {
 		o.Stats = noStats{}
 	}
+	// The longest first: of two that are a host's the bucket is before the longer one.
+	o.Domains = slices.SortedFunc(slices.Values(o.Domains), func(a, b string) int { return len(b) - len(a) })
 	s := &Server{
 		o: o, service: o.Service, log: o.Logger,
 		verifier: sigv4.Verifier{
@@ -118,7 +121,7 @@ func New(o Options) *Server {
 		documents: newDocuments(),
 		slots:     make(chan struct{}, o.Limits.Requests),
 		lookups:   newSecondLooks(),
-		rates:     newRates(o.Now),
+		rates:     newRates(),
 	}
 	s.policy = newPolicy(s.documents)
 	s.buffers.New = func() any { return new([copyBuffer]byte) }

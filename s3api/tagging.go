@@ -114,10 +114,7 @@ func (rq *request) attendedWith(id *object.VersionID, read func(*object.View, *o
 		return nil, nil, err
 	}
 	defer done()
-	v, err := view.Version(b, rq.key, id)
-	if err == nil && v.DeleteMarker {
-		err = marker(v, id != nil)
-	}
+	v, err := versionOf(view, b, rq.key, id)
 	if err == nil {
 		err = read(view, v)
 	}

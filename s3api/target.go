@@ -66,7 +66,11 @@ func (s *Server) bucketOfHost(r *http.Request) string {
 	}
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	for _, d := range s.o.Domains {
-		if bucket, ok := strings.CutSuffix(host, "."+strings.ToLower(d)); ok && bucketName(bucket) {
+		d = strings.ToLower(d)
+		if host == d {
+			return ""
+		}
+		if bucket, ok := strings.CutSuffix(host, "."+d); ok && bucketName(bucket) {
 			return bucket
 		}
 	}

@@ -74,7 +74,7 @@ func pick(a checksum.Algorithm, crc32, crc32c, crc64, sha1, sha256 *string) stri
 
 // TestAnUploadOfPartsBecomesOneObject, by every algorithm and type of checksum.
 func TestAnUploadOfPartsBecomesOneObject(t *testing.T) {
-	bodies := [][]byte{content(least), content(least + 1), []byte("the end")}
+	bodies := [][]byte{content(least + 1), []byte("the end")}
 	whole := bytes.Join(bodies, nil)
 	var sums []byte
 	for _, b := range bodies {
@@ -82,7 +82,7 @@ func TestAnUploadOfPartsBecomesOneObject(t *testing.T) {
 		sums = append(sums, sum[:]...)
 	}
 	of := md5.Sum(sums)
-	etag := fmt.Sprintf(`"%s-3"`, hex.EncodeToString(of[:]))
+	etag := fmt.Sprintf(`"%s-2"`, hex.EncodeToString(of[:]))
 	for _, c := range []struct {
 		a    checksum.Algorithm
 		kind types.ChecksumType
@@ -94,6 +94,9 @@ func TestAnUploadOfPartsBecomesOneObject(t *testing.T) {
 		{checksum.SHA1, "COMPOSITE"},
 		{checksum.SHA256, ""},
 	} {
+		if testing.Short() && (c.a == checksum.CRC32C || c.a == checksum.SHA1) {
+			continue
+		}
 		t.Run(fmt.Sprint(c.a, c.kind), func(t *testing.T) {
 			f := start(t, nil)
 			f.bucket("bucket")
@@ -130,7 +133,7 @@ func TestAnUploadOfPartsBecomesOneObject(t *testing.T) {
 					part.Write(b)
 					h.Write(part.Sum(nil))
 				}
-				want = base64.StdEncoding.EncodeToString(h.Sum(nil)) + "-3"
+				want = base64.StdEncoding.EncodeToString(h.Sum(nil)) + "-2"
 			}
 			out, err := f.complete(up.UploadId, func(in *s3.CompleteMultipartUploadInput) { in.MpuObjectSize = aws.Int64(int64(len(whole))) }, parts...)
 			if err != nil {
@@ -456,8 +459,9 @@ func TestAttributesOfAnObjectOfParts(t *testing.T) {
 	f.bucket("bucket")
 	up := f.upload(func(in *s3.CreateMultipartUploadInput) { in.ChecksumAlgorithm = "SHA256" })
 	var parts []types.CompletedPart
+	sizes := [][]byte{content(least), content(least + 1), content(7)}
 	for i := range int32(3) {
-		out, err := f.part(up.UploadId, 10*i+1, content(least+int(i)), func(in *s3.UploadPartInput) { in.ChecksumAlgorithm = "SHA256" })
+		out, err := f.part(up.UploadId, 10*i+1, sizes[i], func(in *s3.UploadPartInput) { in.ChecksumAlgorithm = "SHA256" })
 		if err != nil {
 			t.Fatal(err)
 		}

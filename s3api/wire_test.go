@@ -230,7 +230,7 @@ func TestAClientIsAskedToGoOnOnlyWhereItsBodyIsRead(t *testing.T) {
 }
 
 func TestBucketsInTheHost(t *testing.T) {
-	f := start(t, func(o *s3api.Options) { o.Domains = []string{"s3.example", "Other.Example"} })
+	f := start(t, func(o *s3api.Options) { o.Domains = []string{"s3.example", "Other.Example", "store.s3.example"} })
 	f.bucket("virtual")
 	f.bucket("with.dots")
 	w := f.dial(t)
@@ -240,6 +240,8 @@ func TestBucketsInTheHost(t *testing.T) {
 		{"VIRTUAL.other.example", "//k", "/virtual//k"},
 		{"with.dots.s3.example", "/k", "/with.dots/k"},
 		{"s3.example", "/virtual/direct", "/virtual/direct"},
+		{"store.s3.example", "/virtual/within", "/virtual/within"},
+		{"virtual.store.s3.example", "/nested", "/virtual/nested"},
 		{"elsewhere.example", "/virtual/elsewhere", "/virtual/elsewhere"},
 		{"10.0.0.1:9000", "/virtual/address", "/virtual/address"},
 		{"[::1]:9000", "/virtual/address6", "/virtual/address6"},
@@ -281,6 +283,20 @@ func TestASlowBodyIsCutOff(t *testing.T) {
 	w.answer("PUT").want(t, 400, "RequestTimeout")
 	if _, code := f.get("slow", "k"); code != "NoSuchKey" {
 		t.Errorf("after a body that stopped: %q", code)
+	}
+}
+
+func TestAnAnswerDoesNotWaitForABodyThatNobodyReads(t *testing.T) {
+	f := start(t, func(o *s3api.Options) { o.Limits.Idle = 50 * time.Millisecond })
+	f.bucket("unread")
+	f.put("unread", "k", "v")
+	host := f.server.Listener.Addr().String()
+	for _, length := range []string{"10", "1000000"} {
+		w := f.dial(t)
+		w.send(strings.Replace(head(t, host, "GET", "/unread/k", ""), "Content-Length: 0", "Content-Length: "+length, 1))
+		if r := w.answer("GET"); r.status != 200 || r.body != "v" || r.header.Get("Connection") != "close" {
+			t.Errorf("a body of %s bytes that does not come: %d %q %v", length, r.status, r.body, r.header)
+		}
 	}
 }
 

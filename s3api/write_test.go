@@ -145,6 +145,7 @@ func TestVersionsAndDeleteMarkers(t *testing.T) {
 	for _, id := range []string{"0123456789abcdef", "null"} {
 		f.do(call{method: "GET", path: "/versions/k?versionId=" + id, id: adminID}).want(t, 404, "NoSuchVersion")
 	}
+	f.do(call{method: "GET", path: "/versions/never?versionId=" + first, id: adminID}).want(t, 404, "NoSuchVersion")
 	for _, id := range []string{"", "x", "123", "0123456789ABCDEF"} {
 		f.do(call{method: "GET", path: "/versions/k?versionId=" + id, id: adminID}).want(t, 400, "InvalidArgument")
 	}

@@ -57,11 +57,16 @@ def run():
             f()
         except (Exception, SystemExit) as e:
             failed += 1
-            text = "".join(traceback.format_exception(type(e), e, e.__traceback__))
-            print(f"failed {name}: {text.strip()}".replace("\n", "\n    "), flush=True)
+            print(f"failed {name}: {where(e)}: {type(e).__name__}: {str(e)[:1500]}".replace("\n", "\n    "), flush=True)
         else:
             print(f"passed {name}", flush=True)
     sys.exit(1 if failed else 0)
+
+
+def where(e):
+    """The lines of the script that led to an error."""
+    frames = traceback.extract_tb(e.__traceback__)
+    return ", ".join(f"line {f.lineno}" for f in frames if f.filename == sys.argv[0])
 
 
 def equal(have, want, what=""):
