@@ -80,17 +80,16 @@ func (rq *request) readable(c *copySource) error {
 
 // copyPlan is a copy as it was asked for.
 type copyPlan struct {
-	source          copySource
-	condition       object.Condition
-	sourceCondition readCondition
-	replace         bool // the metadata
-	replaceTags     bool
-	attributes      object.Attributes // as in the request
-	retention       object.Retention
-	hold            bool
-	storageGiven    bool
-	algorithm       checksum.Algorithm // asked for, or None
-	destination     *object.Bucket
+	source       copySource
+	condition    object.Condition
+	replace      bool // the metadata
+	replaceTags  bool
+	attributes   object.Attributes // as in the request
+	retention    object.Retention
+	hold         bool
+	storageGiven bool
+	algorithm    checksum.Algorithm // asked for, or None
+	destination  *object.Bucket
 }
 
 // copyObject writes an object with the bytes of another.
@@ -145,7 +144,6 @@ func (rq *request) copyPlan() (*copyPlan, error) {
 	if p.condition, err = writeCondition(h); err != nil {
 		return nil, err
 	}
-	p.sourceCondition = readConditionOf(h, "X-Amz-Copy-Source-If-")
 	if name := h.Get("X-Amz-Checksum-Algorithm"); name != "" {
 		var ok bool
 		if p.algorithm, ok = checksum.Parse(strings.ToUpper(name)); !ok {
@@ -172,18 +170,11 @@ func directive(h http.Header, name string) (replace bool, err error) {
 
 // copyOnce copies the source as it is now.
 func (rq *request) copyOnce(p *copyPlan) error {
-	from, err := rq.find(p.source.bucket, p.source.key, p.source.version)
+	from, err := rq.findSource(&p.source)
 	if err != nil {
-		var e *apiError
-		if errors.As(err, &e) && e.code == codeMethodNotAllowed {
-			err = refusef(codeInvalidRequest, "The source of a copy request may not specifically refer to a delete marker by version id.")
-		}
-		return rq.hidden(err, p.source.bucket)
-	}
-	v := from.version
-	if err := p.sourceCondition.check(v, codePreconditionFailed); err != nil {
 		return err
 	}
+	v := from.version
 	if most := rq.who.maxObject(); most > 0 && v.Size > most {
 		return refuse(codeEntityTooLarge)
 	}
