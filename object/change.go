@@ -208,10 +208,10 @@ type CloseLease struct{ ID uint64 }
 type CloseLeases struct{ Member, Boots uint64 }
 
 // SetKey makes an access key or replaces it. With New ErrKeyExists refuses one that is there,
-// without it ErrNoSuchAccessKey one that is not. ErrTooManyKeys. With Was, which is the key as it
-// was read, ErrPreconditionFailed refuses one that has changed since. An id has 3 to 128 letters,
+// without it ErrNoSuchAccessKey one that is not. ErrTooManyKeys. An id has 3 to 128 letters,
 // digits and _+=,.@-; a description at most 256 bytes, a sealed secret 1 KiB; there are at most
-// 100 grants.
+// 100 grants. With Was, which is the key as it was read, ErrPreconditionFailed refuses one that
+// has changed since.
 type SetKey struct {
 	Key AccessKey
 	New bool

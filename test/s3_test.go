@@ -166,12 +166,12 @@ func TestKeysOfS3MayDoWhatTheyAreMadeForUntilTheyAreDisabled(t *testing.T) {
 	m := here.newMember(t, "a")
 	url := m.startS3()
 	root := s3KeyIn(t, filepath.Join(m.dir, "s3-root-key"))
-	small, large := bytesOf(5_000), bytesOf(3<<20)
+	small, large := bytesOf(500), bytesOf(60_000)
 	m.mustS3("bucket", "create", "photos")
 	m.mustS3("bucket", "create", "other")
 	both := m.newS3Key("--bucket", "phot*")
 	reader := m.newS3Key("--bucket", "*", "--read-only")
-	bounded := m.newS3Key("--bucket", "photos", "--max-object", "1KiB")
+	bounded := m.newS3Key("--bucket", "photos", "--max-object", "200B")
 	if err := s3Put(t, s3Client(url, root), "photos", "large", large); err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +191,7 @@ func TestKeysOfS3MayDoWhatTheyAreMadeForUntilTheyAreDisabled(t *testing.T) {
 		"an object beyond the bound":   {s3Put(t, s3Client(url, bounded), "photos", "x", small), "EntityTooLarge"},
 		"a key with another's secret":  {s3Put(t, s3Client(url, s3Key{both.ID, root.Secret}), "photos", "x", small), "SignatureDoesNotMatch"},
 		"a key that there is not":      {s3Put(t, s3Client(url, s3Key{"CFNOBODY", root.Secret}), "photos", "x", small), "InvalidAccessKeyId"},
-		"a key within what it may do ": {s3Put(t, s3Client(url, bounded), "photos", "x", small[:1000]), "<nil>"},
+		"a key within what it may do ": {s3Put(t, s3Client(url, bounded), "photos", "x", small[:100]), "<nil>"},
 	} {
 		if got := s3Code(c.err); got != c.want {
 			t.Errorf("%s: %s, want %s (%v)", what, got, c.want, c.err)

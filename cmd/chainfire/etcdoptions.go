@@ -100,8 +100,8 @@ func (o *etcdOptions) objects(cfg *etcdflags.Config) error {
 		on: cfg.ListenS3 != "", listen: givenText{value: cfg.ListenS3, given: cfg.ListenS3 != ""}, region: cfg.S3Region,
 		domains: cfg.S3Domains, trustForwarded: cfg.S3TrustForwarded, sealKeyFile: cfg.SealKeyFile,
 	}
-	o.node.OweFirstKey, o.node.SealKeyFile = bool(o.s3.on), cfg.SealKeyFile
-	if !bool(o.s3.on) && (len(cfg.S3Domains) > 0 || cfg.S3TrustForwarded) {
+	o.node.OweFirstKey, o.node.SealKeyFile = o.s3.on, cfg.SealKeyFile
+	if !o.s3.on && (len(cfg.S3Domains) > 0 || cfg.S3TrustForwarded) {
 		return errors.New("--s3-domain and --s3-trust-forwarded are for S3, which is off without --listen-s3: give that as well")
 	}
 	return o.s3.check(o.tls.on(), true)

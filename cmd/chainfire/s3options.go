@@ -20,7 +20,7 @@ const defaultS3Region = "us-east-1"
 
 // s3Options are how a member serves S3, with the flags of serve.
 type s3Options struct {
-	on             onOff
+	on             bool
 	listen         givenText
 	region         string
 	domains        []string
@@ -30,7 +30,7 @@ type s3Options struct {
 
 func (o *s3Options) flags(f *pflag.FlagSet) {
 	o.on, o.listen.value = true, defaultS3Addr
-	f.Var(&o.on, "s3", "serve S3, and keep its bodies: on or off")
+	f.Var((*onOff)(&o.on), "s3", "serve S3, and keep its bodies: on or off")
 	f.Lookup("s3").NoOptDefVal = "on"
 	f.Var(&o.listen, "listen-s3", "address for S3, HOST:PORT; it speaks TLS there with --cert-file, and asks clients for no certificate. Where the default is taken the member goes on without")
 	f.StringVar(&o.region, "s3-region", defaultS3Region, "the region that requests of S3 are signed for")

@@ -392,7 +392,7 @@ func (o *serveOptions) nodeOptions(clientAddr string, getenv func(string) string
 		Voters: o.voters, ReplaceAfter: o.replaceAfter, NoPromote: !o.manageVoters,
 		TickInterval: tick, HeartbeatTicks: heartbeat, ElectionTicks: election, SeedRate: int64(o.seedRate), QuotaBytes: int64(o.quotaBytes), DiskReserve: int64(o.diskReserve),
 		ReserveTTL: o.reserveTTL, Engine: engine, ProgressInterval: o.clients.progressEvery,
-		SlowApply: slowApply, OweFirstKey: bool(o.s3.on), SealKeyFile: o.s3.sealKeyFile,
+		SlowApply: slowApply, OweFirstKey: o.s3.on, SealKeyFile: o.s3.sealKeyFile,
 	}
 	o.history.apply(&out)
 	o.auth.apply(&out)
