@@ -166,6 +166,22 @@ func (r *round) raiseLevel(q *RaiseLevel) error {
 	return r.w.SetMeta(rowLevel, encodeLevel(q.Level))
 }
 
+// Level is the feature level from which on the log may hold the command, its caller and its
+// leases aside.
+func (c *Command) Level() uint64 {
+	switch {
+	case c.GrantLease != nil, c.RevokeLease != nil, c.CheckpointLeases != nil:
+		return LeaseLevel
+	case c.SetAlarm != nil:
+		return AlarmLevel
+	case c.Auth != nil, c.Authenticate != nil:
+		return AuthLevel
+	case c.Object != nil:
+		return ObjectLevel
+	}
+	return firstLevel
+}
+
 // checkMemberVersion bounds what a member says of its program.
 func checkMemberVersion(version string) error {
 	if len(version) > MaxVersionLen {

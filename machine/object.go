@@ -1,6 +1,8 @@
 package machine
 
 import (
+	"context"
+	"errors"
 	"fmt"
 
 	"chainfire/mvcc"
@@ -71,6 +73,17 @@ func (m *Machine) ObjectView() (*object.View, error) {
 		return nil, err
 	}
 	return object.NewView(sideView{v}, v.Close), nil
+}
+
+// HashObjects hashes everything that the state has of buckets and objects: the same at all
+// members that have applied the same entries. It reads all of it. Any goroutine.
+func (m *Machine) HashObjects(ctx context.Context) (sum uint64, err error) {
+	v, err := m.store.View()
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, v.Close()) }()
+	return v.HashSide(ctx, nil)
 }
 
 // ObjectNeedsRoom reports whether a change is one that a store without room does not take.

@@ -2,6 +2,10 @@ package mvcc
 
 import (
 	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -168,4 +172,37 @@ func (c *SideCursor) Close() error {
 		c.fail = fmt.Errorf("walk side rows: %w", err)
 	}
 	return c.fail
+}
+
+// HashSide hashes all side rows that the view pins. rest is that of View.HashKV.
+func (v *View) HashSide(ctx context.Context, rest func() error) (sum uint64, err error) {
+	c, err := v.SideCursor(nil, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	digest := sha256.New()
+	var head [8]byte
+	for steps, read := 1, 0; c.Next(); steps++ {
+		row, value := c.Row(), c.Value()
+		binary.BigEndian.PutUint32(head[:], uint32(len(row)))
+		binary.BigEndian.PutUint32(head[4:], uint32(len(value)))
+		for _, part := range [3][]byte{head[:], row, value} {
+			digest.Write(part) // never fails
+		}
+		if read += len(row) + len(value); steps%cancelEvery != 0 && read < restEvery {
+			continue
+		}
+		read = 0
+		if ctx.Err() != nil {
+			return 0, ctx.Err()
+		}
+		if rest == nil {
+			continue
+		}
+		if err := rest(); err != nil {
+			return 0, err
+		}
+	}
+	return binary.BigEndian.Uint64(digest.Sum(nil)), c.Err()
 }

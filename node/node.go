@@ -307,8 +307,8 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 	if err := opts.fill(); err != nil {
 		return nil, err
 	}
-	if err := opts.FS.MkdirAll(opts.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("create data directory %s: %w", opts.Dir, err)
+	if err := disk.MkdirAll(opts.FS, opts.Dir); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
 	}
 	lock, err := disk.Lock(opts.FS, opts.Dir)
 	if err != nil {

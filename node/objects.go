@@ -32,7 +32,8 @@ func (o *Objects) Change(ctx context.Context, c *object.Change) (*object.Result,
 	}
 	ctx, cancel := n.withTimeout(ctx)
 	defer cancel()
-	if err := n.untilLevel(ctx, machine.ObjectLevel); err != nil {
+	cmd := &machine.Command{Object: c}
+	if err := n.untilLevel(ctx, cmd.Level()); err != nil {
 		return nil, err
 	}
 	cost := objectCost(c)
@@ -42,9 +43,9 @@ func (o *Objects) Change(ctx context.Context, c *object.Change) (*object.Result,
 	if c.Time == 0 {
 		timed := *c
 		timed.Time = n.sched.Now().UnixMilli()
-		c = &timed
+		cmd.Object = &timed
 	}
-	res, err := n.do(ctx, &machine.Command{Object: c})
+	res, err := n.do(ctx, cmd)
 	if err != nil {
 		n.quota.give(cost)
 		if errors.Is(err, context.DeadlineExceeded) && errors.Is(context.Cause(ctx), errRequestTimeout) {

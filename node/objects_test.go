@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"chainfire"
+	"chainfire/internal/disk"
 	"chainfire/node"
 	"chainfire/object"
 )
@@ -322,5 +323,54 @@ func TestMembersOfAListShareASealingKeyThatTheyAreGiven(t *testing.T) {
 	l[0].SealKeyFile = filepath.Join(t.TempDir(), "none")
 	if n, err := node.Start(t.Context(), l[0]); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("with a file that is not there: %v, %v", n, err)
+	}
+}
+
+// TestObjectsOutliveAPowerCut takes from all members what was not synced, right after the last
+// put was acknowledged, and has one more come in after that.
+func TestObjectsOutliveAPowerCut(t *testing.T) {
+	for _, size := range []int{1, 3} {
+		t.Run(fmt.Sprintf("%d members", size), func(t *testing.T) {
+			var all []node.Options
+			var members []*node.Node
+			for i := range size {
+				o := options(t, fmt.Sprint("m", i))
+				o.Plain, o.ListenPeer, o.FS, o.Dir = true, freeAddr(t), disk.NewFaultFS(), "data"
+				if i > 0 {
+					o.Join = []string{all[0].ListenPeer}
+				}
+				all = append(all, o)
+				members = append(members, start(t, o))
+			}
+			voters(t, members[0], size)
+			makeBucket(t, members[0], "bucket")
+			const puts = 20
+			for i := range puts {
+				mustPut(t, members[i%size], "bucket", fmt.Sprint("key", i), fmt.Sprint("text", i))
+			}
+			for i := range all {
+				all[i].FS = all[i].FS.(*disk.FaultFS).Crash(disk.CrashOptions{})
+			}
+			for _, n := range members {
+				stop(t, n)
+			}
+			members = startAll(t, all)
+			for _, n := range members {
+				t.Cleanup(func() { stop(t, n) })
+			}
+			o := options(t, "newcomer")
+			o.Plain, o.Join = true, []string{all[0].ListenPeer}
+			newcomer := start(t, o)
+			for i := range puts {
+				mustGet(t, members[i%size], "bucket", fmt.Sprint("key", i), fmt.Sprint("text", i))
+				v, err := newcomer.Objects().Local(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got, err := readObject(t, newcomer, v, "bucket", fmt.Sprint("key", i)); err != nil || got != fmt.Sprint("text", i) {
+					t.Errorf("key%d at the newcomer is %q, %v", i, got, err)
+				}
+			}
+		})
 	}
 }

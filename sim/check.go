@@ -179,6 +179,7 @@ func (c *cluster) describe() string {
 // finish holds what the members have in the end to what the clients saw.
 func (c *cluster) finish() {
 	c.readAll()
+	c.readObjects()
 	c.settle() // a member may have stopped over rot that only the last reads met
 	c.watchAll()
 	c.settle()
@@ -193,6 +194,7 @@ func (c *cluster) finish() {
 	c.account()
 	if len(c.w.wrong) == 0 {
 		c.linearizable()
+		c.objectsLinearizable()
 		c.bearWitness()
 	}
 	for _, h := range c.hosts {
@@ -217,6 +219,9 @@ func (c *cluster) mayBeDamaged(h *host) bool {
 		return errors.Is(h.why, chainfire.ErrCorrupt) // it has stopped over it
 	}
 	_, err := h.store.HashKV(context.Background(), 0)
+	if err == nil {
+		_, err = h.store.HashObjects(context.Background())
+	}
 	return errors.Is(err, chainfire.ErrCorrupt) || h.store.Err() != nil
 }
 
@@ -312,8 +317,12 @@ func (c *cluster) holdsHistory(h *host) {
 
 // sameState demands that two members hold the same.
 func (c *cluster) sameState(a, b *host) {
-	sums := [2]uint64{}
+	sums, objects := [2]uint64{}, [2]uint64{}
 	for i, h := range [2]*host{a, b} {
+		var err error
+		if objects[i], err = h.store.HashObjects(context.Background()); err != nil {
+			c.w.violate("hash of the objects of %s: %v", h.name, err)
+		}
 		s, err := h.store.HashKV(context.Background(), 0)
 		if err != nil {
 			c.w.violate("hash of %s: %v", h.name, err)
@@ -322,6 +331,9 @@ func (c *cluster) sameState(a, b *host) {
 	}
 	if sums[0] != sums[1] || a.store.CompactRevision() != b.store.CompactRevision() {
 		c.w.violate("%s and %s hold different states in the end", a.name, b.name)
+	}
+	if objects[0] != objects[1] {
+		c.w.violate("%s and %s hold different objects in the end", a.name, b.name)
 	}
 	if x, y := fmt.Sprintf("%+v", a.store.Members()), fmt.Sprintf("%+v", b.store.Members()); x != y {
 		c.w.violate("%s and %s list different members: %s and %s", a.name, b.name, x, y)

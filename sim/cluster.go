@@ -26,6 +26,7 @@ type cluster struct {
 	watcher         *watcher
 	onlookers       []*onlooker
 	compactions     []witness.Compaction
+	objectOps       []*objectOp
 	// quiet ends the load, healing the faults.
 	quiet, healing bool
 
@@ -234,5 +235,7 @@ func (c *cluster) begin(images []*disk.FaultFS) {
 		c.startClient(id)
 	}
 	c.startLeaseholder()
+	c.makeShelf()
+	c.startObjectClients()
 	c.startOperator()
 }

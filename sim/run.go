@@ -28,6 +28,8 @@ type Result struct {
 	// Steps those of all tasks.
 	Operations, Acknowledged int
 	Renewals                 int
+	// Objects are the operations on objects that were answered.
+	Objects int
 	// Shown are the events that watches of all kinds showed.
 	Shown int
 	Steps uint64
@@ -84,6 +86,11 @@ func (c *cluster) end() Result {
 	for _, o := range c.ops {
 		if o.wrote {
 			out.Acknowledged++
+		}
+	}
+	for _, o := range c.objectOps {
+		if o.end == answered {
+			out.Objects++
 		}
 	}
 	for _, o := range c.onlookers {

@@ -99,6 +99,9 @@ func (c *campaign) run() {
 	if c.done >= 10 && c.total.Shown == 0 {
 		c.t.Error("nobody was shown an event in any of them")
 	}
+	if c.done >= 10 && c.total.Objects == 0 {
+		c.t.Error("no operation on an object was answered in any of them")
+	}
 }
 
 func (c *campaign) work() {
@@ -137,6 +140,7 @@ func (c *campaign) add(res sim.Result) {
 	c.total.Acknowledged += res.Acknowledged
 	c.total.Renewals += res.Renewals
 	c.total.Shown += res.Shown
+	c.total.Objects += res.Objects
 	c.total.Crashes += res.Crashes
 	c.total.Joins += res.Joins
 	c.total.Removed += res.Removed
@@ -161,9 +165,9 @@ func (c *campaign) summary() string {
 	cpu := time.Duration(u.Utime.Nano() + u.Stime.Nano())
 	real := time.Since(c.began)
 	x := &c.total
-	return fmt.Sprintf("%v: %d seeds, %d bad; %v simulated (%.0f a real second), %v of CPU (%v a seed); %d operations, %d writes acknowledged, %d renewals of leases, %d events shown; %d crashes, %d joins, %d removals, %d replacements, %d bits rotten, %d hosts refused to start",
+	return fmt.Sprintf("%v: %d seeds, %d bad; %v simulated (%.0f a real second), %v of CPU (%v a seed); %d operations, %d writes acknowledged, %d on objects, %d renewals of leases, %d events shown; %d crashes, %d joins, %d removals, %d replacements, %d bits rotten, %d hosts refused to start",
 		real.Round(time.Second), c.done, c.bad, x.Simulated.Round(time.Second), x.Simulated.Seconds()/real.Seconds(), cpu.Round(time.Second),
-		(cpu / time.Duration(max(1, c.done))).Round(time.Millisecond), x.Operations, x.Acknowledged, x.Renewals, x.Shown, x.Crashes, x.Joins, x.Removed, x.Replaced, x.Rotten, x.Refused)
+		(cpu / time.Duration(max(1, c.done))).Round(time.Millisecond), x.Operations, x.Acknowledged, x.Objects, x.Renewals, x.Shown, x.Crashes, x.Joins, x.Removed, x.Replaced, x.Rotten, x.Refused)
 }
 
 // found are seeds that found something, and what.

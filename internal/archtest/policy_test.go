@@ -67,7 +67,7 @@ s3api:                root sigv4 object object/checksum object/lifecycle s3api/b
 s3api/s3test:         object object/objecttest
 s3admin:              root api/... object internal/disk
 client:               root api/...
-sim:                  root api/... raft wal mvcc machine snapshot replica transport join node internal/disk internal/sched internal/witness internal/invariant
+sim:                  root api/... raft wal mvcc object machine snapshot replica transport join node internal/disk internal/sched internal/witness internal/invariant
 cmd/chainfire:        all
 test:                 all
 `
