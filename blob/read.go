@@ -243,6 +243,18 @@ func (s *Store) Delete(ctx context.Context, ids ...object.ExtentID) error {
 	return nil
 }
 
+// Flush makes what was deleted before the call stay so, also after a crash.
+func (s *Store) Flush() error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.users.Done()
+	if err := s.index.flush(); err != nil {
+		return fmt.Errorf("make deletions durable: %w", err)
+	}
+	return nil
+}
+
 // maxBatch is how many extents are changed in one step.
 const maxBatch = 1000
 

@@ -151,6 +151,24 @@ func TestOnlyWhatIsSyncedCountsAsThere(t *testing.T) {
 	}
 }
 
+func TestWhatWasDeletedBeforeAFlushStaysSo(t *testing.T) {
+	fs := disk.NewFaultFS()
+	s := open(t, options(fs))
+	must(t, put(s, ext(1, 1), 100))
+	must(t, put(s, ext(1, 2), 100))
+	must(t, s.Sync(context.Background()))
+	must(t, s.Delete(context.Background(), ext(1, 1)))
+	must(t, s.Flush())
+	image := fs.Crash(disk.CrashOptions{})
+	must(t, s.Close())
+	s = open(t, options(image))
+	defer s.Close()
+	if err := s.Get(ext(1, 1), 0, nil); !errors.Is(err, ErrNotFound) {
+		t.Errorf("what was deleted: %v", err)
+	}
+	must(t, holds(s, ext(1, 2), 100))
+}
+
 func TestIDsAreListedInOrderAndInPages(t *testing.T) {
 	s := open(t, options(disk.NewFaultFS()))
 	defer s.Close()
@@ -383,4 +401,25 @@ func TestAllGoroutinesEndAtClose(t *testing.T) {
 	<-began
 	must(t, s.Close())
 	wg.Wait()
+}
+
+func TestAStoreOnARealDisk(t *testing.T) {
+	o := Options{Dir: t.TempDir() + "/blob", FloorBytes: -1, SegmentBytes: 3 << 20}
+	s := open(t, o)
+	for n := range 5 {
+		must(t, put(s, ext(1, n), object.MaxExtent))
+	}
+	must(t, s.Sync(context.Background()))
+	if u := s.Usage(); u.Extents != 5 || u.Segments < 2 || u.Free <= 0 {
+		t.Errorf("%+v", u)
+	}
+	must(t, s.Delete(context.Background(), ext(1, 0), ext(1, 1)))
+	_, err := s.Compact(context.Background(), nil)
+	must(t, err)
+	must(t, s.Close())
+	s = open(t, o)
+	defer s.Close()
+	for n := 2; n < 5; n++ {
+		must(t, holds(s, ext(1, n), object.MaxExtent))
+	}
 }

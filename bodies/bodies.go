@@ -44,6 +44,9 @@ const (
 	readAhead    = 2
 )
 
+// minExtent bounds how many extents a body can have.
+const minExtent = 64 << 10
+
 // maxLeaseBodies is how many bodies one lease is used for at most.
 const maxLeaseBodies = 100_000
 
@@ -74,6 +77,9 @@ type Options struct {
 	AbsentFor time.Duration
 	// BytesPerSecond bounds repair, compaction and scrubs, each. 0 is 64 MiB.
 	BytesPerSecond int64
+	// ExtentBytes is how many bytes of a body are one extent, at most and by default
+	// object.MaxExtent.
+	ExtentBytes int
 	// Writers is how many bodies of more than object.MaxInline bytes are written at once; more
 	// wait. 0 is 64.
 	Writers int
@@ -102,6 +108,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.BytesPerSecond == 0 {
 		o.BytesPerSecond = DefaultBytesPerSecond
+	}
+	if o.ExtentBytes == 0 {
+		o.ExtentBytes = object.MaxExtent
 	}
 	if o.Writers == 0 {
 		o.Writers = DefaultWriters
@@ -189,6 +198,9 @@ type Bodies struct {
 // New opens the store and begins the work in the background.
 func New(o Options) (*Bodies, error) {
 	o = o.withDefaults()
+	if o.ExtentBytes < minExtent || o.ExtentBytes > object.MaxExtent {
+		return nil, fmt.Errorf("extents of %d bytes are outside [%d, %d]", o.ExtentBytes, minExtent, object.MaxExtent)
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	b := &Bodies{
 		opts: o, log: o.Logger, limit: blob.NewLimiter(o.BytesPerSecond),

@@ -16,11 +16,12 @@ import (
 	"chainfire/object"
 )
 
-const mib = 1 << 20
+// unit is how large the extents of these tests are.
+const unit = 64 << 10
 
 func TestABodyIsReadBackFromEveryMember(t *testing.T) {
 	w := newWorld(t, 1, 2, 3, 4, 5)
-	for _, size := range []int{0, 1, object.MaxInline, object.MaxInline + 1, mib, mib + 1, 5*mib + 77} {
+	for _, size := range []int{0, 1, object.MaxInline, object.MaxInline + 1, 2 * unit, 5*unit + 77} {
 		data := random(uint64(size), size)
 		body, err := w.member(1).write(fmt.Sprint(size), data)
 		must(t, err)
@@ -43,12 +44,12 @@ func TestABodyIsReadBackFromEveryMember(t *testing.T) {
 
 func TestAnyStretchOfABodyCanBeRead(t *testing.T) {
 	w := newWorld(t, 1, 2, 3)
-	const size = 3*mib + 1000
+	const size = 3*unit + 1000
 	data := random(1, size)
 	body, err := w.member(1).write("key", data)
 	must(t, err)
 	for _, c := range []struct{ off, n int }{
-		{0, size}, {0, 0}, {size, 0}, {0, 1}, {mib - 1, 2}, {mib, mib}, {5, 3*mib + 3}, {size - 1, 1}, {100_000, 70_000},
+		{0, size}, {0, 0}, {size, 0}, {0, 1}, {unit - 1, 2}, {unit, unit}, {5, 3*unit + 3}, {size - 1, 1}, {100_000, 70_000},
 	} {
 		got, err := w.member(2).read(&body, c.off, c.n)
 		if err != nil || !bytes.Equal(got, data[c.off:c.off+c.n]) {
@@ -65,7 +66,7 @@ func TestAnyStretchOfABodyCanBeRead(t *testing.T) {
 // One member of three that fails, in any way, holds nothing up; two of three, and nothing is
 // acknowledged.
 func TestABodyIsWrittenAsLongAsAMajorityTakesIt(t *testing.T) {
-	data := random(9, 6*mib)
+	data := random(9, 6*unit)
 	for name, f := range map[string]fault{"down": down, "mute": mute, "stuck": stuck} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, 1, 2, 3)
@@ -98,10 +99,10 @@ func TestABodyIsWrittenAsLongAsAMajorityTakesIt(t *testing.T) {
 func TestABodyIsWrittenThroughAMemberWithAFullDisk(t *testing.T) {
 	w := newWorld(t, 1, 2, 3)
 	must(t, w.member(1).Close())
-	const floor = 8 * mib
+	const floor = 1 << 20
 	w.start(1, w.member(1).fs, 2, func(o *Options) { o.Blob.FloorBytes = floor })
 	w.member(1).fs.LimitSpace(floor + 100_000)
-	data := random(3, 3*mib)
+	data := random(3, 3*unit)
 	body, err := w.member(1).write("key", data)
 	must(t, err)
 	if !slices.Equal(body.Extents[1].Holders, []uint64{2, 3}) {
@@ -119,13 +120,13 @@ func TestABodyGivenUpLeavesNothingBehind(t *testing.T) {
 	w := newWorld(t, 1, 2, 3)
 	m := w.member(1)
 	ctx, cancel := context.WithCancel(context.Background())
-	body, err := m.NewBody(ctx, 10*mib)
+	body, err := m.NewBody(ctx, 10*unit)
 	must(t, err)
-	_, err = body.Write(random(1, 5*mib))
+	_, err = body.Write(random(1, 5*unit))
 	must(t, err)
 	cancel()
 	for err == nil {
-		_, err = body.Write(random(1, mib))
+		_, err = body.Write(random(1, unit))
 	}
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("write after the end of the context: %v", err)
@@ -149,14 +150,14 @@ func TestABodyGivenUpLeavesNothingBehind(t *testing.T) {
 
 func TestReadingGoesAroundDamageAndItIsHealed(t *testing.T) {
 	w := newWorld(t, 1, 2, 3)
-	data := random(4, 4*mib)
+	data := random(4, 4*unit)
 	body, err := w.member(1).write("key", data)
 	must(t, err)
 	until(t, "all have it", func() bool {
 		return w.member(1).has(&body)+w.member(2).has(&body)+w.member(3).has(&body) == 12
 	})
 	m := w.member(2)
-	for _, off := range []int64{1000, 2*mib + 5000} {
+	for _, off := range []int64{1000, 2*unit + 5000} {
 		must(t, m.fs.FlipBit("blob/SEG-00000001", off, 3))
 	}
 	must(t, m.holds(&body, data))
@@ -171,7 +172,7 @@ func TestReadingGoesAroundDamageAndItIsHealed(t *testing.T) {
 
 func TestWhatNobodyHasIsUnavailableAndNotOtherBytes(t *testing.T) {
 	w := newWorld(t, 1, 2, 3)
-	data := random(4, 4*mib)
+	data := random(4, 4*unit)
 	body, err := w.member(1).write("key", data)
 	must(t, err)
 	w.become(1, down)
@@ -181,10 +182,10 @@ func TestWhatNobodyHasIsUnavailableAndNotOtherBytes(t *testing.T) {
 	if !errors.Is(err, object.ErrUnavailable) || !strings.Contains(err.Error(), "member 1") {
 		t.Errorf("error %v", err)
 	}
-	if !bytes.Equal(got, data[:len(got)]) || len(got) > 2*mib {
+	if !bytes.Equal(got, data[:len(got)]) || len(got) > 2*unit {
 		t.Errorf("%d bytes were read, or others", len(got))
 	}
-	if _, err := w.member(3).OpenBody(context.Background(), &body, 2*mib, 1); !errors.Is(err, object.ErrUnavailable) {
+	if _, err := w.member(3).OpenBody(context.Background(), &body, 2*unit, 1); !errors.Is(err, object.ErrUnavailable) {
 		t.Errorf("opened where the first byte cannot be had: %v", err)
 	}
 }
@@ -194,7 +195,7 @@ func TestAMemberWithAnEmptyDirectoryGetsEverythingBack(t *testing.T) {
 	bodies, data := map[string]object.Body{}, map[string][]byte{}
 	for n := range 5 {
 		key := fmt.Sprint(n)
-		data[key] = random(uint64(n), 2*mib+n)
+		data[key] = random(uint64(n), 2*unit+n)
 		var err error
 		bodies[key], err = w.member(1).write(key, data[key])
 		must(t, err)
@@ -211,7 +212,7 @@ func TestAMemberWithAnEmptyDirectoryGetsEverythingBack(t *testing.T) {
 
 func TestExtentsFollowTheMembersThatAreToHoldThem(t *testing.T) {
 	w := newWorld(t, 1, 2, 3)
-	data := random(7, 12*mib)
+	data := random(7, 12*unit)
 	body, err := w.member(1).write("key", data)
 	must(t, err)
 	for id := range uint64(2) {
@@ -244,7 +245,7 @@ func TestExtentsFollowTheMembersThatAreToHoldThem(t *testing.T) {
 
 func TestWhatNothingRefersToGoesAfterItsGrace(t *testing.T) {
 	w := newWorld(t, 1, 2, 3)
-	data := random(7, 2*mib)
+	data := random(7, 2*unit)
 	body, err := w.member(1).write("key", data)
 	must(t, err)
 	kept, err := w.member(1).write("kept", data)
@@ -271,10 +272,11 @@ func TestBytesOfABodyThatIsNotReferredToYetAreKept(t *testing.T) {
 	bw, err := m.NewBody(context.Background(), -1)
 	must(t, err)
 	defer bw.Close()
-	_, err = bw.Write(random(1, 2*mib))
+	_, err = bw.Write(random(1, 2*unit))
 	must(t, err)
 	body, err := bw.Finish(context.Background())
 	must(t, err)
+	until(t, "this member has it, too", func() bool { return m.has(&body) == 2 })
 	c := &collection{b: m.Bodies, since: map[object.BodyID]time.Time{}}
 	for range 3 {
 		must(t, c.run(context.Background()))
@@ -288,7 +290,7 @@ func TestWhatIsInFlightIsBounded(t *testing.T) {
 	w := newWorld(t, 1, 2, 3)
 	m := w.member(1)
 	w.become(3, mute)
-	const size = 6 * mib
+	const size = 6 * unit
 	var wg sync.WaitGroup
 	for n := range 4 {
 		wg.Go(func() {

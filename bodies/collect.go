@@ -110,6 +110,45 @@ func (c *collection) wanted(ctx context.Context, ids []object.ExtentID) (map[obj
 	return wanted, err
 }
 
+// Purge lets everything go that no body of the state refers to, at once: for a member whose state is
+// another than the one that its extents were written under, as after a recovery of the cluster, so that
+// names may have been given anew. Nothing may be written meanwhile.
+func (b *Bodies) Purge(ctx context.Context) error {
+	for after := (object.ExtentID{}); ; {
+		ids, err := b.store.IDs(after, idsAPage)
+		if err != nil {
+			return err
+		}
+		if len(ids) == 0 {
+			return b.store.Flush()
+		}
+		var gone []object.ExtentID
+		for _, id := range ids {
+			body, err := b.bodyOf(ctx, id.Body)
+			if err != nil {
+				return err
+			}
+			keep := body != nil && int(id.N) < len(body.Extents)
+			if keep {
+				info, err := b.store.Stat(id)
+				if err != nil {
+					return err
+				}
+				e := &body.Extents[id.N]
+				keep = info.Size == e.Size && info.CRC == e.CRC
+			}
+			if !keep {
+				gone = append(gone, id)
+			}
+		}
+		if err := b.store.Delete(ctx, gone...); err != nil {
+			return err
+		}
+		b.counts.collected.Add(int64(len(gone)))
+		after = ids[len(ids)-1]
+	}
+}
+
 // over reports whether a body was not wanted for long enough. What cannot be remembered waits.
 func (c *collection) over(id object.BodyID) bool {
 	since, found := c.since[id]

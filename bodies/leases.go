@@ -2,10 +2,12 @@ package bodies
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
 
+	"chainfire"
 	"chainfire/object"
 )
 
@@ -150,29 +152,28 @@ func (l *leases) closeSpent(ctx context.Context) error {
 	}
 }
 
-// Intervals of the keeper.
+// Intervals of the keeper. How often it looks at the leases that are open grows from the first to the
+// last: at a start the state may still be to come.
 const (
 	leaseTick    = time.Second
-	absentTick   = time.Minute
+	lookEvery    = time.Minute
 	changeWithin = 10 * time.Second
 )
 
-// keepLeases closes leases: of earlier starts of this member, those that are used up, and, on the
-// leader, those of members that are absent.
+// keepLeases closes leases: those that are used up, of earlier starts of this member, and, on the
+// leader, of members that are absent.
 func (b *Bodies) keepLeases() {
 	t := time.NewTicker(min(leaseTick, b.opts.LeaseFor))
 	defer t.Stop()
-	earlier := true
+	every := min(leaseTick, b.opts.LeaseFor)
 	var looked time.Time
 	for {
-		if earlier {
-			earlier = !b.told("close the write leases of earlier starts", b.closeEarlier())
-		}
 		b.leases.expire()
 		b.told("close write leases", b.within(b.leases.closeSpent))
-		if b.opts.State.Leads() && time.Since(looked) >= min(absentTick, b.opts.AbsentFor) {
+		if time.Since(looked) >= every {
 			looked = time.Now()
-			b.told("close the write leases of absent members", b.within(b.closeAbsent))
+			every = min(2*every, lookEvery, b.opts.AbsentFor)
+			b.told("close the write leases of the past", b.within(b.closePast))
 		}
 		select {
 		case <-t.C:
@@ -190,45 +191,49 @@ func (b *Bodies) within(f func(context.Context) error) error {
 	return f(ctx)
 }
 
-// told logs an error, but those of the end; it reports whether there was none.
+// told logs an error, but those of the end and that a learner changes nothing; it reports whether there
+// was none.
 func (b *Bodies) told(what string, err error) bool {
-	if err != nil && b.ctx.Err() == nil {
+	if err != nil && b.ctx.Err() == nil && !errors.Is(err, chainfire.ErrLearner) {
 		b.log.Warn(what+" failed; it is tried again", "err", err)
 	}
 	return err == nil
 }
 
-func (b *Bodies) closeEarlier() error {
-	return b.within(func(ctx context.Context) error {
-		_, err := b.opts.State.Change(ctx, &object.Change{
-			Time: time.Now().UnixMilli(), CloseLeases: &object.CloseLeases{Member: b.opts.Member, Boots: b.opts.Boots},
-		})
+// closePast closes the leases of earlier starts of this member, and on the leader those of members
+// that are none any more, or were not heard of for long. Who is away for so long and comes back has
+// to send its bodies again.
+func (b *Bodies) closePast(ctx context.Context) error {
+	var open []object.Lease
+	err := b.view(ctx, func(v *object.View) (err error) {
+		open, err = v.Leases()
 		return err
 	})
-}
-
-// closeAbsent closes the leases of members that are none any more, or were not heard of for long.
-// Who is away for so long and comes back has to send its bodies again.
-func (b *Bodies) closeAbsent(ctx context.Context) error {
-	v, err := b.opts.State.Local(ctx)
 	if err != nil {
 		return err
 	}
-	open, err := v.Leases()
-	if cerr := v.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return err
-	}
+	leads, earlier := b.opts.State.Leads(), false
 	for _, l := range open {
-		if l.Member == b.opts.Member || !b.opts.State.Absent(l.Member, b.opts.AbsentFor) {
+		if l.Member == b.opts.Member {
+			earlier = earlier || l.Boots < b.opts.Boots
 			continue
 		}
-		if _, err := b.opts.State.Change(ctx, &object.Change{Time: time.Now().UnixMilli(), CloseLease: &object.CloseLease{ID: l.ID}}); err != nil {
+		if !leads || !b.opts.State.Absent(l.Member, b.opts.AbsentFor) {
+			continue
+		}
+		if err := b.change(ctx, &object.Change{CloseLease: &object.CloseLease{ID: l.ID}}); err != nil {
 			return fmt.Errorf("close write lease %d of member %d: %w", l.ID, l.Member, err)
 		}
 		b.log.Info("a write lease of an absent member was closed", "lease", l.ID, "member", l.Member)
 	}
-	return nil
+	if !earlier {
+		return nil
+	}
+	return b.change(ctx, &object.Change{CloseLeases: &object.CloseLeases{Member: b.opts.Member, Boots: b.opts.Boots}})
+}
+
+func (b *Bodies) change(ctx context.Context, c *object.Change) error {
+	c.Time = time.Now().UnixMilli()
+	_, err := b.opts.State.Change(ctx, c)
+	return err
 }

@@ -88,11 +88,12 @@ func (b *Bodies) repair() {
 		}
 		ids, all := b.repairs.take()
 		missing, err := 0, error(nil)
-		if all {
+		switch {
+		case all:
 			missing, err = b.pass(b.ctx)
-		} else if len(ids) > 0 {
+		case len(ids) > 0:
 			missing, err = b.mend(b.ctx, ids)
-		} else {
+		default:
 			continue
 		}
 		again := b.opts.RepairEvery

@@ -2,22 +2,23 @@ package bodies
 
 import (
 	"context"
-	"fmt"
+	"slices"
 
 	"chainfire/object"
 )
 
-// Sole counts the extents, of bodies that something refers to, that only one member has: those that
-// would be lost with it. It asks all other members, so that an error is also that one of them cannot be
-// asked. If the member itself cannot be asked, what no other has counts as its own.
-func (b *Bodies) Sole(ctx context.Context, member uint64) (n int, err error) {
+// Sole counts the extents, of bodies that something refers to, that would be lost with a member: those
+// that it has and no other member that can be asked. mute are the others that cannot be asked. If the
+// member itself cannot be, what nobody else has counts as its own.
+func (b *Bodies) Sole(ctx context.Context, member uint64) (n int, mute []uint64, err error) {
+	ask := asking{b: b, member: member}
 	for after := (object.BodyID{}); ; {
 		page, err := b.page(ctx, after)
 		if err != nil {
-			return n, err
+			return n, ask.mute, err
 		}
 		if len(page) == 0 {
-			return n, nil
+			return n, ask.mute, nil
 		}
 		var ids []object.ExtentID
 		for _, body := range page {
@@ -27,9 +28,9 @@ func (b *Bodies) Sole(ctx context.Context, member uint64) (n int, err error) {
 		}
 		for len(ids) > 0 {
 			k := min(len(ids), MaxHas)
-			more, err := b.soleOf(ctx, member, ids[:k])
+			more, err := ask.sole(ctx, ids[:k])
 			if err != nil {
-				return n, err
+				return n, ask.mute, err
 			}
 			n, ids = n+more, ids[k:]
 		}
@@ -37,26 +38,49 @@ func (b *Bodies) Sole(ctx context.Context, member uint64) (n int, err error) {
 	}
 }
 
-func (b *Bodies) soleOf(ctx context.Context, member uint64, ids []object.ExtentID) (int, error) {
+// asking asks members which extents they have.
+type asking struct {
+	b      *Bodies
+	member uint64
+	// mute are those that could not be asked, once, and are not asked again.
+	mute []uint64
+}
+
+func (a *asking) has(ctx context.Context, member uint64, ids []object.ExtentID) ([]bool, error) {
+	has, err := a.b.has(ctx, member, ids)
+	if err == nil || member == a.b.opts.Member || ctx.Err() != nil {
+		return has, err
+	}
+	if member != a.member {
+		a.b.log.Warn("a member cannot be asked which extents it has", "member", member, "err", err)
+		a.mute = append(a.mute, member)
+	}
+	return nil, nil
+}
+
+// sole counts those of some extents that only the member has.
+func (a *asking) sole(ctx context.Context, ids []object.ExtentID) (int, error) {
 	left := ids
-	// Whoever answers first leaves less to ask the others for; this member costs least.
-	members := append([]uint64{b.opts.Member}, b.opts.State.Members()...)
+	// This member costs least to ask, and leaves less to ask the others for.
+	members := append([]uint64{a.b.opts.Member}, a.b.opts.State.Members()...)
 	for i, m := range members {
-		if m == member || i > 0 && m == b.opts.Member || len(left) == 0 {
+		if m == a.member || i > 0 && m == a.b.opts.Member || len(left) == 0 || slices.Contains(a.mute, m) {
 			continue
 		}
-		has, err := b.has(ctx, m, left)
+		has, err := a.has(ctx, m, left)
 		if err != nil {
-			return 0, fmt.Errorf("ask member %d which extents it has: %w", m, err)
+			return 0, err
 		}
-		left = without(left, has)
+		if has != nil {
+			left = without(left, has)
+		}
 	}
 	if len(left) == 0 {
 		return 0, nil
 	}
-	has, err := b.has(ctx, member, left)
-	if err != nil {
-		return len(left), nil // nobody knows better than that it may have all of them
+	has, err := a.has(ctx, a.member, left)
+	if err != nil || has == nil {
+		return len(left), err
 	}
 	return len(left) - len(without(left, has)), nil
 }

@@ -2,7 +2,7 @@ package bodies
 
 import (
 	"context"
-	"errors"
+	"slices"
 	"testing"
 
 	"chainfire/object"
@@ -11,14 +11,14 @@ import (
 func TestSoleCountsWhatWouldBeLostWithAMember(t *testing.T) {
 	w := newWorld(t, 1, 2, 3)
 	ctx := context.Background()
-	body, err := w.member(1).write("key", random(1, 3*mib))
+	body, err := w.member(1).write("key", random(1, 3*unit))
 	must(t, err)
 	until(t, "all have it", func() bool {
 		return w.member(1).has(&body)+w.member(2).has(&body)+w.member(3).has(&body) == 9
 	})
 	sole := func(member uint64, want int) {
 		t.Helper()
-		if n, err := w.member(1).Sole(ctx, member); err != nil || n != want {
+		if n, _, err := w.member(1).Sole(ctx, member); err != nil || n != want {
 			t.Errorf("only member %d has %d extents, %v; want %d", member, n, err, want)
 		}
 	}
@@ -34,8 +34,8 @@ func TestSoleCountsWhatWouldBeLostWithAMember(t *testing.T) {
 	sole(3, 1)
 	sole(1, 0)
 	w.become(2, down)
-	if _, err := w.member(1).Sole(ctx, 3); !errors.Is(err, errDown) {
-		t.Errorf("with a member that cannot be asked: %v", err)
+	if n, mute, err := w.member(1).Sole(ctx, 3); n != 1 || err != nil || !slices.Equal(mute, []uint64{2}) {
+		t.Errorf("with a member that cannot be asked: %d, %v, %v", n, mute, err)
 	}
 	w.become(2, healthy)
 	w.become(3, down)

@@ -74,7 +74,7 @@ func short(o *Options) {
 	o.Patience, o.Stall = 500*time.Millisecond, time.Minute
 	o.RetryEvery = 10 * time.Millisecond
 	o.CollectEvery, o.Grace = 10*time.Millisecond, 30*time.Millisecond
-	o.BytesPerSecond = 1 << 30
+	o.BytesPerSecond, o.ExtentBytes = 1<<30, unit
 }
 
 func newWorld(t testing.TB, voters ...uint64) *world {

@@ -31,7 +31,7 @@ func (b *Bodies) NewBody(ctx context.Context, size int64) (object.BodyWriter, er
 	}
 	w := &writer{b: b, ctx: ctx}
 	if size > 0 {
-		w.buf = make([]byte, 0, min(size, object.MaxExtent))
+		w.buf = make([]byte, 0, min(size, int64(b.opts.ExtentBytes)))
 	}
 	return w, nil
 }
@@ -76,18 +76,18 @@ func (w *writer) Write(p []byte) (int, error) {
 	}
 	n := 0
 	for w.err == nil && len(p) > 0 {
-		if len(w.buf) == object.MaxExtent {
+		if len(w.buf) == w.b.opts.ExtentBytes {
 			if w.err = w.dispatch(); w.err != nil {
 				break
 			}
 		}
-		k := min(len(p), object.MaxExtent-len(w.buf))
+		k := min(len(p), w.b.opts.ExtentBytes-len(w.buf))
 		if w.size+int64(k) > object.MaxPutSize {
 			w.err = fmt.Errorf("a body of more than %d bytes: %w", int64(object.MaxPutSize), object.ErrTooLarge)
 			break
 		}
 		if w.buf == nil && len(w.extents) > 0 {
-			w.buf = make([]byte, 0, object.MaxExtent)
+			w.buf = make([]byte, 0, w.b.opts.ExtentBytes)
 		}
 		w.buf = append(w.buf, p[:k]...)
 		w.size += int64(k)

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"chainfire/auth/token"
+	"chainfire/bodies"
 	"chainfire/internal/disk"
 	"chainfire/internal/sched"
 	"chainfire/join"
@@ -91,6 +92,9 @@ type Options struct {
 	// SeedRate bounds what this member sends of snapshots, in bytes a second.
 	// Default is no bound.
 	SeedRate int64
+	// BodyRate bounds repair, compaction and scrubs of object bodies, each, in bytes a second.
+	// Default 64 MiB.
+	BodyRate int64
 	// QuotaBytes is the size of the store on disk from which on it takes no more keys.
 	// Default is no bound.
 	QuotaBytes int64
@@ -165,6 +169,10 @@ type Bounds struct {
 	Still          bool
 	// Raft holds limits only: MaxMessageBytes, MaxInflight and the like.
 	Raft raft.Config
+	// NoBodies keeps the bytes of bodies out that are not inline: there are none.
+	NoBodies bool
+	// Bodies, if set, changes the options of package bodies.
+	Bodies func(*bodies.Options)
 	// LearnTTL is that of join.KeeperOptions.
 	LearnTTL time.Duration
 	// CompactEvery is how often history is compacted. Default by what is to be kept.
@@ -254,6 +262,7 @@ type Node struct {
 	waiters *waiters
 	readers *readers
 	conns   *conns
+	extents
 	seeder  *seeder
 	watch   *keeping
 	lessors *lessors
@@ -411,6 +420,9 @@ func (n *Node) serve(cfg replica.Config) error {
 	if err := n.openPeers(); err != nil {
 		return err
 	}
+	if err := n.openBodies(); err != nil {
+		return err
+	}
 	n.membersChanged()
 	n.tasks.Go(func() { n.loop(r) })
 	n.tasks.Go(func() { n.write(n.wal) })
@@ -464,6 +476,7 @@ func (n *Node) closeParts() error {
 	if n.seeder != nil {
 		n.seeder.close()
 	}
+	errs = append(errs, n.extents.close())
 	n.tasks.Wait()
 	if n.boots != nil {
 		n.saveBoots()

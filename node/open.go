@@ -21,6 +21,7 @@ const (
 	storeDir    = "store"
 	snapshotDir = "snapshots"
 	seedDir     = "seed"
+	blobDir     = "blob"
 	// quarantineDir is where a damaged store is set aside.
 	quarantineDir = "store-quarantined"
 	foundingFile  = "founding.json"

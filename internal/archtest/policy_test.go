@@ -58,7 +58,7 @@ snapshot:             raft raft/confchange api/... internal/disk internal/sched 
 replica:              root raft raft/confchange raft/quorum raft/progress internal/invariant
 transport:            raft raft/confchange api/... internal/timing internal/invariant
 join:                 root api/... raft raft/confchange raft/quorum snapshot internal/disk internal/sched internal/invariant
-node:                 root api/... raft raft/confchange raft/quorum raft/progress wal mvcc etcdfile lessor auth auth/token object machine etcdwal snapshot replica transport join pki internal/disk internal/sniff internal/socket internal/handshaken internal/sched internal/timing internal/invariant
+node:                 root api/... blob bodies raft raft/confchange raft/quorum raft/progress wal mvcc etcdfile lessor auth auth/token object machine etcdwal snapshot replica transport join pki internal/disk internal/sniff internal/socket internal/handshaken internal/sched internal/timing internal/invariant
 
 etcdapi/gateway:
 etcdapi/locks:
