@@ -168,17 +168,13 @@ func setAttributes(h http.Header, a *object.Attributes) {
 		h.Set("X-Amz-Storage-Class", a.StorageClass)
 	}
 	for _, m := range a.Meta {
-		h[metaPrefix+canonicalTail(m.Name)] = []string{mime.BEncoding.Encode("UTF-8", m.Value)}
+		// In lower case, as S3 does: clients in Python give its writers their names back as they
+		// stand here.
+		h[strings.ToLower(metaPrefix)+m.Name] = []string{mime.BEncoding.Encode("UTF-8", m.Value)}
 	}
 	if len(a.Tags) > 0 {
 		h.Set("X-Amz-Tagging-Count", decimal(len(a.Tags)))
 	}
-}
-
-// canonicalTail is the end of a header's name, so that clients of HTTP/1 see it as they are used
-// to.
-func canonicalTail(name string) string {
-	return strings.TrimPrefix(http.CanonicalHeaderKey(metaPrefix+name), metaPrefix)
 }
 
 // lockOf reads the retention and the legal hold that a writer asks for.

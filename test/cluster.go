@@ -111,6 +111,8 @@ type member struct {
 	tls *tls.Config
 	// args come after the arguments that every member has.
 	args []string
+	// env is what its process finds in its environment besides what this one has.
+	env []string
 	// within is the command that the binary is an argument of, if it runs in one.
 	within []string
 	engine engine
@@ -180,7 +182,7 @@ func (m *member) launch(join ...string) *process {
 		m.lab.founders.Store(m.peer, m.dir)
 	}
 	line := append(append(append(slices.Clone(m.within), m.lab.binary), args...), m.args...)
-	p, err := startProcess(line[0], line[1:], m.stderr)
+	p, err := startProcess(line[0], line[1:], m.stderr, m.env...)
 	if err != nil {
 		m.t.Fatal(err)
 	}
