@@ -177,6 +177,8 @@ func (w *s3Work) work(id int) {
 		}
 		next, a, err := w.request(rng, key, now)
 		switch {
+		case errors.Is(err, syscall.ECONNREFUSED) && !w.inParts(next):
+			// Nobody has heard of it.
 		case err != nil || a.status >= 500:
 			w.unknown.Add(1)
 			w.set(key, now, next)
@@ -217,7 +219,7 @@ func (w *s3Work) request(rng *rand.Rand, key string, now s3Object) (s3Object, s3
 		a, err := w.client.do(ctx, w.endpoint(), http.MethodPut, path, next.bytes())
 		return next, a, err
 	case p < 38:
-		next.size = 5<<20 + 1234
+		next.size = partedSize
 		b := next.bytes()
 		a, err := w.client.upload(ctx, w.endpoint, path, [][]byte{b[:5<<20], b[5<<20:]})
 		return next, a, err
@@ -225,6 +227,11 @@ func (w *s3Work) request(rng *rand.Rand, key string, now s3Object) (s3Object, s3
 	a, err := w.client.do(ctx, w.endpoint(), http.MethodPut, path, next.bytes())
 	return next, a, err
 }
+
+// partedSize is the size of objects that are uploaded in parts, by several requests.
+const partedSize = 5<<20 + 1234
+
+func (w *s3Work) inParts(o s3Object) bool { return o.size == partedSize }
 
 var errCut = errors.New("the client leaves")
 
