@@ -231,7 +231,7 @@ type Holders struct {
 
 // Result is what a change led to.
 type Result struct {
-	// Bucket is the bucket made or changed.
+	// Bucket is the bucket made or changed, or that the version lies in, as it is then.
 	Bucket *Bucket
 	// Version is the version written, or changed in place.
 	Version *Version

@@ -71,7 +71,7 @@ func (t *tx) turnInto(b *Bucket, u *Upload, v *Version, parts []Part, all int) (
 	if err := t.rows.Set(doneRow(u.ID), done.encode()); err != nil {
 		return nil, fmt.Errorf("note the completed upload: %w", err)
 	}
-	return &Result{Version: v}, nil
+	return &Result{Bucket: b, Version: v}, nil
 }
 
 // choose finds the parts that are named among all that there are, each sorted by number.
@@ -197,7 +197,7 @@ func (t *tx) completedBefore(b *Bucket, q *Complete, refusal error) (*Result, er
 	if chosen, err := q.choose(parts); err != nil || len(chosen) != len(parts) {
 		return nil, refusal
 	}
-	return &Result{Version: v}, nil
+	return &Result{Bucket: b, Version: v}, nil
 }
 
 // forgetDone is called for every version that is no more: an upload that became it is then

@@ -80,7 +80,7 @@ func (t *tx) written(b *Bucket, v *Version) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Result{Version: v}, nil
+	return &Result{Bucket: b, Version: v}, nil
 }
 
 // setObject changes a version in place, under the Seq that it has.
@@ -114,7 +114,7 @@ func (t *tx) setObject(c *SetObject) (*Result, error) {
 	if err := t.rows.Set(versionRow(b.ID, v.Key, v.Seq), v.encode()); err != nil {
 		return nil, err
 	}
-	return &Result{Version: v}, nil
+	return &Result{Bucket: b, Version: v}, nil
 }
 
 // checkDelete refuses to delete a version for good while it is held.

@@ -5,7 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/google/go-cmp/cmp"
 
 	"chainfire/object"
@@ -197,4 +199,26 @@ func TestAKeyIsHeldToItsRates(t *testing.T) {
 	}
 	f.put("rates", "large", strings.Repeat("x", 11))
 	f.do(call{method: "PUT", path: "/rates/copy", id: "small", header: map[string]string{"X-Amz-Copy-Source": "rates/large"}}).want(t, 400, "EntityTooLarge")
+}
+
+// A member that has not applied all that was acknowledged answers as one that has.
+func TestTheVersionOfAWriteIsToldByAMemberThatLags(t *testing.T) {
+	f := start(t, nil)
+	f.bucket("bucket")
+	c := f.sdk(adminID)
+	f.service.Lag()
+	_, err := c.PutBucketVersioning(t.Context(), &s3.PutBucketVersioningInput{
+		Bucket: aws.String("bucket"), VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put, err := c.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("bucket"), Key: aws.String("key"), Body: strings.NewReader("text")})
+	if err != nil || aws.ToString(put.VersionId) == "" {
+		t.Errorf("a put in a bucket with versions: version %q, %v", aws.ToString(put.VersionId), err)
+	}
+	copied, err := c.CopyObject(t.Context(), &s3.CopyObjectInput{Bucket: aws.String("bucket"), Key: aws.String("copy"), CopySource: aws.String("bucket/key")})
+	if err != nil || aws.ToString(copied.VersionId) == "" {
+		t.Errorf("a copy into a bucket with versions: version %q, %v", aws.ToString(copied.VersionId), err)
+	}
 }

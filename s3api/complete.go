@@ -50,7 +50,7 @@ func (rq *request) completeUpload() error {
 	if c.Parts, err = completeParts(body); err != nil {
 		return err
 	}
-	b, asked, err := rq.completing(id)
+	_, asked, err := rq.completing(id)
 	if err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func (rq *request) completeUpload() error {
 		return err
 	}
 	v := result.Version
-	setVersion(rq.w.Header(), b, v.ID)
+	setVersion(rq.w.Header(), result.Bucket, v.ID)
 	return rq.xml(http.StatusOK, &completeResult{
 		XMLNS: namespace, Location: newText(rq.location()), Bucket: rq.bucket, Key: newText(rq.key),
 		ETag: quoted(v.ETag), checksums: checksumsOf(&v.Checksum, v.Parts),

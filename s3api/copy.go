@@ -198,7 +198,7 @@ func (rq *request) copyOnce(p *copyPlan) error {
 	if from.bucket.Versioning != object.VersioningOff {
 		h.Set("X-Amz-Copy-Source-Version-Id", versionText(v.ID))
 	}
-	setVersion(h, p.destination, result.Version.ID)
+	setVersion(h, result.Bucket, result.Version.ID)
 	return rq.xml(http.StatusOK, &copyResult{
 		XMLNS: namespace, LastModified: timeOf(result.Version.Modified), ETag: quoted(result.Version.ETag),
 		checksums: checksumsOf(&result.Version.Checksum, result.Version.Parts),

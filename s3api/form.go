@@ -192,7 +192,7 @@ func (rq *request) putForm(f *form, least, most int64) (*object.Version, error) 
 	if err != nil {
 		return nil, err
 	}
-	setVersion(rq.w.Header(), b, result.Version.ID)
+	setVersion(rq.w.Header(), result.Bucket, result.Version.ID)
 	return result.Version, nil
 }
 

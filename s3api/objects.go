@@ -69,7 +69,7 @@ func (rq *request) putObject() error {
 	out := rq.w.Header()
 	out.Set("Etag", quoted(result.Version.ETag))
 	setChecksum(out, &result.Version.Checksum, 0)
-	setVersion(out, b, result.Version.ID)
+	setVersion(out, result.Bucket, result.Version.ID)
 	return rq.empty(http.StatusOK)
 }
 

@@ -160,7 +160,7 @@ func (rq *request) deleteTagging() error {
 // setObject changes something of the request's object in place, and answers with a status.
 func (rq *request) setObject(c *object.SetObject, status int) error {
 	c.Bucket, c.Key = rq.bucket, rq.key
-	_, b, done, err := rq.bucketView()
+	_, _, done, err := rq.bucketView()
 	if err != nil {
 		return err
 	}
@@ -169,6 +169,6 @@ func (rq *request) setObject(c *object.SetObject, status int) error {
 	if err != nil {
 		return rq.hidden(err, rq.bucket)
 	}
-	setVersion(rq.w.Header(), b, result.Version.ID)
+	setVersion(rq.w.Header(), result.Bucket, result.Version.ID)
 	return rq.empty(status)
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -120,23 +119,11 @@ func newMinio(t *testing.T) *s3Service {
 // with a refusal.
 func (s *s3Service) awaitServing(t *testing.T) {
 	t.Helper()
+	client := newLeanS3()
 	for _, e := range s.endpoints {
 		await(t, "S3 at "+e, patience, func(ctx context.Context) error {
-			r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+e+"/", nil)
-			if err != nil {
-				return err
-			}
-			answer, err := http.DefaultClient.Do(r)
-			if err != nil {
-				return err
-			}
-			if err := answer.Body.Close(); err != nil {
-				return err
-			}
-			if answer.StatusCode != http.StatusForbidden {
-				return fmt.Errorf("it answers %s, not 403", answer.Status)
-			}
-			return nil
+			_, err := client.must(ctx, e, http.MethodGet, "/")
+			return err
 		})
 	}
 }
