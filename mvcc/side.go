@@ -3,10 +3,10 @@ package mvcc
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -26,15 +26,23 @@ func (w *Writer) SideGet(row []byte) (value []byte, found bool, err error) {
 
 // SetSide writes a side row. Unlike other rows, row and value may change afterwards.
 func (w *Writer) SetSide(row, value []byte) error {
+	if _, err := w.dropFromSum(row); err != nil {
+		return err
+	}
 	w.row = sideRow(w.row[:0], row)
 	if err := w.sideBatch().Set(w.row, value, nil); err != nil {
 		return fmt.Errorf("write side row %x: %w", row, err)
 	}
+	w.sideSum += sideHash(row, value)
 	return nil
 }
 
 // DeleteSide removes a side row, if it is there.
 func (w *Writer) DeleteSide(row []byte) error {
+	found, err := w.dropFromSum(row)
+	if err != nil || !found {
+		return err
+	}
 	w.row = sideRow(w.row[:0], row)
 	if err := w.sideBatch().Delete(w.row, nil); err != nil {
 		return fmt.Errorf("delete side row %x: %w", row, err)
@@ -47,6 +55,74 @@ func (w *Writer) DeleteSide(row []byte) error {
 // ends.
 func (w *Writer) SideCursor(from, to []byte) (*SideCursor, error) {
 	return openSideCursor(w.sideReader(), from, to)
+}
+
+// SideSum is the sum of all side rows as the round has left them. It tells two states apart,
+// however they came about, and costs no walk over them: see View.SumSide.
+func (w *Writer) SideSum() (uint64, error) {
+	if err := w.loadSideSum(); err != nil {
+		return 0, err
+	}
+	return w.sideSum, nil
+}
+
+func (w *Writer) loadSideSum() (err error) {
+	if w.sideSummed {
+		return nil
+	}
+	w.sideSum, err = readSideSum(w.eng.db)
+	w.sideSummed = err == nil
+	return err
+}
+
+// dropFromSum takes a row out of the sum, if it is there.
+func (w *Writer) dropFromSum(row []byte) (found bool, err error) {
+	if err := w.loadSideSum(); err != nil {
+		return false, err
+	}
+	w.row = sideRow(w.row[:0], row)
+	old, closer, err := w.sideReader().Get(w.row)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read side row %x: %w", row, err)
+	}
+	w.sideSum -= sideHash(row, old)
+	return true, closeRow(closer, w.row)
+}
+
+// sideHash is what a row adds to the sum of all side rows: two checksums of it, spread over
+// all bits.
+func sideHash(row, value []byte) uint64 {
+	var size [4]byte
+	binary.BigEndian.PutUint32(size[:], uint32(len(row)))
+	var x uint64
+	for _, poly := range [2]uint32{crc32.Castagnoli, crc32.IEEE} {
+		table := crc32.MakeTable(poly)
+		sum := crc32.Update(0, table, size[:])
+		sum = crc32.Update(crc32.Update(sum, table, row), table, value)
+		x = x<<32 | uint64(sum)
+	}
+	// The last step of SplitMix64.
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+func readSideSum(r pebble.Reader) (uint64, error) {
+	b, found, err := getRow(r, metaRow(sideName))
+	if err != nil || !found {
+		return 0, err
+	}
+	return parseSideSum(b)
+}
+
+func parseSideSum(b []byte) (uint64, error) {
+	if len(b) != 8 {
+		return 0, fmt.Errorf("%w: sum of side rows of %d bytes", errCorruptRow, len(b))
+	}
+	return binary.BigEndian.Uint64(b), nil
 }
 
 // sideBatch is where the side rows of the round are until it ends: a batch of their own,
@@ -69,6 +145,9 @@ func (w *Writer) sideReader() pebble.Reader {
 func (w *Writer) writeSide() error {
 	if w.side == nil {
 		return nil
+	}
+	if err := w.side.Set(metaRow(sideName), binary.BigEndian.AppendUint64(nil, w.sideSum), nil); err != nil {
+		return fmt.Errorf("write sum of side rows: %w", err)
 	}
 	if err := w.batch.Apply(w.side, nil); err != nil {
 		return fmt.Errorf("write side rows: %w", err)
@@ -174,22 +253,20 @@ func (c *SideCursor) Close() error {
 	return c.fail
 }
 
-// HashSide hashes all side rows that the view pins. rest is that of View.HashKV.
-func (v *View) HashSide(ctx context.Context, rest func() error) (sum uint64, err error) {
+// SideSum is the sum of all side rows of the view, as it is kept.
+func (v *View) SideSum() (uint64, error) { return readSideSum(v.snap) }
+
+// SumSide makes the sum of all side rows of the view anew, of the rows themselves. rest is that
+// of View.HashKV.
+func (v *View) SumSide(ctx context.Context, rest func() error) (sum uint64, err error) {
 	c, err := v.SideCursor(nil, nil)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	digest := sha256.New()
-	var head [8]byte
 	for steps, read := 1, 0; c.Next(); steps++ {
 		row, value := c.Row(), c.Value()
-		binary.BigEndian.PutUint32(head[:], uint32(len(row)))
-		binary.BigEndian.PutUint32(head[4:], uint32(len(value)))
-		for _, part := range [3][]byte{head[:], row, value} {
-			digest.Write(part) // never fails
-		}
+		sum += sideHash(row, value)
 		if read += len(row) + len(value); steps%cancelEvery != 0 && read < restEvery {
 			continue
 		}
@@ -204,5 +281,15 @@ func (v *View) HashSide(ctx context.Context, rest func() error) (sum uint64, err
 			return 0, err
 		}
 	}
-	return binary.BigEndian.Uint64(digest.Sum(nil)), c.Err()
+	return sum, nil
+}
+
+// SideSum is the sum of all side rows, as it is kept. Any goroutine.
+func (s *Store) SideSum() (uint64, error) {
+	e, _, err := s.acquire()
+	if err != nil {
+		return 0, err
+	}
+	defer s.release(e)
+	return readSideSum(e.db)
 }
