@@ -134,7 +134,6 @@ func (r *sideRig) change(t *rapid.T) {
 		value := rapid.SliceOfN(rapid.Byte(), 0, 3000).Draw(t, "value")
 		r.pending[string(row)] = string(value)
 		err = r.w.SetSide(row, value)
-		clear(value) // which is the caller's again
 	}
 	if err != nil {
 		t.Fatalf("change: %v", err)
@@ -402,10 +401,10 @@ func TestARoundWithoutSideRowsPaysNothingForThem(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := testing.AllocsPerRun(10, func() {
-		if err := errors.Join(w.writeSide(), w.closeSide()); err != nil {
+		if err := errors.Join(w.writeSide(), w.side.close()); err != nil {
 			t.Error(err)
 		}
-	}); n != 0 || w.side != nil {
+	}); n != 0 || w.side.batch != nil {
 		t.Errorf("%v allocations", n)
 	}
 	if err := errors.Join(w.Commit(1, 1), s.Close()); err != nil {

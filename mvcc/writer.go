@@ -17,18 +17,15 @@ import (
 // given stays referenced until Commit and must not change. Any error but those
 // documented is fatal: the round is to be aborted and the member stopped.
 type Writer struct {
-	s     *Store
-	eng   *engine
-	batch *pebble.Batch
-	side  *pebble.Batch // nil until there are side rows
-	// sideSum is that of all side rows, once it is summed.
-	sideSum    uint64
-	sideSummed bool
-	get        *getter
-	over       overlay
-	leases     leaseOverlay
-	was        State
-	state      State
+	s      *Store
+	eng    *engine
+	batch  *pebble.Batch
+	side   sideRound
+	get    *getter
+	over   overlay
+	leases leaseOverlay
+	was    State
+	state  State
 	// sub counts the changes of the transaction under way; events are theirs.
 	sub    uint32
 	events []chainfire.Event
@@ -318,7 +315,7 @@ func (s *Store) publish(w *Writer) {
 
 // Abort drops the round.
 func (w *Writer) Abort() error {
-	err := errors.Join(w.closeGetter(), w.closeSide())
+	err := errors.Join(w.closeGetter(), w.side.close())
 	if w.batch != nil {
 		err = errors.Join(err, w.batch.Close())
 		w.batch = nil
