@@ -23,8 +23,23 @@ type Counts struct {
 	// PromotionsFailed, by the reason, those that did not.
 	Promoted         uint64
 	PromotionsFailed map[string]uint64
+	// Bodies are the bytes of objects that are not in the store.
+	Bodies BodyCounts
 	// Peers are the other members, as far as this one exchanges messages with them.
 	Peers []PeerCounts
+}
+
+// BodyCounts is what a member has of the bytes of objects that are not in the store, and what was
+// done with them since its start.
+type BodyCounts struct {
+	// Extents are those on this member, of LiveBytes; FileBytes is what their files take.
+	// Damaged are those that were found damaged and are not healed, MissingExtents those that the
+	// member should have and that no other could give at the last look.
+	Extents, LiveBytes, FileBytes, Damaged, MissingExtents int64
+	// Corrupt extents were found, Repaired ones, of RepairedBytes, were fetched from others;
+	// Collected ones were let go, as nothing refers to them or others hold them. RemoteReads were
+	// served by another member, FailedReads by none. ScrubbedBytes were read and checked.
+	Corrupt, Repaired, RepairedBytes, Collected, RemoteReads, FailedReads, ScrubbedBytes uint64
 }
 
 // StoreCounts is what the store did, and what it has to do with.

@@ -3827,6 +3827,427 @@ func (x *MemberStatus) GetVersion() string {
 	return ""
 }
 
+// ExtentId names one extent of a body for good.
+type ExtentId struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// lease is the write lease under which the body was written, body its number there,
+	// extent that of the extent in the body.
+	Lease         uint64 `protobuf:"varint,1,opt,name=lease,proto3" json:"lease,omitempty"`
+	Body          uint32 `protobuf:"varint,2,opt,name=body,proto3" json:"body,omitempty"`
+	Extent        uint32 `protobuf:"varint,3,opt,name=extent,proto3" json:"extent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExtentId) Reset() {
+	*x = ExtentId{}
+	mi := &file_api_cluster_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExtentId) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExtentId) ProtoMessage() {}
+
+func (x *ExtentId) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExtentId.ProtoReflect.Descriptor instead.
+func (*ExtentId) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *ExtentId) GetLease() uint64 {
+	if x != nil {
+		return x.Lease
+	}
+	return 0
+}
+
+func (x *ExtentId) GetBody() uint32 {
+	if x != nil {
+		return x.Body
+	}
+	return 0
+}
+
+func (x *ExtentId) GetExtent() uint32 {
+	if x != nil {
+		return x.Extent
+	}
+	return 0
+}
+
+// PutExtentsRequest is a piece of an extent, or asks for a sync.
+type PutExtentsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// cluster_id is set in the first message.
+	ClusterId uint64 `protobuf:"varint,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	// id, size and crc32c (CRC-32C of the whole extent) are set in the first piece of an
+	// extent, of which size bytes follow, in order, in this message and the next ones.
+	Id     *ExtentId `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	Size   uint32    `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
+	Crc32C uint32    `protobuf:"fixed32,4,opt,name=crc32c,proto3" json:"crc32c,omitempty"`
+	Data   []byte    `protobuf:"bytes,5,opt,name=data,proto3" json:"data,omitempty"`
+	// sync asks to be told when all extents that were sent before are on disk. It is set
+	// in a message without a piece.
+	Sync          bool `protobuf:"varint,6,opt,name=sync,proto3" json:"sync,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutExtentsRequest) Reset() {
+	*x = PutExtentsRequest{}
+	mi := &file_api_cluster_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutExtentsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutExtentsRequest) ProtoMessage() {}
+
+func (x *PutExtentsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutExtentsRequest.ProtoReflect.Descriptor instead.
+func (*PutExtentsRequest) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *PutExtentsRequest) GetClusterId() uint64 {
+	if x != nil {
+		return x.ClusterId
+	}
+	return 0
+}
+
+func (x *PutExtentsRequest) GetId() *ExtentId {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *PutExtentsRequest) GetSize() uint32 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *PutExtentsRequest) GetCrc32C() uint32 {
+	if x != nil {
+		return x.Crc32C
+	}
+	return 0
+}
+
+func (x *PutExtentsRequest) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *PutExtentsRequest) GetSync() bool {
+	if x != nil {
+		return x.Sync
+	}
+	return false
+}
+
+// PutExtentsResponse answers one sync.
+type PutExtentsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// extents is how many extents of this stream are on disk.
+	Extents       uint64 `protobuf:"varint,1,opt,name=extents,proto3" json:"extents,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutExtentsResponse) Reset() {
+	*x = PutExtentsResponse{}
+	mi := &file_api_cluster_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutExtentsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutExtentsResponse) ProtoMessage() {}
+
+func (x *PutExtentsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutExtentsResponse.ProtoReflect.Descriptor instead.
+func (*PutExtentsResponse) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *PutExtentsResponse) GetExtents() uint64 {
+	if x != nil {
+		return x.Extents
+	}
+	return 0
+}
+
+// GetExtentRequest asks for bytes of an extent.
+type GetExtentRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	ClusterId uint64                 `protobuf:"varint,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	Id        *ExtentId              `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	Offset    uint32                 `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`
+	// length is at least 1.
+	Length        uint32 `protobuf:"varint,4,opt,name=length,proto3" json:"length,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetExtentRequest) Reset() {
+	*x = GetExtentRequest{}
+	mi := &file_api_cluster_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetExtentRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetExtentRequest) ProtoMessage() {}
+
+func (x *GetExtentRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetExtentRequest.ProtoReflect.Descriptor instead.
+func (*GetExtentRequest) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *GetExtentRequest) GetClusterId() uint64 {
+	if x != nil {
+		return x.ClusterId
+	}
+	return 0
+}
+
+func (x *GetExtentRequest) GetId() *ExtentId {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *GetExtentRequest) GetOffset() uint32 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *GetExtentRequest) GetLength() uint32 {
+	if x != nil {
+		return x.Length
+	}
+	return 0
+}
+
+// GetExtentResponse is the next piece of what was asked for.
+type GetExtentResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Data  []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	// crc32c is the CRC-32C of data.
+	Crc32C        uint32 `protobuf:"fixed32,2,opt,name=crc32c,proto3" json:"crc32c,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetExtentResponse) Reset() {
+	*x = GetExtentResponse{}
+	mi := &file_api_cluster_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetExtentResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetExtentResponse) ProtoMessage() {}
+
+func (x *GetExtentResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetExtentResponse.ProtoReflect.Descriptor instead.
+func (*GetExtentResponse) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *GetExtentResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *GetExtentResponse) GetCrc32C() uint32 {
+	if x != nil {
+		return x.Crc32C
+	}
+	return 0
+}
+
+// HasExtentsRequest asks for extents.
+type HasExtentsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ClusterId     uint64                 `protobuf:"varint,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	Ids           []*ExtentId            `protobuf:"bytes,2,rep,name=ids,proto3" json:"ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HasExtentsRequest) Reset() {
+	*x = HasExtentsRequest{}
+	mi := &file_api_cluster_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HasExtentsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HasExtentsRequest) ProtoMessage() {}
+
+func (x *HasExtentsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HasExtentsRequest.ProtoReflect.Descriptor instead.
+func (*HasExtentsRequest) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *HasExtentsRequest) GetClusterId() uint64 {
+	if x != nil {
+		return x.ClusterId
+	}
+	return 0
+}
+
+func (x *HasExtentsRequest) GetIds() []*ExtentId {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+// HasExtentsResponse answers for each extent, in the order of the request.
+type HasExtentsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Has           []bool                 `protobuf:"varint,1,rep,packed,name=has,proto3" json:"has,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HasExtentsResponse) Reset() {
+	*x = HasExtentsResponse{}
+	mi := &file_api_cluster_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HasExtentsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HasExtentsResponse) ProtoMessage() {}
+
+func (x *HasExtentsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_cluster_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HasExtentsResponse.ProtoReflect.Descriptor instead.
+func (*HasExtentsResponse) Descriptor() ([]byte, []int) {
+	return file_api_cluster_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *HasExtentsResponse) GetHas() []bool {
+	if x != nil {
+		return x.Has
+	}
+	return nil
+}
+
 var File_api_cluster_proto protoreflect.FileDescriptor
 
 const file_api_cluster_proto_rawDesc = "" +
@@ -4122,7 +4543,36 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\x06active\x18\x06 \x01(\bR\x06active\x12.\n" +
 	"\x13last_contact_millis\x18\a \x01(\x03R\x11lastContactMillis\x12\x16\n" +
 	"\x06reason\x18\b \x01(\tR\x06reason\x12\x18\n" +
-	"\aversion\x18\t \x01(\tR\aversion2\xf5\b\n" +
+	"\aversion\x18\t \x01(\tR\aversion\"L\n" +
+	"\bExtentId\x12\x14\n" +
+	"\x05lease\x18\x01 \x01(\x04R\x05lease\x12\x12\n" +
+	"\x04body\x18\x02 \x01(\rR\x04body\x12\x16\n" +
+	"\x06extent\x18\x03 \x01(\rR\x06extent\"\xb2\x01\n" +
+	"\x11PutExtentsRequest\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12*\n" +
+	"\x02id\x18\x02 \x01(\v2\x1a.chainfire.api.v1.ExtentIdR\x02id\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\rR\x04size\x12\x16\n" +
+	"\x06crc32c\x18\x04 \x01(\aR\x06crc32c\x12\x12\n" +
+	"\x04data\x18\x05 \x01(\fR\x04data\x12\x12\n" +
+	"\x04sync\x18\x06 \x01(\bR\x04sync\".\n" +
+	"\x12PutExtentsResponse\x12\x18\n" +
+	"\aextents\x18\x01 \x01(\x04R\aextents\"\x8d\x01\n" +
+	"\x10GetExtentRequest\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12*\n" +
+	"\x02id\x18\x02 \x01(\v2\x1a.chainfire.api.v1.ExtentIdR\x02id\x12\x16\n" +
+	"\x06offset\x18\x03 \x01(\rR\x06offset\x12\x16\n" +
+	"\x06length\x18\x04 \x01(\rR\x06length\"?\n" +
+	"\x11GetExtentResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\x12\x16\n" +
+	"\x06crc32c\x18\x02 \x01(\aR\x06crc32c\"`\n" +
+	"\x11HasExtentsRequest\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12,\n" +
+	"\x03ids\x18\x02 \x03(\v2\x1a.chainfire.api.v1.ExtentIdR\x03ids\"&\n" +
+	"\x12HasExtentsResponse\x12\x10\n" +
+	"\x03has\x18\x01 \x03(\bR\x03has2\xf5\b\n" +
 	"\x04Peer\x12Q\n" +
 	"\bIdentify\x12!.chainfire.api.v1.IdentifyRequest\x1a\".chainfire.api.v1.IdentifyResponse\x12E\n" +
 	"\x04Join\x12\x1d.chainfire.api.v1.JoinRequest\x1a\x1e.chainfire.api.v1.JoinResponse\x12H\n" +
@@ -4138,7 +4588,13 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\n" +
 	"RenewLease\x12#.chainfire.api.v1.RenewLeaseRequest\x1a$.chainfire.api.v1.RenewLeaseResponse\x12f\n" +
 	"\x0fLeaseTimeToLive\x12(.chainfire.api.v1.LeaseTimeToLiveRequest\x1a).chainfire.api.v1.LeaseTimeToLiveResponse\x12]\n" +
-	"\fHashKeySpace\x12%.chainfire.api.v1.HashKeySpaceRequest\x1a&.chainfire.api.v1.HashKeySpaceResponse2\xf9\b\n" +
+	"\fHashKeySpace\x12%.chainfire.api.v1.HashKeySpaceRequest\x1a&.chainfire.api.v1.HashKeySpaceResponse2\x96\x02\n" +
+	"\x06Bodies\x12[\n" +
+	"\n" +
+	"PutExtents\x12#.chainfire.api.v1.PutExtentsRequest\x1a$.chainfire.api.v1.PutExtentsResponse(\x010\x01\x12V\n" +
+	"\tGetExtent\x12\".chainfire.api.v1.GetExtentRequest\x1a#.chainfire.api.v1.GetExtentResponse0\x01\x12W\n" +
+	"\n" +
+	"HasExtents\x12#.chainfire.api.v1.HasExtentsRequest\x1a$.chainfire.api.v1.HasExtentsResponse2\xf9\b\n" +
 	"\aCluster\x12`\n" +
 	"\rClusterStatus\x12&.chainfire.api.v1.ClusterStatusRequest\x1a'.chainfire.api.v1.ClusterStatusResponse\x12T\n" +
 	"\tAddMember\x12\".chainfire.api.v1.AddMemberRequest\x1a#.chainfire.api.v1.AddMemberResponse\x12]\n" +
@@ -4166,7 +4622,7 @@ func file_api_cluster_proto_rawDescGZIP() []byte {
 	return file_api_cluster_proto_rawDescData
 }
 
-var file_api_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
+var file_api_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
 var file_api_cluster_proto_goTypes = []any{
 	(*TransferSnapshotRequest)(nil),  // 0: chainfire.api.v1.TransferSnapshotRequest
 	(*TransferSnapshotResponse)(nil), // 1: chainfire.api.v1.TransferSnapshotResponse
@@ -4221,6 +4677,13 @@ var file_api_cluster_proto_goTypes = []any{
 	(*ClusterStatusRequest)(nil),     // 50: chainfire.api.v1.ClusterStatusRequest
 	(*ClusterStatusResponse)(nil),    // 51: chainfire.api.v1.ClusterStatusResponse
 	(*MemberStatus)(nil),             // 52: chainfire.api.v1.MemberStatus
+	(*ExtentId)(nil),                 // 53: chainfire.api.v1.ExtentId
+	(*PutExtentsRequest)(nil),        // 54: chainfire.api.v1.PutExtentsRequest
+	(*PutExtentsResponse)(nil),       // 55: chainfire.api.v1.PutExtentsResponse
+	(*GetExtentRequest)(nil),         // 56: chainfire.api.v1.GetExtentRequest
+	(*GetExtentResponse)(nil),        // 57: chainfire.api.v1.GetExtentResponse
+	(*HasExtentsRequest)(nil),        // 58: chainfire.api.v1.HasExtentsRequest
+	(*HasExtentsResponse)(nil),       // 59: chainfire.api.v1.HasExtentsResponse
 }
 var file_api_cluster_proto_depIdxs = []int32{
 	5,  // 0: chainfire.api.v1.TransferSnapshotResponse.meta:type_name -> chainfire.api.v1.SnapshotMeta
@@ -4252,61 +4715,70 @@ var file_api_cluster_proto_depIdxs = []int32{
 	49, // 26: chainfire.api.v1.ClusterStatusResponse.header:type_name -> chainfire.api.v1.Header
 	52, // 27: chainfire.api.v1.ClusterStatusResponse.members:type_name -> chainfire.api.v1.MemberStatus
 	31, // 28: chainfire.api.v1.MemberStatus.member:type_name -> chainfire.api.v1.Member
-	20, // 29: chainfire.api.v1.Peer.Identify:input_type -> chainfire.api.v1.IdentifyRequest
-	33, // 30: chainfire.api.v1.Peer.Join:input_type -> chainfire.api.v1.JoinRequest
-	35, // 31: chainfire.api.v1.Peer.Learn:input_type -> chainfire.api.v1.LearnRequest
-	37, // 32: chainfire.api.v1.Peer.JoinStatus:input_type -> chainfire.api.v1.JoinStatusRequest
-	39, // 33: chainfire.api.v1.Peer.Abandon:input_type -> chainfire.api.v1.AbandonRequest
-	43, // 34: chainfire.api.v1.Peer.OpenSnapshot:input_type -> chainfire.api.v1.OpenSnapshotRequest
-	45, // 35: chainfire.api.v1.Peer.ReadSnapshot:input_type -> chainfire.api.v1.ReadSnapshotRequest
-	47, // 36: chainfire.api.v1.Peer.CloseSnapshot:input_type -> chainfire.api.v1.CloseSnapshotRequest
-	22, // 37: chainfire.api.v1.Peer.Vouch:input_type -> chainfire.api.v1.VouchRequest
-	24, // 38: chainfire.api.v1.Peer.TakeSeed:input_type -> chainfire.api.v1.TakeSeedRequest
-	25, // 39: chainfire.api.v1.Peer.RenewLease:input_type -> chainfire.api.v1.RenewLeaseRequest
-	27, // 40: chainfire.api.v1.Peer.LeaseTimeToLive:input_type -> chainfire.api.v1.LeaseTimeToLiveRequest
-	29, // 41: chainfire.api.v1.Peer.HashKeySpace:input_type -> chainfire.api.v1.HashKeySpaceRequest
-	50, // 42: chainfire.api.v1.Cluster.ClusterStatus:input_type -> chainfire.api.v1.ClusterStatusRequest
-	7,  // 43: chainfire.api.v1.Cluster.AddMember:input_type -> chainfire.api.v1.AddMemberRequest
-	9,  // 44: chainfire.api.v1.Cluster.RemoveMember:input_type -> chainfire.api.v1.RemoveMemberRequest
-	11, // 45: chainfire.api.v1.Cluster.ReplaceMember:input_type -> chainfire.api.v1.ReplaceMemberRequest
-	13, // 46: chainfire.api.v1.Cluster.CreateToken:input_type -> chainfire.api.v1.CreateTokenRequest
-	16, // 47: chainfire.api.v1.Cluster.ListTokens:input_type -> chainfire.api.v1.ListTokensRequest
-	18, // 48: chainfire.api.v1.Cluster.RevokeToken:input_type -> chainfire.api.v1.RevokeTokenRequest
-	43, // 49: chainfire.api.v1.Cluster.OpenSnapshot:input_type -> chainfire.api.v1.OpenSnapshotRequest
-	45, // 50: chainfire.api.v1.Cluster.ReadSnapshot:input_type -> chainfire.api.v1.ReadSnapshotRequest
-	47, // 51: chainfire.api.v1.Cluster.CloseSnapshot:input_type -> chainfire.api.v1.CloseSnapshotRequest
-	3,  // 52: chainfire.api.v1.Cluster.GetSnapshot:input_type -> chainfire.api.v1.GetSnapshotRequest
-	0,  // 53: chainfire.api.v1.Cluster.TransferSnapshot:input_type -> chainfire.api.v1.TransferSnapshotRequest
-	21, // 54: chainfire.api.v1.Peer.Identify:output_type -> chainfire.api.v1.IdentifyResponse
-	34, // 55: chainfire.api.v1.Peer.Join:output_type -> chainfire.api.v1.JoinResponse
-	36, // 56: chainfire.api.v1.Peer.Learn:output_type -> chainfire.api.v1.LearnResponse
-	38, // 57: chainfire.api.v1.Peer.JoinStatus:output_type -> chainfire.api.v1.JoinStatusResponse
-	40, // 58: chainfire.api.v1.Peer.Abandon:output_type -> chainfire.api.v1.AbandonResponse
-	44, // 59: chainfire.api.v1.Peer.OpenSnapshot:output_type -> chainfire.api.v1.OpenSnapshotResponse
-	46, // 60: chainfire.api.v1.Peer.ReadSnapshot:output_type -> chainfire.api.v1.SnapshotChunk
-	48, // 61: chainfire.api.v1.Peer.CloseSnapshot:output_type -> chainfire.api.v1.CloseSnapshotResponse
-	23, // 62: chainfire.api.v1.Peer.Vouch:output_type -> chainfire.api.v1.VouchResponse
-	1,  // 63: chainfire.api.v1.Peer.TakeSeed:output_type -> chainfire.api.v1.TransferSnapshotResponse
-	26, // 64: chainfire.api.v1.Peer.RenewLease:output_type -> chainfire.api.v1.RenewLeaseResponse
-	28, // 65: chainfire.api.v1.Peer.LeaseTimeToLive:output_type -> chainfire.api.v1.LeaseTimeToLiveResponse
-	30, // 66: chainfire.api.v1.Peer.HashKeySpace:output_type -> chainfire.api.v1.HashKeySpaceResponse
-	51, // 67: chainfire.api.v1.Cluster.ClusterStatus:output_type -> chainfire.api.v1.ClusterStatusResponse
-	8,  // 68: chainfire.api.v1.Cluster.AddMember:output_type -> chainfire.api.v1.AddMemberResponse
-	10, // 69: chainfire.api.v1.Cluster.RemoveMember:output_type -> chainfire.api.v1.RemoveMemberResponse
-	12, // 70: chainfire.api.v1.Cluster.ReplaceMember:output_type -> chainfire.api.v1.ReplaceMemberResponse
-	15, // 71: chainfire.api.v1.Cluster.CreateToken:output_type -> chainfire.api.v1.CreateTokenResponse
-	17, // 72: chainfire.api.v1.Cluster.ListTokens:output_type -> chainfire.api.v1.ListTokensResponse
-	19, // 73: chainfire.api.v1.Cluster.RevokeToken:output_type -> chainfire.api.v1.RevokeTokenResponse
-	44, // 74: chainfire.api.v1.Cluster.OpenSnapshot:output_type -> chainfire.api.v1.OpenSnapshotResponse
-	46, // 75: chainfire.api.v1.Cluster.ReadSnapshot:output_type -> chainfire.api.v1.SnapshotChunk
-	48, // 76: chainfire.api.v1.Cluster.CloseSnapshot:output_type -> chainfire.api.v1.CloseSnapshotResponse
-	4,  // 77: chainfire.api.v1.Cluster.GetSnapshot:output_type -> chainfire.api.v1.GetSnapshotResponse
-	1,  // 78: chainfire.api.v1.Cluster.TransferSnapshot:output_type -> chainfire.api.v1.TransferSnapshotResponse
-	54, // [54:79] is the sub-list for method output_type
-	29, // [29:54] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	53, // 29: chainfire.api.v1.PutExtentsRequest.id:type_name -> chainfire.api.v1.ExtentId
+	53, // 30: chainfire.api.v1.GetExtentRequest.id:type_name -> chainfire.api.v1.ExtentId
+	53, // 31: chainfire.api.v1.HasExtentsRequest.ids:type_name -> chainfire.api.v1.ExtentId
+	20, // 32: chainfire.api.v1.Peer.Identify:input_type -> chainfire.api.v1.IdentifyRequest
+	33, // 33: chainfire.api.v1.Peer.Join:input_type -> chainfire.api.v1.JoinRequest
+	35, // 34: chainfire.api.v1.Peer.Learn:input_type -> chainfire.api.v1.LearnRequest
+	37, // 35: chainfire.api.v1.Peer.JoinStatus:input_type -> chainfire.api.v1.JoinStatusRequest
+	39, // 36: chainfire.api.v1.Peer.Abandon:input_type -> chainfire.api.v1.AbandonRequest
+	43, // 37: chainfire.api.v1.Peer.OpenSnapshot:input_type -> chainfire.api.v1.OpenSnapshotRequest
+	45, // 38: chainfire.api.v1.Peer.ReadSnapshot:input_type -> chainfire.api.v1.ReadSnapshotRequest
+	47, // 39: chainfire.api.v1.Peer.CloseSnapshot:input_type -> chainfire.api.v1.CloseSnapshotRequest
+	22, // 40: chainfire.api.v1.Peer.Vouch:input_type -> chainfire.api.v1.VouchRequest
+	24, // 41: chainfire.api.v1.Peer.TakeSeed:input_type -> chainfire.api.v1.TakeSeedRequest
+	25, // 42: chainfire.api.v1.Peer.RenewLease:input_type -> chainfire.api.v1.RenewLeaseRequest
+	27, // 43: chainfire.api.v1.Peer.LeaseTimeToLive:input_type -> chainfire.api.v1.LeaseTimeToLiveRequest
+	29, // 44: chainfire.api.v1.Peer.HashKeySpace:input_type -> chainfire.api.v1.HashKeySpaceRequest
+	54, // 45: chainfire.api.v1.Bodies.PutExtents:input_type -> chainfire.api.v1.PutExtentsRequest
+	56, // 46: chainfire.api.v1.Bodies.GetExtent:input_type -> chainfire.api.v1.GetExtentRequest
+	58, // 47: chainfire.api.v1.Bodies.HasExtents:input_type -> chainfire.api.v1.HasExtentsRequest
+	50, // 48: chainfire.api.v1.Cluster.ClusterStatus:input_type -> chainfire.api.v1.ClusterStatusRequest
+	7,  // 49: chainfire.api.v1.Cluster.AddMember:input_type -> chainfire.api.v1.AddMemberRequest
+	9,  // 50: chainfire.api.v1.Cluster.RemoveMember:input_type -> chainfire.api.v1.RemoveMemberRequest
+	11, // 51: chainfire.api.v1.Cluster.ReplaceMember:input_type -> chainfire.api.v1.ReplaceMemberRequest
+	13, // 52: chainfire.api.v1.Cluster.CreateToken:input_type -> chainfire.api.v1.CreateTokenRequest
+	16, // 53: chainfire.api.v1.Cluster.ListTokens:input_type -> chainfire.api.v1.ListTokensRequest
+	18, // 54: chainfire.api.v1.Cluster.RevokeToken:input_type -> chainfire.api.v1.RevokeTokenRequest
+	43, // 55: chainfire.api.v1.Cluster.OpenSnapshot:input_type -> chainfire.api.v1.OpenSnapshotRequest
+	45, // 56: chainfire.api.v1.Cluster.ReadSnapshot:input_type -> chainfire.api.v1.ReadSnapshotRequest
+	47, // 57: chainfire.api.v1.Cluster.CloseSnapshot:input_type -> chainfire.api.v1.CloseSnapshotRequest
+	3,  // 58: chainfire.api.v1.Cluster.GetSnapshot:input_type -> chainfire.api.v1.GetSnapshotRequest
+	0,  // 59: chainfire.api.v1.Cluster.TransferSnapshot:input_type -> chainfire.api.v1.TransferSnapshotRequest
+	21, // 60: chainfire.api.v1.Peer.Identify:output_type -> chainfire.api.v1.IdentifyResponse
+	34, // 61: chainfire.api.v1.Peer.Join:output_type -> chainfire.api.v1.JoinResponse
+	36, // 62: chainfire.api.v1.Peer.Learn:output_type -> chainfire.api.v1.LearnResponse
+	38, // 63: chainfire.api.v1.Peer.JoinStatus:output_type -> chainfire.api.v1.JoinStatusResponse
+	40, // 64: chainfire.api.v1.Peer.Abandon:output_type -> chainfire.api.v1.AbandonResponse
+	44, // 65: chainfire.api.v1.Peer.OpenSnapshot:output_type -> chainfire.api.v1.OpenSnapshotResponse
+	46, // 66: chainfire.api.v1.Peer.ReadSnapshot:output_type -> chainfire.api.v1.SnapshotChunk
+	48, // 67: chainfire.api.v1.Peer.CloseSnapshot:output_type -> chainfire.api.v1.CloseSnapshotResponse
+	23, // 68: chainfire.api.v1.Peer.Vouch:output_type -> chainfire.api.v1.VouchResponse
+	1,  // 69: chainfire.api.v1.Peer.TakeSeed:output_type -> chainfire.api.v1.TransferSnapshotResponse
+	26, // 70: chainfire.api.v1.Peer.RenewLease:output_type -> chainfire.api.v1.RenewLeaseResponse
+	28, // 71: chainfire.api.v1.Peer.LeaseTimeToLive:output_type -> chainfire.api.v1.LeaseTimeToLiveResponse
+	30, // 72: chainfire.api.v1.Peer.HashKeySpace:output_type -> chainfire.api.v1.HashKeySpaceResponse
+	55, // 73: chainfire.api.v1.Bodies.PutExtents:output_type -> chainfire.api.v1.PutExtentsResponse
+	57, // 74: chainfire.api.v1.Bodies.GetExtent:output_type -> chainfire.api.v1.GetExtentResponse
+	59, // 75: chainfire.api.v1.Bodies.HasExtents:output_type -> chainfire.api.v1.HasExtentsResponse
+	51, // 76: chainfire.api.v1.Cluster.ClusterStatus:output_type -> chainfire.api.v1.ClusterStatusResponse
+	8,  // 77: chainfire.api.v1.Cluster.AddMember:output_type -> chainfire.api.v1.AddMemberResponse
+	10, // 78: chainfire.api.v1.Cluster.RemoveMember:output_type -> chainfire.api.v1.RemoveMemberResponse
+	12, // 79: chainfire.api.v1.Cluster.ReplaceMember:output_type -> chainfire.api.v1.ReplaceMemberResponse
+	15, // 80: chainfire.api.v1.Cluster.CreateToken:output_type -> chainfire.api.v1.CreateTokenResponse
+	17, // 81: chainfire.api.v1.Cluster.ListTokens:output_type -> chainfire.api.v1.ListTokensResponse
+	19, // 82: chainfire.api.v1.Cluster.RevokeToken:output_type -> chainfire.api.v1.RevokeTokenResponse
+	44, // 83: chainfire.api.v1.Cluster.OpenSnapshot:output_type -> chainfire.api.v1.OpenSnapshotResponse
+	46, // 84: chainfire.api.v1.Cluster.ReadSnapshot:output_type -> chainfire.api.v1.SnapshotChunk
+	48, // 85: chainfire.api.v1.Cluster.CloseSnapshot:output_type -> chainfire.api.v1.CloseSnapshotResponse
+	4,  // 86: chainfire.api.v1.Cluster.GetSnapshot:output_type -> chainfire.api.v1.GetSnapshotResponse
+	1,  // 87: chainfire.api.v1.Cluster.TransferSnapshot:output_type -> chainfire.api.v1.TransferSnapshotResponse
+	60, // [60:88] is the sub-list for method output_type
+	32, // [32:60] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_api_cluster_proto_init() }
@@ -4331,9 +4803,9 @@ func file_api_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_cluster_proto_rawDesc), len(file_api_cluster_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   53,
+			NumMessages:   60,
 			NumExtensions: 0,
-			NumServices:   2,
+			NumServices:   3,
 		},
 		GoTypes:           file_api_cluster_proto_goTypes,
 		DependencyIndexes: file_api_cluster_proto_depIdxs,

@@ -734,6 +734,218 @@ var Peer_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
+	Bodies_PutExtents_FullMethodName = "/chainfire.api.v1.Bodies/PutExtents"
+	Bodies_GetExtent_FullMethodName  = "/chainfire.api.v1.Bodies/GetExtent"
+	Bodies_HasExtents_FullMethodName = "/chainfire.api.v1.Bodies/HasExtents"
+)
+
+// BodiesClient is the client API for Bodies service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Bodies is served on the peer port, for members: the bytes of object bodies, which do
+// not travel through the log. An extent never has other bytes, so that every call may be
+// made again.
+type BodiesClient interface {
+	// PutExtents keeps extents on the member asked. Extents are sent one after another, each
+	// in pieces; the member answers every sync, in order, once all that was sent before it
+	// is on its disk. The stream's window holds back who sends faster than the disk takes.
+	//
+	// FAILED_PRECONDITION: another cluster. DATA_LOSS: an extent does not have its checksum,
+	// or there are other bytes under its id. RESOURCE_EXHAUSTED: the disk has no room.
+	// UNAVAILABLE: not ready, or the store has failed.
+	PutExtents(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[PutExtentsRequest, PutExtentsResponse], error)
+	// GetExtent streams bytes of an extent, checked, in pieces of at most 256 KiB.
+	//
+	// FAILED_PRECONDITION: another cluster. NOT_FOUND: the extent is not here, or was found
+	// damaged. OUT_OF_RANGE: it has not as many bytes.
+	GetExtent(ctx context.Context, in *GetExtentRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetExtentResponse], error)
+	// HasExtents says which of at most 4096 extents are on this member's disk.
+	//
+	// FAILED_PRECONDITION: another cluster. INVALID_ARGUMENT: too many.
+	HasExtents(ctx context.Context, in *HasExtentsRequest, opts ...grpc.CallOption) (*HasExtentsResponse, error)
+}
+
+type bodiesClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewBodiesClient(cc grpc.ClientConnInterface) BodiesClient {
+	return &bodiesClient{cc}
+}
+
+func (c *bodiesClient) PutExtents(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[PutExtentsRequest, PutExtentsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Bodies_ServiceDesc.Streams[0], Bodies_PutExtents_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[PutExtentsRequest, PutExtentsResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Bodies_PutExtentsClient = grpc.BidiStreamingClient[PutExtentsRequest, PutExtentsResponse]
+
+func (c *bodiesClient) GetExtent(ctx context.Context, in *GetExtentRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetExtentResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Bodies_ServiceDesc.Streams[1], Bodies_GetExtent_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[GetExtentRequest, GetExtentResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Bodies_GetExtentClient = grpc.ServerStreamingClient[GetExtentResponse]
+
+func (c *bodiesClient) HasExtents(ctx context.Context, in *HasExtentsRequest, opts ...grpc.CallOption) (*HasExtentsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(HasExtentsResponse)
+	err := c.cc.Invoke(ctx, Bodies_HasExtents_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// BodiesServer is the server API for Bodies service.
+// All implementations must embed UnimplementedBodiesServer
+// for forward compatibility.
+//
+// Bodies is served on the peer port, for members: the bytes of object bodies, which do
+// not travel through the log. An extent never has other bytes, so that every call may be
+// made again.
+type BodiesServer interface {
+	// PutExtents keeps extents on the member asked. Extents are sent one after another, each
+	// in pieces; the member answers every sync, in order, once all that was sent before it
+	// is on its disk. The stream's window holds back who sends faster than the disk takes.
+	//
+	// FAILED_PRECONDITION: another cluster. DATA_LOSS: an extent does not have its checksum,
+	// or there are other bytes under its id. RESOURCE_EXHAUSTED: the disk has no room.
+	// UNAVAILABLE: not ready, or the store has failed.
+	PutExtents(grpc.BidiStreamingServer[PutExtentsRequest, PutExtentsResponse]) error
+	// GetExtent streams bytes of an extent, checked, in pieces of at most 256 KiB.
+	//
+	// FAILED_PRECONDITION: another cluster. NOT_FOUND: the extent is not here, or was found
+	// damaged. OUT_OF_RANGE: it has not as many bytes.
+	GetExtent(*GetExtentRequest, grpc.ServerStreamingServer[GetExtentResponse]) error
+	// HasExtents says which of at most 4096 extents are on this member's disk.
+	//
+	// FAILED_PRECONDITION: another cluster. INVALID_ARGUMENT: too many.
+	HasExtents(context.Context, *HasExtentsRequest) (*HasExtentsResponse, error)
+	mustEmbedUnimplementedBodiesServer()
+}
+
+// UnimplementedBodiesServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedBodiesServer struct{}
+
+func (UnimplementedBodiesServer) PutExtents(grpc.BidiStreamingServer[PutExtentsRequest, PutExtentsResponse]) error {
+	return status.Error(codes.Unimplemented, "method PutExtents not implemented")
+}
+func (UnimplementedBodiesServer) GetExtent(*GetExtentRequest, grpc.ServerStreamingServer[GetExtentResponse]) error {
+	return status.Error(codes.Unimplemented, "method GetExtent not implemented")
+}
+func (UnimplementedBodiesServer) HasExtents(context.Context, *HasExtentsRequest) (*HasExtentsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method HasExtents not implemented")
+}
+func (UnimplementedBodiesServer) mustEmbedUnimplementedBodiesServer() {}
+func (UnimplementedBodiesServer) testEmbeddedByValue()                {}
+
+// UnsafeBodiesServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to BodiesServer will
+// result in compilation errors.
+type UnsafeBodiesServer interface {
+	mustEmbedUnimplementedBodiesServer()
+}
+
+func RegisterBodiesServer(s grpc.ServiceRegistrar, srv BodiesServer) {
+	// If the following call panics, it indicates UnimplementedBodiesServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Bodies_ServiceDesc, srv)
+}
+
+func _Bodies_PutExtents_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(BodiesServer).PutExtents(&grpc.GenericServerStream[PutExtentsRequest, PutExtentsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Bodies_PutExtentsServer = grpc.BidiStreamingServer[PutExtentsRequest, PutExtentsResponse]
+
+func _Bodies_GetExtent_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(GetExtentRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(BodiesServer).GetExtent(m, &grpc.GenericServerStream[GetExtentRequest, GetExtentResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Bodies_GetExtentServer = grpc.ServerStreamingServer[GetExtentResponse]
+
+func _Bodies_HasExtents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(HasExtentsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BodiesServer).HasExtents(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Bodies_HasExtents_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BodiesServer).HasExtents(ctx, req.(*HasExtentsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// Bodies_ServiceDesc is the grpc.ServiceDesc for Bodies service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Bodies_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "chainfire.api.v1.Bodies",
+	HandlerType: (*BodiesServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "HasExtents",
+			Handler:    _Bodies_HasExtents_Handler,
+		},
+	},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "PutExtents",
+			Handler:       _Bodies_PutExtents_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "GetExtent",
+			Handler:       _Bodies_GetExtent_Handler,
+			ServerStreams: true,
+		},
+	},
+	Metadata: "api/cluster.proto",
+}
+
+const (
 	Cluster_ClusterStatus_FullMethodName    = "/chainfire.api.v1.Cluster/ClusterStatus"
 	Cluster_AddMember_FullMethodName        = "/chainfire.api.v1.Cluster/AddMember"
 	Cluster_RemoveMember_FullMethodName     = "/chainfire.api.v1.Cluster/RemoveMember"

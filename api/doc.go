@@ -1,5 +1,5 @@
 // Package api holds the gRPC calls that members, newcomers and ChainFire's own
-// client make beside the etcd services. The .proto file is the source and its
+// client make beside the etcd services. The .proto files are the source and their
 // comments are the reference; the Go code is generated and committed, so that
 // building needs no protoc.
 //
@@ -8,3 +8,4 @@
 package api
 
 //go:generate protoc -I .. --go_out=.. --go_opt=module=chainfire --go-grpc_out=.. --go-grpc_opt=module=chainfire api/cluster.proto
+//go:generate protoc -I .. --go_out=.. --go_opt=module=chainfire --go-grpc_out=.. --go-grpc_opt=module=chainfire api/s3.proto

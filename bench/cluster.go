@@ -64,7 +64,7 @@ func (c *cluster) startMember(i int) error {
 }
 
 func (c *cluster) startWith(i int, args []string) error {
-	p, err := startProcess(c.sys.binary, args, c.seats[i].dir+".log")
+	p, err := startProcess(c.sys.binary, args, c.seats[i].dir+".log", c.sys.env...)
 	if err != nil {
 		return err
 	}
@@ -199,8 +199,12 @@ func (c *cluster) await(ctx context.Context, n int) error {
 }
 
 func (c *cluster) ready(ctx context.Context, n int) error {
+	ask := c.sys.serves
+	if ask == nil {
+		ask = func(ctx context.Context, s seat, n int) error { return serves(ctx, s.client, n) }
+	}
 	for _, s := range c.seats[:n] {
-		if err := serves(ctx, s.client, n); err != nil {
+		if err := ask(ctx, s, n); err != nil {
 			return fmt.Errorf("member %s: %w", s.name, err)
 		}
 	}
@@ -318,9 +322,9 @@ func (c *cluster) stop() error {
 	return errors.Join(errs...)
 }
 
-// newSeats makes a folder and two free ports for each of n members.
+// newSeats makes a folder and free ports for each of n members.
 func newSeats(name string, n int, dir string) ([]seat, error) {
-	ports, err := freePorts(2 * n)
+	ports, err := freePorts(3 * n)
 	if err != nil {
 		return nil, err
 	}
@@ -328,8 +332,9 @@ func newSeats(name string, n int, dir string) ([]seat, error) {
 	for i := range n {
 		s := seat{
 			name:   fmt.Sprintf("%s-%d", name, i+1),
-			client: ports[2*i],
-			peer:   ports[2*i+1],
+			client: ports[3*i],
+			peer:   ports[3*i+1],
+			s3:     ports[3*i+2],
 		}
 		s.dir = filepath.Join(dir, s.name)
 		if err := os.MkdirAll(s.dir, 0o700); err != nil {

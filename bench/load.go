@@ -90,9 +90,14 @@ func (p *pool) run(ctx context.Context, w workload, until limit) (loadResult, er
 	if err != nil {
 		return loadResult{}, err
 	}
+	return resultOf(histograms, elapsed), nil
+}
+
+// resultOf sums up what clients measured, each in a histogram of its own.
+func resultOf(clients []histogram, elapsed time.Duration) loadResult {
 	var all histogram
-	for i := range histograms {
-		all.merge(&histograms[i])
+	for i := range clients {
+		all.merge(&clients[i])
 	}
 	return loadResult{
 		Operations: all.n,
@@ -102,7 +107,7 @@ func (p *pool) run(ctx context.Context, w workload, until limit) (loadResult, er
 		P90:        millis(all.quantile(0.90)),
 		P99:        millis(all.quantile(0.99)),
 		Max:        millis(all.max),
-	}, nil
+	}
 }
 
 // once makes one request on a random key.

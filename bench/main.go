@@ -1,6 +1,6 @@
 // Command bench loads any endpoint that speaks etcd v3 and measures ChainFire
-// beside etcd on one machine: throughput, latency, and what the servers use of
-// the processor and of memory.
+// beside etcd, and its S3 beside MinIO's, on one machine: throughput, latency, and what
+// the servers use of the processor and of memory.
 //
 // It runs on Linux only, where it reads /proc and the servers die with it.
 package main
@@ -36,10 +36,10 @@ func run() int {
 func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "bench",
-		Short:         "measure ChainFire beside etcd",
+		Short:         "measure ChainFire beside etcd and MinIO",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(loadCommand(), compareCommand(), restartCommand(), gapCommand(), growthCommand())
+	root.AddCommand(loadCommand(), compareCommand(), restartCommand(), gapCommand(), growthCommand(), s3Command(), isolationCommand())
 	return root
 }

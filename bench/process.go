@@ -24,14 +24,15 @@ type process struct {
 
 // startProcess starts a server, its output going to a file. The server is in a
 // process group of its own, so that an interrupt reaches it only through stop,
-// and dies with the thread that calls this: call it on the main goroutine.
-func startProcess(binary string, args []string, logPath string) (*process, error) {
+// and dies with the thread that calls this: call it on the main goroutine. env is what
+// it finds in its environment besides what this process has.
+func startProcess(binary string, args []string, logPath string, env ...string) (*process, error) {
 	out, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open log of server: %w", err)
 	}
 	cmd := exec.Command(binary, args...)
-	cmd.Stdout, cmd.Stderr = out, out
+	cmd.Stdout, cmd.Stderr, cmd.Env = out, out, append(os.Environ(), env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	err = cmd.Start()
 	closeErr := out.Close() // the server has its own handle

@@ -22,6 +22,10 @@ type session struct {
 	json            string
 	timeout         time.Duration
 
+	// rivals are the systems that there are, in the order in which they take turns; nil is
+	// etcd and ChainFire.
+	rivals func() []system
+
 	place    place
 	machine  machine
 	systems  []system
@@ -30,9 +34,12 @@ type session struct {
 
 func (s *session) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&s.etcd, "etcd", "bin/etcd", "the etcd binary")
+	if s.rivals == nil {
+		s.rivals = func() []system { return []system{newEtcd(s.etcd), newChainFire(s.chainfire)} }
+		f.StringVar(&s.etcd, "etcd", "bin/etcd", "the etcd binary")
+	}
 	f.StringVar(&s.chainfire, "chainfire", "bin/chainfire", "the ChainFire binary")
-	f.StringSliceVar(&s.only, "only", nil, "measure only these systems: etcd, chainfire")
+	f.StringSliceVar(&s.only, "only", nil, "measure only these systems, by name")
 	f.StringVar(&s.dir, "dir", os.TempDir(), "folder on the disk to measure on; what is written there is removed again")
 	f.StringVar(&s.json, "json", "", "also write the figures to this file")
 	f.DurationVar(&s.timeout, "timeout", 30*time.Minute, "give up after this time")
@@ -40,10 +47,14 @@ func (s *session) flags(cmd *cobra.Command) {
 
 // choose lists the systems to measure, in the order in which they take turns.
 func (s *session) choose() error {
-	all := []system{newEtcd(s.etcd), newChainFire(s.chainfire)}
+	all := s.rivals()
+	var names []string
+	for _, sys := range all {
+		names = append(names, sys.name)
+	}
 	for _, name := range s.only {
-		if !slices.ContainsFunc(all, func(sys system) bool { return sys.name == name }) {
-			return fmt.Errorf("there is no system %q: use etcd or chainfire", name)
+		if !slices.Contains(names, name) {
+			return fmt.Errorf("there is no system %q: use %s", name, strings.Join(names, " or "))
 		}
 	}
 	s.systems = slices.DeleteFunc(all, func(sys system) bool {

@@ -11,14 +11,16 @@ import (
 // seat is where one member of a cluster runs.
 type seat struct {
 	name, dir string
-	// client and peer are its addresses as host:port.
-	client, peer string
+	// client, peer and s3 are its addresses as host:port.
+	client, peer, s3 string
 }
 
 // system is a product that is measured: how its members are started.
 type system struct {
 	name   string
 	binary string
+	// env is what its members find in their environment besides what this process has.
+	env []string
 	// versionArgs print the version, in the first line.
 	versionArgs []string
 	// args are the arguments that start member i of a cluster.
@@ -26,6 +28,9 @@ type system struct {
 	// grow makes member i, whose seat is taken, a voter of a running cluster; nil
 	// is that it only needs to be started.
 	grow func(ctx context.Context, c *cluster, i int) error
+	// serves asks the member of a seat whether it is one of n that serve; nil is by the
+	// protocol of etcd.
+	serves func(ctx context.Context, s seat, n int) error
 	// joins says that the first member must serve before others can start.
 	joins bool
 }
@@ -67,9 +72,13 @@ func newEtcd(binary string) system {
 	}
 }
 
-// newChainFire is ChainFire with its defaults, but for TLS between members, which
+// newChainFire is ChainFire with its defaults, but for TLS between members and S3, which
 // etcd is not asked for either: one member, which the others join.
 func newChainFire(binary string) system {
+	return chainFire(binary, func(seat) string { return "--s3=off" })
+}
+
+func chainFire(binary string, s3 func(seat) string) system {
 	return system{
 		name:        "chainfire",
 		binary:      binary,
@@ -83,6 +92,7 @@ func newChainFire(binary string) system {
 				"--data-dir", s.dir,
 				"--listen-client", s.client,
 				"--listen-peer", "http://" + s.peer,
+				s3(s),
 			}
 			if i > 0 {
 				args = append(args, "--join", seats[0].peer)

@@ -15,9 +15,14 @@ import (
 // call that changes something is not put to a second member once it may have been
 // carried out.
 func (c *Client) first(ctx context.Context, call func(context.Context, api.ClusterClient) error) error {
+	return c.try(ctx, func(ctx context.Context, m member) error { return call(ctx, api.NewClusterClient(m.conn)) })
+}
+
+// try is first for any service.
+func (c *Client) try(ctx context.Context, call func(context.Context, member) error) error {
 	var tried []error
 	for i := range c.members {
-		err := call(ctx, api.NewClusterClient(c.members[i].conn))
+		err := call(ctx, c.members[i])
 		if err == nil {
 			return nil
 		}

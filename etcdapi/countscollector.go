@@ -3,6 +3,7 @@ package etcdapi
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -56,7 +57,7 @@ func newCountsCollector(o *Options, slow *slowLog) *countsCollector {
 		trip:          desc("etcd_network_peer_round_trip_time_seconds", "Time that pings to a member took there and back.", "To"),
 		goVersion:     desc("etcd_server_go_version", "The version of Go that the server was built with, as a label.", "server_go_version"),
 	}
-	c.rows = append(c.serverRows(), storeRows()...)
+	c.rows = slices.Concat(c.serverRows(), storeRows(), bodyRows())
 	return c
 }
 
@@ -106,6 +107,29 @@ func storeRows() []countRow {
 		timed("etcd_debugging_mvcc_db_compaction_total_duration_milliseconds", "How long compactions took.", 1000, func(n *chainfire.Counts) *chainfire.Histogram { return &n.Store.Compactions }),
 		gauged("etcd_debugging_mvcc_watch_stream_total", "Watch streams that are open.", func(n *chainfire.Counts) float64 { return float64(n.Store.WatchStreams) }),
 		gauged("etcd_debugging_mvcc_watcher_total", "Watches that are open.", func(n *chainfire.Counts) float64 { return float64(n.Store.Watches) }),
+	}
+}
+
+func bodyRows() []countRow {
+	gauge := func(name, help string, value func(*chainfire.BodyCounts) int64) countRow {
+		return gauged(name, help, func(n *chainfire.Counts) float64 { return float64(value(&n.Bodies)) })
+	}
+	count := func(name, help string, value func(*chainfire.BodyCounts) uint64) countRow {
+		return counted(name, help, func(n *chainfire.Counts) uint64 { return value(&n.Bodies) })
+	}
+	return []countRow{
+		gauge("chainfire_body_extents", "Extents of object bodies on this member.", func(b *chainfire.BodyCounts) int64 { return b.Extents }),
+		gauge("chainfire_body_live_bytes", "Bytes of the extents on this member.", func(b *chainfire.BodyCounts) int64 { return b.LiveBytes }),
+		gauge("chainfire_body_file_bytes", "Bytes of the files that the extents are in.", func(b *chainfire.BodyCounts) int64 { return b.FileBytes }),
+		gauge("chainfire_body_damaged", "Damage that was found and is not healed.", func(b *chainfire.BodyCounts) int64 { return b.Damaged }),
+		gauge("chainfire_body_missing_extents", "Extents that this member should have, and that no other could give at the last look.", func(b *chainfire.BodyCounts) int64 { return b.MissingExtents }),
+		count("chainfire_body_corrupt_total", "Extents that were found damaged on this member.", func(b *chainfire.BodyCounts) uint64 { return b.Corrupt }),
+		count("chainfire_body_repaired_total", "Extents that were fetched from other members.", func(b *chainfire.BodyCounts) uint64 { return b.Repaired }),
+		count("chainfire_body_repaired_bytes_total", "Bytes of the extents that were fetched from other members.", func(b *chainfire.BodyCounts) uint64 { return b.RepairedBytes }),
+		count("chainfire_body_collected_total", "Extents that were let go.", func(b *chainfire.BodyCounts) uint64 { return b.Collected }),
+		count("chainfire_body_remote_reads_total", "Reads of extents that another member served.", func(b *chainfire.BodyCounts) uint64 { return b.RemoteReads }),
+		count("chainfire_body_failed_reads_total", "Reads of extents that no member could serve.", func(b *chainfire.BodyCounts) uint64 { return b.FailedReads }),
+		count("chainfire_body_scrubbed_bytes_total", "Bytes that scrubs read and checked.", func(b *chainfire.BodyCounts) uint64 { return b.ScrubbedBytes }),
 	}
 }
 

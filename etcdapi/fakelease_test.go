@@ -96,6 +96,10 @@ func (f *fakeMember) Counts() chainfire.Counts {
 			Compactions: chainfire.Histogram{Counts: map[float64]uint64{0.1: 23}, Count: 24, Sum: 1.5},
 			Read:        chainfire.Histogram{Count: 25}, ReadFailed: chainfire.Histogram{Count: 26},
 		},
+		Bodies: chainfire.BodyCounts{
+			Extents: 41, LiveBytes: 42, FileBytes: 43, Damaged: 44, MissingExtents: 45, Corrupt: 46, Repaired: 47,
+			RepairedBytes: 48, Collected: 49, RemoteReads: 50, FailedReads: 51, ScrubbedBytes: 52,
+		},
 		Peers: []chainfire.PeerCounts{{
 			ID: 0xab, Connected: true, Disconnects: 27, SentBytes: 28, ReceivedBytes: 29, SendFailures: 30, ReceiveFailures: 31,
 			RoundTrips: chainfire.Histogram{Counts: map[float64]uint64{0.0001: 32}, Count: 33, Sum: 1},

@@ -105,6 +105,14 @@ type Config struct {
 	DowngradeCheck    time.Duration `json:"downgrade-check-time"`
 	DefragThresholdMB uint          `json:"bootstrap-defrag-threshold-megabytes"`
 	MaxLearners       int           `json:"max-learners"`
+
+	// Those of S3, which is served at ListenS3 alone; empty is nowhere.
+	ListenS3         string   `json:"listen-s3"`
+	S3Region         string   `json:"s3-region"`
+	S3Domains        []string `json:"s3-domain"`
+	S3TrustForwarded bool     `json:"s3-trust-forwarded"`
+	SealKeyFile      string   `json:"seal-key-file"`
+	BlobStore        string   `json:"blob-store"`
 	// Features are the gates that were named.
 	Features Gates `json:"-"`
 
@@ -168,7 +176,7 @@ func Defaults() *Config {
 		WarnApply:       100 * time.Millisecond, WarnUnary: 300 * time.Millisecond,
 		TracingAddress: "localhost:4317", TracingService: "etcd",
 		CompactHashCheck: time.Minute, DowngradeCheck: 5 * time.Second, MaxLearners: 1,
-		Features: Gates{}, fallback: "exit",
+		Features: Gates{}, fallback: "exit", S3Region: "us-east-1",
 		Discovery: Discovery{
 			DialTimeout: 2 * time.Second, RequestTimeout: 5 * time.Second,
 			KeepaliveTime: 2 * time.Second, KeepaliveTimeout: 6 * time.Second, InsecureTransport: true,

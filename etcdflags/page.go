@@ -75,6 +75,7 @@ etcd has one. This page is a print of the table that the program itself uses: ` 
 - **different**: as in etcd, but for what is said.
 - **ignored**: taken, checked, and without effect; given another value than its default it is told of in the log.
 - **refused**: the program does not start with another value than the default.
+- **own**: not etcd's, but for what this program has beside it.
 `)
 	group := ""
 	for _, f := range Flags() {

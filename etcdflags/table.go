@@ -14,9 +14,11 @@ const (
 	Different Treatment = "different"
 	Ignored   Treatment = "ignored"
 	Refused   Treatment = "refused"
+	// Own is a flag of this program that etcd does not have.
+	Own Treatment = "own"
 )
 
-// Flag is one flag of etcd 3.7.3.
+// Flag is one flag of etcd 3.7.3, or one beside those.
 type Flag struct {
 	// Group is the heading that it stands under.
 	Group string
@@ -53,14 +55,15 @@ const (
 	groupTracing    = "Distributed tracing"
 	groupFeatures   = "Features"
 	groupUnsafe     = "Unsafe"
+	groupS3         = "S3"
 	groupGone       = "Taken, and nothing more"
 )
 
-// Flags lists every flag of etcd 3.7.3, in groups.
+// Flags lists every flag of etcd 3.7.3, and those for what etcd does not have, in groups.
 func Flags() []Flag {
 	return slices.Concat(
 		member(), backend(), clustering(), discovery(), clientSecurity(), peerSecurity(), security(),
-		auth(), watching(), logging(), tracing(), features(), unsafe(), gone(),
+		auth(), watching(), logging(), tracing(), features(), unsafe(), objects(), gone(),
 	)
 }
 
@@ -84,6 +87,21 @@ func differs(group, name string, b binding, help, how string) Flag {
 
 func ignored(group, name string, b binding, help, why string) Flag {
 	return Flag{Group: group, Name: name, Does: Ignored, Help: help, Note: why, binding: b}
+}
+
+// objects are the flags of S3.
+func objects() []Flag {
+	own := func(name string, b binding, help string) Flag {
+		return Flag{Group: groupS3, Name: name, Does: Own, Help: help, Note: "etcd has no such flag", binding: b}
+	}
+	return []Flag{
+		own("listen-s3", text(func(c *Config) *string { return &c.ListenS3 }), "address for S3, HOST:PORT; without it there is no S3. It is with TLS where clients speak TLS"),
+		own("s3-region", text(func(c *Config) *string { return &c.S3Region }), "region that requests of S3 are signed for"),
+		own("s3-domain", list(func(c *Config) *[]string { return &c.S3Domains }), "domains below which the name of a bucket may stand"),
+		own("s3-trust-forwarded", truth(func(c *Config) *bool { return &c.S3TrustForwarded }), "believe X-Forwarded-Host and X-Forwarded-For"),
+		own("blob-store", text(func(c *Config) *string { return &c.BlobStore }), "another S3 store for bodies of objects of more than 64 KiB, s3://BUCKET[/PREFIX]?endpoint=https://HOST, the same at every member"),
+		own("seal-key-file", text(func(c *Config) *string { return &c.SealKeyFile }), "file with the key by which secrets of S3 are sealed, the same at every member"),
+	}
 }
 
 // gone are names that etcd still takes without a use for them.

@@ -142,7 +142,7 @@ func (n *Node) Counts() chainfire.Counts {
 			CompactRevision: n.machine.CompactRevision(), Compactions: histogram(&c.compactions),
 			Dropped: c.dropped.Load(), LastCompaction: c.lastCompaction.Load(),
 		},
-		Promoted: c.promoted.Load(),
+		Promoted: c.promoted.Load(), Bodies: n.bodyCounts(),
 	}
 	out.Store.WatchStreams, out.Store.Watches = n.machine.Watches()
 	c.mu.Lock()

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"chainfire/auth/token"
+	"chainfire/bodies/external"
 	"chainfire/internal/disk"
 	"chainfire/internal/sched"
 	"chainfire/join"
@@ -67,6 +68,9 @@ type Options struct {
 	PeerFiles pki.Files
 	// PeerOnly narrows down whose certificates are taken, where there are PeerFiles.
 	PeerOnly pki.Only
+	// OweFirstKey leaves FirstKeyMark in an empty directory that begins a new cluster, of
+	// several members that begin it together with the first by name.
+	OweFirstKey bool
 	// SealKeyFile has what the secrets of access keys are sealed with, 32 to 4096 random bytes:
 	// at all members the same. Default is what the cluster has made itself; members that began
 	// one together (Static) without an authority have made nothing. Whoever joins is given it by
@@ -88,6 +92,12 @@ type Options struct {
 	// SeedRate bounds what this member sends of snapshots, in bytes a second.
 	// Default is no bound.
 	SeedRate int64
+	// BodyRate bounds repair, compaction and scrubs of object bodies, each, in bytes a second.
+	// Default 64 MiB.
+	BodyRate int64
+	// BlobStore is where bodies of objects are kept in place of the members' disks, at all members
+	// the same; nil is nowhere else. Its Cluster is filled in.
+	BlobStore *external.Options
 	// QuotaBytes is the size of the store on disk from which on it takes no more keys.
 	// Default is no bound.
 	QuotaBytes int64
@@ -144,35 +154,6 @@ type Options struct {
 	Sched sched.Scheduler
 	// Bounds are for simulation, where everything is smaller.
 	Bounds Bounds
-}
-
-// Bounds are limits of a member that its user has no use for. Zero values mean
-// the defaults of production.
-type Bounds struct {
-	// SegmentBytes and LogCacheBytes are those of wal.Options.
-	SegmentBytes, LogCacheBytes int64
-	// KeepLogBytes and MaxLogBytes bound the log: below the first nothing is
-	// dropped; above the second even a follower that is heard of but lags is
-	// left to a snapshot. Defaults 64 MiB and 512 MiB.
-	KeepLogBytes, MaxLogBytes int64
-	// StoreCacheBytes is machine.Options.CacheBytes, and Still is its Still.
-	StoreCacheBytes int64
-	// WatchRingBytes is machine.Options.RingBytes.
-	WatchRingBytes int64
-	Still          bool
-	// Raft holds limits only: MaxMessageBytes, MaxInflight and the like.
-	Raft raft.Config
-	// LearnTTL is that of join.KeeperOptions.
-	LearnTTL time.Duration
-	// CompactEvery is how often history is compacted. Default by what is to be kept.
-	CompactEvery time.Duration
-	// LeaseCheckpoints is lessor.Options.CheckpointEvery.
-	LeaseCheckpoints time.Duration
-	// FeatureLevel is what the program knows. Default machine.FeatureLevel.
-	FeatureLevel uint64
-	// Opened, if set, is shown the store before it is used. The store stays the
-	// member's, unless its tasks were ended from outside.
-	Opened func(*machine.Machine)
 }
 
 func (o *Options) fill() error {
@@ -251,6 +232,7 @@ type Node struct {
 	waiters *waiters
 	readers *readers
 	conns   *conns
+	extents
 	seeder  *seeder
 	watch   *keeping
 	lessors *lessors
@@ -408,13 +390,16 @@ func (n *Node) serve(cfg replica.Config) error {
 	if err := n.openPeers(); err != nil {
 		return err
 	}
+	if err := n.openBodies(); err != nil {
+		return err
+	}
 	n.membersChanged()
 	n.tasks.Go(func() { n.loop(r) })
 	n.tasks.Go(func() { n.write(n.wal) })
 	n.tasks.Go(n.apply)
 	n.tasks.Go(n.keep)
 	n.tasks.Go(n.expire)
-	n.tasks.Go(n.reapObjects)
+	n.serveObjects()
 	if n.opts.CompactPeriod > 0 || n.opts.CompactRevisions > 0 {
 		n.tasks.Go(n.autoCompact)
 	}
@@ -461,6 +446,7 @@ func (n *Node) closeParts() error {
 	if n.seeder != nil {
 		n.seeder.close()
 	}
+	errs = append(errs, n.closeBodies())
 	n.tasks.Wait()
 	if n.boots != nil {
 		n.saveBoots()

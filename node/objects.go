@@ -1,11 +1,8 @@
 package node
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"io"
 
 	"chainfire"
 	"chainfire/machine"
@@ -125,45 +122,11 @@ func attributesCost(a *object.Attributes) (sum int64) {
 	return sum
 }
 
-// NewBody implements object.Service. It takes bodies that go into the state.
-func (o *Objects) NewBody(_ context.Context, size int64) (object.BodyWriter, error) {
-	if size > object.MaxInline {
-		return nil, tooLarge(size)
+// serveObjects begins what is done for objects in the background.
+func (n *Node) serveObjects() {
+	n.tasks.Go(n.reapObjects)
+	n.tasks.Go(n.expireObjects)
+	if n.external != nil {
+		n.tasks.Go(n.useExternal)
 	}
-	return &inlineBody{}, nil
-}
-
-func tooLarge(size int64) error {
-	return fmt.Errorf("%w: a body of %d bytes, at most %d", object.ErrTooLarge, size, object.MaxInline)
-}
-
-// inlineBody collects a body that goes into the state.
-type inlineBody struct{ b []byte }
-
-// Write implements object.BodyWriter.
-func (w *inlineBody) Write(p []byte) (int, error) {
-	if size := len(w.b) + len(p); size > object.MaxInline {
-		return 0, tooLarge(int64(size))
-	}
-	w.b = append(w.b, p...)
-	return len(p), nil
-}
-
-// Finish implements object.BodyWriter.
-func (w *inlineBody) Finish(context.Context) (object.Body, error) {
-	return object.Body{Size: int64(len(w.b)), Inline: w.b}, nil
-}
-
-// Close implements object.BodyWriter.
-func (w *inlineBody) Close() {}
-
-// OpenBody implements object.Service. It reads bodies that are in the state.
-func (o *Objects) OpenBody(_ context.Context, body *object.Body, off, n int64) (io.ReadCloser, error) {
-	switch {
-	case off < 0 || n < 0 || off > body.Size || n > body.Size-off:
-		return nil, fmt.Errorf("%w: %d bytes from byte %d on of a body of %d", object.ErrInvalid, n, off, body.Size)
-	case int64(len(body.Inline)) != body.Size:
-		return nil, fmt.Errorf("%w: body %d.%d is not in the state", object.ErrUnavailable, body.ID.Lease, body.ID.N)
-	}
-	return io.NopCloser(bytes.NewReader(body.Inline[off : off+n])), nil
 }

@@ -166,8 +166,10 @@ func TestObjectsOutliveARestart(t *testing.T) {
 	}
 }
 
-func TestBodiesThatAreTooLargeForTheStateAreRefused(t *testing.T) {
-	a := start(t, options(t, "a"))
+func TestWithoutBodiesThoseThatAreTooLargeForTheStateAreRefused(t *testing.T) {
+	options := options(t, "a")
+	options.Bounds.NoBodies = true
+	a := start(t, options)
 	makeBucket(t, a, "bucket")
 	most := strings.Repeat("x", object.MaxInline)
 	mustPut(t, a, "bucket", "key", most)

@@ -21,6 +21,7 @@ const (
 	storeDir    = "store"
 	snapshotDir = "snapshots"
 	seedDir     = "seed"
+	blobDir     = "blob"
 	// quarantineDir is where a damaged store is set aside.
 	quarantineDir = "store-quarantined"
 	foundingFile  = "founding.json"
@@ -74,6 +75,10 @@ func (n *Node) found(ctx context.Context) (identity, error) {
 				n.opts.Dir, identityFile)
 		}
 	}
+	// What was begun here and not finished may have owed a key.
+	if err := remove(f, n.path(firstKeyMark)); err != nil {
+		return identity{}, err
+	}
 	if len(n.opts.Join) > 0 {
 		return n.join(ctx)
 	}
@@ -125,11 +130,23 @@ func (n *Node) bootstrap() (identity, error) {
 	if err := n.createLog(firstIndex, firstTerm, raft.HardState{Term: firstTerm, Commit: firstIndex}); err != nil {
 		return id, err
 	}
+	if err := n.oweFirstKey(); err != nil {
+		return id, err
+	}
 	if err := saveIdentity(n.opts.FS, n.opts.Dir, id); err != nil {
 		return id, err
 	}
 	n.log.Info("new cluster", "cluster", fmt.Sprintf("%x", id.Cluster), "member", id.Member, "name", id.Name)
 	return id, nil
+}
+
+// oweFirstKey marks the directory of the member that is to make the first access key. It
+// comes before the identity, without which the directory is made anew.
+func (n *Node) oweFirstKey() error {
+	if !n.opts.OweFirstKey {
+		return nil
+	}
+	return writeSealed(n.opts.FS, n.path(firstKeyMark), struct{}{})
 }
 
 func (n *Node) createLog(index, term uint64, hs raft.HardState) error {

@@ -155,6 +155,7 @@ func (n *Node) listenPeer() error {
 	port, err := n.opts.Network.Listen(n.listenAddrs(), func(r grpc.ServiceRegistrar) {
 		api.RegisterPeerServer(r, n.service)
 		api.RegisterClusterServer(r, clusterService{n: n})
+		api.RegisterBodiesServer(r, bodiesService{n: n})
 	})
 	if err != nil {
 		return err
@@ -186,6 +187,7 @@ func (n *Node) membersChanged() {
 		n.leave()
 	}
 	n.rememberPeers(members)
+	n.placesChanged()
 	for _, m := range members {
 		if m.ID == n.id || m.Reserved {
 			continue

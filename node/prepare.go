@@ -213,7 +213,7 @@ func settlePreparation(f disk.FS, dir string) error {
 
 // part reports whether a name in a data directory is of what makes it a member's.
 func part(name string) bool {
-	for _, list := range [][]string{exchanged, kept, {snapshotDir, etcdDir, quarantineDir, recoveringDir}} {
+	for _, list := range [][]string{exchanged, kept, {snapshotDir, etcdDir, quarantineDir, recoveringDir, firstKeyFile, firstKeyMark}} {
 		for _, x := range list {
 			if name == x {
 				return true

@@ -43,6 +43,11 @@ func (n *Node) MemberRemove(ctx context.Context, id uint64) (*chainfire.MemberCh
 		if err != nil {
 			return nil, err
 		}
+		if lost, err := n.wouldLose(ctx, id); err != nil {
+			return nil, err
+		} else if lost != "" {
+			return nil, fmt.Errorf("%w: without member %d %s", chainfire.ErrUnhealthyCluster, id, lost)
+		}
 		err = n.changeFor(ctx, voters, removal(id))
 		switch {
 		case errors.Is(err, machine.ErrVotersChanged):
@@ -131,6 +136,9 @@ func (n *Node) removeMember(ctx context.Context, q *api.RemoveMemberRequest) (*a
 			out.Warning = "without it " + w + "; until then nothing can be written or changed"
 		}
 	}
+	if err := n.guardBodies(ctx, q, r, out); err != nil {
+		return nil, err
+	}
 	if r.Phase == chainfire.PhaseReserved || r.Phase == chainfire.PhaseUnstarted && !st.Conf.Contains(r.ID) {
 		err = n.release(ctx, r.ID)
 	} else {
@@ -142,6 +150,28 @@ func (n *Node) removeMember(ctx context.Context, q *api.RemoveMemberRequest) (*a
 	}
 	out.Header, out.Removed, out.Members = n.apiHeader(), apiMember(r.MemberInfo), n.apiMembers()
 	return out, nil
+}
+
+// guardBodies refuses to remove a member with which object bodies would be lost, or with force warns.
+func (n *Node) guardBodies(ctx context.Context, q *api.RemoveMemberRequest, r join.Record, out *api.RemoveMemberResponse) error {
+	lost, err := n.wouldLose(ctx, r.ID)
+	switch {
+	case q.GetForce() && err != nil:
+		lost = err.Error()
+	case err != nil:
+		return status.Errorf(codes.FailedPrecondition, "%v; try again, or remove with --force", err)
+	}
+	switch {
+	case lost == "":
+	case !q.GetForce():
+		return status.Errorf(codes.FailedPrecondition,
+			"without member %s %s. Let it run until the others have them, or remove with --force, after which they are gone for good", r.Called(), lost)
+	case out.Warning == "":
+		out.Warning = "without it " + lost
+	default:
+		out.Warning += "; " + lost
+	}
+	return nil
 }
 
 // ReplaceMember implements api.ClusterServer.

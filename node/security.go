@@ -30,6 +30,19 @@ const (
 	founderToken = firstIndex
 )
 
+// The first access key of S3: the file that holds it, and the mark of a member that owes it.
+const (
+	firstKeyFile = "s3-root-key"
+	firstKeyMark = "s3-root-key-owed"
+)
+
+// FirstKeyFile is where the first access key of S3 lies in the data directory of the member
+// that made it. FirstKeyMark is there until it is made; see Options.OweFirstKey.
+func FirstKeyFile(dir string) string { return disk.OS().PathJoin(dir, firstKeyFile) }
+
+// FirstKeyMark is the mark of a member that owes a new cluster its first access key.
+func FirstKeyMark(dir string) string { return disk.OS().PathJoin(dir, firstKeyMark) }
+
 // TokenFile is where the first member of a cluster in a data directory leaves the
 // join token that it made.
 func TokenFile(dir string) string { return disk.OS().PathJoin(dir, tokenFile) }

@@ -132,6 +132,11 @@ func (n *Node) bootstrapStatic() (identity, error) {
 	if err := n.createLog(init.Index, firstTerm, raft.HardState{Term: firstTerm, Commit: init.Index}); err != nil {
 		return id, err
 	}
+	if id.Member == init.Members[0].ID {
+		if err := n.oweFirstKey(); err != nil {
+			return id, err
+		}
+	}
 	if err := saveIdentity(n.opts.FS, n.opts.Dir, id); err != nil {
 		return id, err
 	}

@@ -122,6 +122,8 @@ func (t *tx) setKey(q *SetKey) (*Result, error) {
 		return nil, fmt.Errorf("%w: %q", ErrKeyExists, k.ID)
 	case !q.New && old == nil:
 		return nil, fmt.Errorf("%w: %q", ErrNoSuchAccessKey, k.ID)
+	case q.Was != nil && (old == nil || !bytes.Equal(q.Was.encode(), old.encode())):
+		return nil, fmt.Errorf("%w: access key %q has changed", ErrPreconditionFailed, k.ID)
 	case q.New:
 		k.Created = t.time
 		if err := t.checkMoreKeys(); err != nil {

@@ -3,6 +3,8 @@ package object
 import (
 	"fmt"
 	"math"
+
+	"chainfire/internal/record"
 )
 
 // maxExtents bounds the extents of one body: those of the largest, were they of 64 KiB.
@@ -27,17 +29,23 @@ type storedBody struct {
 	Body
 }
 
-func (t *tx) readBody(id BodyID) (*storedBody, error) { return readBodyRow(t.rows, id) }
-
-// readBodyRow reads the row of a body that something refers to: one that is not there is
+// getBody reads what the row of a body holds that something refers to: one that is not there is
 // damage, not an answer.
-func readBodyRow(rows Reader, id BodyID) (*storedBody, error) {
+func getBody(rows Reader, id BodyID) ([]byte, error) {
 	value, found, err := rows.Get(bodyRowOf(id))
-	switch {
-	case err != nil:
+	if err == nil && !found {
+		err = fmt.Errorf("%w: it is referred to, and not there", record.ErrMalformed)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("read body %d.%d: %w", id.Lease, id.N, err)
-	case !found:
-		return nil, fmt.Errorf("body %d.%d, which is referred to, is not there", id.Lease, id.N)
+	}
+	return value, nil
+}
+
+func readBodyRow(rows Reader, id BodyID) (*storedBody, error) {
+	value, err := getBody(rows, id)
+	if err != nil {
+		return nil, err
 	}
 	return decodeBody(id, value)
 }
@@ -115,6 +123,9 @@ func (t *tx) checkBody(b *Body) error {
 		return fmt.Errorf("%w: body %d.%d is taken", ErrInvalid, b.ID.Lease, b.ID.N)
 	}
 	for i := range b.Extents {
+		if b.Extents[i].External() {
+			continue
+		}
 		id := ExtentID{Body: b.ID, N: uint32(i)}
 		if placed := t.placed(id); !majority(placed, b.Extents[i].Holders) {
 			return fmt.Errorf("%w: extent %d is on members %d of %d", ErrHolders, i, b.Extents[i].Holders, placed)
@@ -163,7 +174,7 @@ func (t *tx) refer(v *Version) error {
 	if v.Body == (BodyID{}) {
 		return nil
 	}
-	b, err := t.readBody(v.Body)
+	b, err := readBodyRow(t.rows, v.Body)
 	if err != nil {
 		return err
 	}
@@ -190,13 +201,22 @@ func (t *tx) letGoBody(id BodyID) error {
 	if id == (BodyID{}) {
 		return nil
 	}
-	b, err := t.readBody(id)
+	value, err := getBody(t.rows, id)
 	if err != nil {
 		return err
 	}
-	if b.refs > 1 {
-		b.refs--
-		return t.writeBody(b)
+	// Most bodies have one reference: how many is read without their extents.
+	refs, err := decodeBodyRefs(id, value)
+	if err != nil {
+		return err
 	}
-	return t.rows.Delete(bodyRowOf(id))
+	if refs == 1 {
+		return t.rows.Delete(bodyRowOf(id))
+	}
+	b, err := decodeBody(id, value)
+	if err != nil {
+		return err
+	}
+	b.refs--
+	return t.writeBody(b)
 }

@@ -2,6 +2,7 @@ package object_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"testing"
@@ -238,10 +239,19 @@ func TestLeasesAreClosedByTheirIDOrByANewerStart(t *testing.T) {
 
 func TestThereAreOnlySoManyLeases(t *testing.T) {
 	w := newWorld(t)
-	for range object.MaxLeases {
-		w.quick(&object.Change{OpenLease: &object.OpenLease{Member: 1}})
-	}
 	open := &object.Change{OpenLease: &object.OpenLease{Member: 1}}
+	w.must(open)
+	row := func(id uint64) []byte { return binary.BigEndian.AppendUint64([]byte("w"), id) }
+	value, _, err := w.rows.Get(row(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id := uint64(2); id <= object.MaxLeases; id++ { // as rows: to open each would look at all of them
+		if err := w.rows.Set(row(id), value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.index = object.MaxLeases
 	w.refused(open, object.ErrTooManyLeases)
 	w.must(&object.Change{CloseLease: &object.CloseLease{ID: 1}})
 	w.must(open)

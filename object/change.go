@@ -122,7 +122,8 @@ type DeleteObject struct {
 	Version *VersionID
 	If      Condition
 	// Expired says that lifecycle asks: Seq must be that of the newest version (for a
-	// key) or of the version, else nothing is deleted.
+	// key) or of the version, else nothing is deleted. A version that is the newest is
+	// not deleted either, unless it is a delete marker.
 	Expired bool
 	Seq     uint64
 }
@@ -139,7 +140,9 @@ type SetObject struct {
 	Bypass      bool
 }
 
-// CreateUpload begins an upload of many parts.
+// CreateUpload begins an upload of many parts. Checksum, without a value, says what each part and
+// the object are to have; ErrInvalid refuses SHA-1 and SHA-256 of the whole object, which cannot
+// be had of its parts. ErrInvalidBucketState refuses a lock in a bucket without object lock.
 type CreateUpload struct {
 	Bucket, Key, Owner string
 	Attributes
@@ -148,8 +151,9 @@ type CreateUpload struct {
 	LegalHold bool
 }
 
-// PutPart adds a part, 1 to MaxParts, to an upload, or replaces it. ErrNoSuchUpload; and those
-// about bodies and quota of Put.
+// PutPart adds a part, 1 to MaxParts, to an upload, or replaces it. The ETag is the MD5 of its
+// bytes, in hex. ErrNoSuchUpload; ErrInvalid for a checksum of another algorithm than the upload
+// asks for; and those about bodies and quota of Put.
 type PutPart struct {
 	Bucket, Key string
 	Upload      uint64
@@ -172,7 +176,9 @@ type CompletePart struct {
 // Completed again, with the same parts, it returns what it returned the first time, as long as
 // the version is there. ErrNoSuchUpload, ErrInvalidPart, ErrInvalidPartOrder,
 // ErrPartTooSmall for one but the last under MinPartSize, ErrTooLarge, ErrBadDigest for a
-// checksum of the whole object that is not what the parts have, and those of Condition.
+// checksum of the whole object that is not what the parts have, ErrInvalid for one of another
+// algorithm or type than the upload asked for and for another size, ErrQuota, and those of
+// Condition.
 type Complete struct {
 	Bucket, Key string
 	Upload      uint64
@@ -202,10 +208,14 @@ type CloseLease struct{ ID uint64 }
 type CloseLeases struct{ Member, Boots uint64 }
 
 // SetKey makes an access key or replaces it. With New ErrKeyExists refuses one that is there,
-// without it ErrNoSuchAccessKey one that is not. ErrTooManyKeys.
+// without it ErrNoSuchAccessKey one that is not. ErrTooManyKeys. An id has 3 to 128 letters,
+// digits and _+=,.@-; a description at most 256 bytes, a sealed secret 1 KiB; there are at most
+// 100 grants. With Was, which is the key as it was read, ErrPreconditionFailed refuses one that
+// has changed since.
 type SetKey struct {
 	Key AccessKey
 	New bool
+	Was *AccessKey
 }
 
 // DeleteKey removes an access key, or ErrNoSuchAccessKey.
@@ -248,5 +258,6 @@ type Deleted struct {
 	Found bool
 }
 
-// Reap lets go of bodies of manifests that nothing refers to any more, at most MaxReleased.
+// Reap lets go of bodies of parts that nothing refers to any more, at most MaxReleased. It is to be
+// proposed as long as View.Garbage says that there are any.
 type Reap struct{}

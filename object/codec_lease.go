@@ -8,7 +8,7 @@ var (
 	messageOpenLease   = record.New("open lease", record.Number, record.Number)
 	messageCloseLease  = record.New("close lease", record.Number)
 	messageCloseLeases = record.New("close leases", record.Number, record.Number)
-	messageSetKey      = record.New("set key", record.Text, record.Text, record.Flag)
+	messageSetKey      = record.New("set key", record.Text, record.Text, record.Flag, record.Text)
 	messageDeleteKey   = record.New("delete key", record.Text)
 	messageHolders     = record.New("holders", record.Text, record.Repeated)
 	messageReap        = record.New("reap")
@@ -58,11 +58,15 @@ func readCloseLeases(b []byte, q *CloseLeases) error {
 func appendSetKey(b []byte, q *SetKey) []byte {
 	b = record.AppendBytes(b, 1, q.Key.ID)
 	b = record.AppendMessage(b, 2, func(b []byte) []byte { return appendAccessKey(b, &q.Key) })
-	return record.AppendBool(b, 3, q.New)
+	b = record.AppendBool(b, 3, q.New)
+	if q.Was == nil {
+		return b
+	}
+	return record.AppendMessage(b, 4, func(b []byte) []byte { return appendAccessKey(b, q.Was) })
 }
 
 func readSetKey(b []byte, q *SetKey) error {
-	return messageSetKey.Read(b, func(x record.Field) error {
+	err := messageSetKey.Read(b, func(x record.Field) error {
 		switch x.Num {
 		case 1:
 			q.Key.ID = string(x.Bytes)
@@ -70,9 +74,16 @@ func readSetKey(b []byte, q *SetKey) error {
 			return messageAccessKey.Read(x.Bytes, func(x record.Field) error { return readAccessKey(x, &q.Key) })
 		case 3:
 			q.New = x.N == 1
+		case 4:
+			q.Was = &AccessKey{}
+			return messageAccessKey.Read(x.Bytes, func(x record.Field) error { return readAccessKey(x, q.Was) })
 		}
 		return nil
 	})
+	if q.Was != nil {
+		q.Was.ID = q.Key.ID
+	}
+	return err
 }
 
 func appendDeleteKey(b []byte, q *DeleteKey) []byte { return record.AppendBytes(b, 1, q.ID) }

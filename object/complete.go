@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"chainfire/internal/record"
 	"chainfire/object/checksum"
 )
 
@@ -184,7 +185,7 @@ func (t *tx) completedBefore(b *Bucket, q *Complete, refusal error) (*Result, er
 	}
 	v, err := versionAt(t.rows, b.ID, done.key, done.seq)
 	if err == nil && v == nil {
-		err = errors.New("it is noted, and not there")
+		err = fmt.Errorf("%w: it is noted, and not there", record.ErrMalformed)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the version that upload %d became: %w", q.Upload, err)

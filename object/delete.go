@@ -64,10 +64,13 @@ func (t *tx) deleteVersion(b *Bucket, o *DeleteObject, bypass bool, d *Deleted) 
 	if err != nil || o.isStale(v) {
 		return err
 	}
-	if o.If != (Condition{}) {
+	if o.Expired || o.If != (Condition{}) {
 		newest, err := newestVersion(t.rows, b.ID, o.Key)
 		if err != nil {
 			return err
+		}
+		if o.Expired && !v.DeleteMarker && newest.Seq == v.Seq {
+			return nil // the newer ones were deleted meanwhile, and it is the key's again
 		}
 		if d.Err = o.If.check(newest.live()); d.Err != nil {
 			return nil

@@ -256,8 +256,16 @@ func (d drawn) complete() *object.Complete {
 }
 
 func (d drawn) setKey() *object.SetKey {
+	q := &object.SetKey{Key: d.accessKey(rapid.StringMatching("[A-Za-z0-9_+=,.@-]{3,20}").Draw(d.t, "id"))}
+	if q.New = d.bool("new"); !q.New && d.bool("was") {
+		q.Was = ptr(d.accessKey(q.Key.ID))
+	}
+	return q
+}
+
+func (d drawn) accessKey(id string) object.AccessKey {
 	k := object.AccessKey{
-		ID: rapid.StringMatching("[A-Za-z0-9_+=,.@-]{3,20}").Draw(d.t, "id"), Sealed: d.bytes("sealed", 1, 60),
+		ID: id, Sealed: d.bytes("sealed", 1, 60),
 		Created: rapid.Int64Range(0, 1<<41).Draw(d.t, "created"), Description: d.text("description"),
 		Disabled: d.bool("disabled"), Admin: d.bool("admin"),
 		Requests: rapid.Int64Min(0).Draw(d.t, "requests"), Bytes: rapid.Int64Min(0).Draw(d.t, "bytes"),
@@ -266,7 +274,7 @@ func (d drawn) setKey() *object.SetKey {
 	for range rapid.IntRange(0, 3).Draw(d.t, "grants") {
 		k.Grants = append(k.Grants, object.Grant{Bucket: "logs-*", Read: d.bool("read"), Write: d.bool("write")})
 	}
-	return &object.SetKey{Key: k, New: d.bool("new")}
+	return k
 }
 
 // change draws a change of any kind.

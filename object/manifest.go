@@ -3,7 +3,6 @@ package object
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
 
@@ -48,7 +47,7 @@ func (t *tx) writeManifest(id BodyID, parts []Part) error {
 func (t *tx) readRefs(id BodyID) (uint64, error) {
 	value, found, err := t.rows.Get(bodyRow(rowManifest, id))
 	if err == nil && !found {
-		err = errors.New("it is referred to, and not there")
+		err = fmt.Errorf("%w: it is referred to, and not there", record.ErrMalformed)
 	}
 	var refs uint64
 	if err == nil {

@@ -131,6 +131,9 @@ func (b *modelBucket) delete(o object.DeleteObject, bypass bool, now int64) (d o
 	if o.Expired && (i < 0 || b.versions[i].Seq != o.Seq || o.Version == nil && b.versions[i].DeleteMarker) {
 		return d
 	}
+	if o.Expired && o.Version != nil && !b.versions[i].DeleteMarker && i == b.version(o.Key, nil) {
+		return d
+	}
 	if err := b.condition(o.Key, o.If); err != nil {
 		return object.Deleted{Err: err}
 	}

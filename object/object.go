@@ -133,8 +133,10 @@ type Checksum struct {
 	Value []byte
 }
 
-// BodyID names a body for good. For a body of extents Lease is the write lease under which
-// it was written; for an inline one it is the index of the log at which it was.
+// BodyID names a body for good; the zero BodyID is that of no bytes. For a body of extents Lease
+// is the write lease under which it was written, and N, below 1<<31, what its writer chose, once
+// per lease. For an inline one Lease is the index of the log at which it was written, and N is
+// not below that.
 type BodyID struct {
 	Lease uint64
 	N     uint32
@@ -152,9 +154,16 @@ type Extent struct {
 	Size uint32
 	// CRC is the CRC-32C of its bytes.
 	CRC uint32
-	// Holders are the members that have it on disk, sorted.
+	// Holders are the members that have it on disk, sorted, or ExternalHolder alone.
 	Holders []uint64
 }
+
+// ExternalHolder stands for a store outside of the cluster, which alone has an extent that is in it.
+// It is no member's id.
+const ExternalHolder uint64 = 1<<64 - 1
+
+// External reports whether the extent is in a store outside of the cluster.
+func (e *Extent) External() bool { return len(e.Holders) == 1 && e.Holders[0] == ExternalHolder }
 
 // Body is the bytes of an object or a part: Inline, or Extents under ID. A body of no bytes
 // has neither.
@@ -229,7 +238,8 @@ type Upload struct {
 type AccessKey struct {
 	ID string
 	// Sealed is the secret, sealed by whoever made the key; the state does not know it.
-	Sealed  []byte
+	Sealed []byte
+	// Created is the time of the change that made the key, whatever SetKey says.
 	Created int64
 	// Description is a word of the operator's.
 	Description string

@@ -39,22 +39,37 @@ func (b *storedBody) encode() []byte {
 }
 
 func decodeBody(id BodyID, value []byte) (*storedBody, error) {
-	b := &storedBody{}
-	if len(value) == 0 || value[0] != recordVersion {
-		return nil, fmt.Errorf("row of body %d.%d: %w", id.Lease, id.N, readRecord(&messageBody, "body", value, nil))
+	refs, err := decodeBodyRefs(id, value)
+	if err != nil {
+		return nil, err
 	}
-	err := readBody(value[1:], b)
-	switch {
-	case err == nil && b.refs == 0:
-		err = fmt.Errorf("%w: nothing refers to it", record.ErrMalformed)
-	case err == nil && b.ID != BodyID{}:
-		err = fmt.Errorf("%w: it is named twice", record.ErrMalformed)
+	b := &storedBody{}
+	err = readBody(value[1:], b)
+	if err == nil && b.ID != (BodyID{}) {
+		err = fmt.Errorf("%w: it has a name of its own", record.ErrMalformed)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("row of body %d.%d: %w", id.Lease, id.N, err)
 	}
-	b.ID = id
+	b.ID, b.refs = id, refs
 	return b, nil
+}
+
+// decodeBodyRefs reads how often a body is referred to.
+func decodeBodyRefs(id BodyID, value []byte) (refs uint64, err error) {
+	err = readRecord(&messageBody, "body", value, func(x record.Field) error {
+		if x.Num == bodyRefs {
+			refs = x.N
+		}
+		return nil
+	})
+	if err == nil && refs == 0 {
+		err = fmt.Errorf("%w: nothing refers to it", record.ErrMalformed)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("row of body %d.%d: %w", id.Lease, id.N, err)
+	}
+	return refs, nil
 }
 
 // appendBody appends all of a body but its id.

@@ -140,7 +140,18 @@ func (q *CloseLease) validate() error { return nil }
 func (q *CloseLeases) validate() error { return checkMember(q.Member) }
 
 func (q *SetKey) validate() error {
-	k := &q.Key
+	if q.Was != nil {
+		if q.New || q.Was.ID != q.Key.ID {
+			return fmt.Errorf("%w: access key %.140q in the place of %.140q as it was, new: %v", ErrInvalid, q.Key.ID, q.Was.ID, q.New)
+		}
+		if err := q.Was.validate(); err != nil {
+			return err
+		}
+	}
+	return q.Key.validate()
+}
+
+func (k *AccessKey) validate() error {
 	if err := checkKeyID(k.ID); err != nil {
 		return err
 	}
@@ -161,6 +172,10 @@ func (q *SetKey) validate() error {
 	}
 	return checkText("the description", k.Description, maxDescription)
 }
+
+// CheckAccessKeyID holds the id of an access key to its rules: 3 to 128 letters and digits of
+// ASCII, and _+=,.@-. The error is ErrInvalid with the rule.
+func CheckAccessKeyID(id string) error { return checkKeyID(id) }
 
 func checkKeyID(id string) error {
 	if len(id) < minKeyID || len(id) > maxKeyID || !keyIDForm.MatchString(id) {

@@ -228,6 +228,9 @@ func TestLifecycleDeletesOnlyWhatItSaw(t *testing.T) {
 	if d := expire(object.DeleteObject{Version: &old.ID, Seq: old.Seq}); !d.Found {
 		t.Error("a version was not expired")
 	}
+	if d := expire(object.DeleteObject{Version: &now.ID, Seq: now.Seq}); d.Found {
+		t.Error("the newest version was expired for good")
+	}
 	marker := expire(object.DeleteObject{Seq: now.Seq})
 	if !marker.Marker || !marker.Found {
 		t.Errorf("a key was not expired: %+v", marker)

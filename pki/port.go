@@ -44,8 +44,10 @@ type Port struct {
 
 // portMaterial is what the files hold.
 type portMaterial struct {
-	cert    *x509.Certificate
-	config  *tls.Config
+	cert   *x509.Certificate
+	config *tls.Config
+	// open asks clients for nothing.
+	open    *tls.Config
 	revoked *revoked
 }
 
@@ -116,11 +118,21 @@ func (p *Port) Refresh() { p.files.refresh() }
 // certificate of a client that was asked for one is in the state of its connection,
 // with the chains that lead to an authority.
 func (p *Port) ServerTLS() *tls.Config {
+	return p.serverTLS(func(m *portMaterial) *tls.Config { return m.config })
+}
+
+// OpenTLS is ServerTLS for a port whose clients prove who they are by what they say: they
+// are asked for no certificate, and speak HTTP/1 alone.
+func (p *Port) OpenTLS() *tls.Config {
+	return p.serverTLS(func(m *portMaterial) *tls.Config { return m.open })
+}
+
+func (p *Port) serverTLS(of func(*portMaterial) *tls.Config) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 			p.files.glance()
-			return p.files.current().config, nil
+			return of(p.files.current()), nil
 		},
 	}
 }
@@ -140,6 +152,8 @@ func (p *Port) parse(raw []string) (*portMaterial, error) {
 		// A ticket would let a client come back that is not taken any more.
 		SessionTicketsDisabled: true,
 	}}
+	m.open = m.config.Clone()
+	m.open.NextProtos = []string{"http/1.1"}
 	if p.o.AskClients || f.Authorities != "" {
 		m.config.ClientAuth = tls.RequireAndVerifyClientCert
 	}

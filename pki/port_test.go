@@ -65,6 +65,11 @@ func leafOf(t *testing.T, f Files) *x509.Certificate {
 // returns what the two sides saw.
 func shake(t *testing.T, p *Port, client *tls.Config, own ...Files) (state tls.ConnectionState, server, shown error) {
 	t.Helper()
+	return shakeWith(t, p.ServerTLS(), client, own...)
+}
+
+func shakeWith(t *testing.T, config, client *tls.Config, own ...Files) (state tls.ConnectionState, server, shown error) {
+	t.Helper()
 	for _, f := range own {
 		pair, err := tls.LoadX509KeyPair(f.Cert, f.Key)
 		if err != nil {
@@ -76,7 +81,7 @@ func shake(t *testing.T, p *Port, client *tls.Config, own ...Files) (state tls.C
 	defer a.Close()
 	defer b.Close()
 	done := make(chan error, 1)
-	s := tls.Server(a, p.ServerTLS())
+	s := tls.Server(a, config)
 	go func() {
 		err := s.Handshake()
 		if err == nil {
@@ -95,6 +100,24 @@ func trusting(c *ca) *tls.Config {
 	pool := x509.NewCertPool()
 	pool.AddCert(c.cert)
 	return &tls.Config{RootCAs: pool, ServerName: "localhost", NextProtos: []string{"h2", "http/1.1"}}
+}
+
+func TestOpenPortAsksNobodyForACertificate(t *testing.T) {
+	servers, clients := newCA(t, "servers"), newCA(t, "clients")
+	f, alice := servers.issue("n1", nil), clients.issue("alice", nil)
+	p := loadPort(t, portOptions(Files{Cert: f.Cert, Key: f.Key, Authorities: alice.Authorities}, &bytes.Buffer{}))
+	if _, err, _ := shakeWith(t, p.ServerTLS(), trusting(servers)); err == nil {
+		t.Fatal("the port of clients with certificates takes one without")
+	}
+	for name, own := range map[string][]Files{"without a certificate": nil, "with one": {alice}} {
+		state, err, shown := shakeWith(t, p.OpenTLS(), trusting(servers), own...)
+		if err != nil || shown != nil || state.NegotiatedProtocol != "http/1.1" || len(state.PeerCertificates) != 0 {
+			t.Errorf("a client %s: %+v, %v, %v", name, state, err, shown)
+		}
+	}
+	if _, err, _ := shakeWith(t, p.OpenTLS(), &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}); err == nil {
+		t.Error("TLS 1.1 is spoken")
+	}
 }
 
 func TestPortAsksForACertificateOfItsAuthorities(t *testing.T) {

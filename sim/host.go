@@ -101,8 +101,8 @@ func (h *host) options(p *proc) node.Options {
 		},
 		Bounds: node.Bounds{
 			SegmentBytes: s.segment, LogCacheBytes: s.logCache, KeepLogBytes: s.keepLog, MaxLogBytes: s.maxLog,
-			LeaseCheckpoints: 700 * time.Millisecond,
-			StoreCacheBytes:  64 << 10, WatchRingBytes: [...]int64{0, 600, 4 << 10}[h.w.seed%3], Still: true, Raft: s.raft, LearnTTL: s.learnTTL,
+			LeaseCheckpoints: 700 * time.Millisecond, NoBodies: true,
+			StoreCacheBytes: 64 << 10, WatchRingBytes: [...]int64{0, 600, 4 << 10}[h.w.seed%3], Still: true, Raft: s.raft, LearnTTL: s.learnTTL,
 			Opened: func(m *machine.Machine) {
 				h.opened = append(h.opened, m)
 				h.store = m

@@ -105,10 +105,14 @@ type member struct {
 	lab          *lab
 	name, dir    string
 	client, peer string
+	// s3 is where it serves S3; empty is nowhere.
+	s3 string
 	// tls is how tests speak to it; nil is without.
 	tls *tls.Config
 	// args come after the arguments that every member has.
 	args []string
+	// env is what its process finds in its environment besides what this one has.
+	env []string
 	// within is the command that the binary is an argument of, if it runs in one.
 	within []string
 	engine engine
@@ -166,6 +170,11 @@ func (m *member) launch(join ...string) *process {
 		"--listen-client", m.client, "--listen-peer", m.peer,
 		"--raft-engine", m.engine.of(m.name, m.launches),
 	}
+	if m.s3 == "" {
+		args = append(args, "--s3=off")
+	} else {
+		args = append(args, "--listen-s3", m.s3)
+	}
 	m.launches++
 	if len(join) > 0 {
 		args = append(args, "--join", strings.Join(join, ","), "--token", m.lab.token(m.t, m.peer, join[0]))
@@ -173,7 +182,7 @@ func (m *member) launch(join ...string) *process {
 		m.lab.founders.Store(m.peer, m.dir)
 	}
 	line := append(append(append(slices.Clone(m.within), m.lab.binary), args...), m.args...)
-	p, err := startProcess(line[0], line[1:], m.stderr)
+	p, err := startProcess(line[0], line[1:], m.stderr, m.env...)
 	if err != nil {
 		m.t.Fatal(err)
 	}

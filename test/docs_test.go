@@ -46,7 +46,7 @@ func TestCommandsOfThePagesForOperatorsDoWhatTheySay(t *testing.T) {
 
 var (
 	commands = regexp.MustCompile("(?ms)^```sh\n(.*?)^```|^<!-- (kill n[0-9]+) -->")
-	address  = regexp.MustCompile(`10\.0\.0\.([0-9]+)(:23(?:79|80))?`)
+	address  = regexp.MustCompile(`10\.0\.0\.([0-9]+)(:23(?:79|80)|:9000)?`)
 	listener = regexp.MustCompile(`--listen-peer(?:-urls)? (?:http://)?10\.0\.0\.([0-9]+)`)
 )
 
@@ -108,11 +108,17 @@ func (p *page) mapped(line string) string {
 	line = regexp.MustCompile(`IP:10\.0\.0\.[0-9]+`).ReplaceAllString(line, "IP:127.0.0.1")
 	line = address.ReplaceAllStringFunc(line, func(s string) string {
 		m := address.FindStringSubmatch(s)
-		if at := p.host("n" + m[1]); m[2] == ":2379" {
+		at := p.host("n" + m[1])
+		switch m[2] {
+		case ":2379":
 			return at.client
-		} else {
-			return at.peer
+		case ":9000":
+			if at.s3 == "" {
+				at.s3 = here.port(p.t)
+			}
+			return at.s3
 		}
+		return at.peer
 	})
 	return strings.ReplaceAll(line, "/var/lib/chainfire", p.files)
 }
@@ -160,6 +166,9 @@ func (p *page) serve(line string) {
 	}
 	if !strings.Contains(line, "--listen-client ") {
 		line += " --listen-client " + h.client
+	}
+	if !strings.Contains(line, "--listen-s3 ") && !strings.Contains(line, "--s3=off") {
+		line += " --s3=off"
 	}
 	p.launch(h, line+" --progress json")
 }

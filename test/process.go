@@ -27,6 +27,9 @@ type event struct {
 	Total int64  `json:"total_bytes"`
 	// ClientURL is where a ready member serves clients.
 	ClientURL string `json:"client_url"`
+	// S3 is the address of S3 of a ready member, S3URL the same as a URL.
+	S3    string `json:"s3"`
+	S3URL string `json:"s3_url"`
 }
 
 // process is one run of the binary. Its methods may be called from any goroutine.
@@ -45,8 +48,9 @@ type process struct {
 
 // startProcess runs the binary. Its error output is appended to a file, its
 // standard output is read as events. It dies with this process, however that
-// ends, where the system can do that.
-func startProcess(binary string, args []string, stderr string) (*process, error) {
+// ends, where the system can do that. env is what it finds in its environment besides
+// what this process has.
+func startProcess(binary string, args []string, stderr string, env ...string) (*process, error) {
 	log, err := os.OpenFile(stderr, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
@@ -57,7 +61,7 @@ func startProcess(binary string, args []string, stderr string) (*process, error)
 		return nil, fmt.Errorf("read size of log: %w", err)
 	}
 	cmd := exec.Command(binary, args...)
-	cmd.Stderr = log
+	cmd.Stderr, cmd.Env = log, append(os.Environ(), env...)
 	cmd.SysProcAttr = dieWithParent()
 	out, err := cmd.StdoutPipe()
 	if err == nil {

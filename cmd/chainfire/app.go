@@ -219,7 +219,7 @@ func advise(err error) error {
 		next = "leave --id out, or revoke that one"
 	case is(rpctypes.ErrLeaseTTLTooLarge):
 		next = "give at most 9000000000 seconds"
-	case is(rpctypes.ErrRequestTooLarge), status.Code(err) == codes.ResourceExhausted:
+	case is(rpctypes.ErrRequestTooLarge), status.Code(err) == codes.ResourceExhausted && strings.Contains(err.Error(), "larger than max"):
 		next = "split it, or start the members with a larger --max-request-bytes"
 	case is(rpctypes.ErrUserEmpty), is(rpctypes.ErrAuthFailed):
 		next = "say who asks with --user NAME:PASSWORD"

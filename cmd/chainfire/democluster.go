@@ -115,7 +115,7 @@ func freePorts(n int) (addrs []string, err error) {
 // args are the arguments that start a member, the first time or again.
 func (c *demoCluster) args(m *demoMember) []string {
 	args := []string{
-		"serve", "--name", m.name, "--data-dir", m.name, "--listen-client", m.client, "--listen-peer", m.peer,
+		"serve", "--s3=off", "--name", m.name, "--data-dir", m.name, "--listen-client", m.client, "--listen-peer", m.peer,
 	}
 	if m.number > 1 {
 		args = append(args, "--join", c.members[0].peer, "--token-file", node.TokenFile(c.members[0].name))

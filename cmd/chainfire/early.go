@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,12 +24,14 @@ import (
 // hours, and whoever asks is not to wait for its end without a word.
 type earlyPort struct {
 	lis lendable
-	// port is how clients speak TLS; nil is not at all. plain says that they may do
+	// tls is how clients speak TLS; nil is not at all. plain says that they may do
 	// without it.
-	port  *pki.Port
+	tls   *tls.Config
 	plain bool
-	mu    sync.Mutex
-	last  join.Event
+	// page answers a request over HTTP with why it is refused; nil is as at /health.
+	page func(w http.ResponseWriter, reason string)
+	mu   sync.Mutex
+	last join.Event
 	// begun says that there is a join, closed that it is over.
 	begun, closed bool
 	grpc          *grpc.Server
@@ -44,7 +47,11 @@ type lendable interface {
 }
 
 func newEarlyPort(lis lendable, port *pki.Port) *earlyPort {
-	return &earlyPort{lis: lis, port: port, plain: port == nil}
+	e := &earlyPort{lis: lis, plain: port == nil}
+	if port != nil {
+		e.tls = port.ServerTLS()
+	}
+	return e
 }
 
 // tell takes in where the join is. The first word begins the answering.
@@ -69,8 +76,8 @@ func (e *earlyPort) tell(ev join.Event) {
 		e.wg.Go(func() { _ = e.grpc.Serve(calls) })
 		e.wg.Go(func() { _ = e.http.Serve(pages) })
 	}
-	if e.port != nil {
-		answer(e.mux.TLS(e.port.ServerTLS()))
+	if e.tls != nil {
+		answer(e.mux.TLS(e.tls))
 	}
 	if e.plain {
 		answer(e.mux.HTTP2(), e.mux.HTTP1())
@@ -93,6 +100,10 @@ func (e *earlyPort) reason() string {
 
 // refuse answers a page, and /health as etcd's does.
 func (e *earlyPort) refuse(w http.ResponseWriter, _ *http.Request) {
+	if e.page != nil {
+		e.page(w, e.reason())
+		return
+	}
 	body, err := json.Marshal(map[string]string{"health": "false", "reason": e.reason()})
 	if err != nil {
 		body = nil

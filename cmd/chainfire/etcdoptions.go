@@ -23,6 +23,7 @@ type etcdOptions struct {
 	node node.Options
 	api  etcdapi.Options
 	tls  tlsOptions
+	s3   s3Options
 }
 
 // etcdQuota is what etcd takes a quota of 0 for.
@@ -86,7 +87,24 @@ func newEtcdOptions(cfg *etcdflags.Config, log *slog.Logger) (*etcdOptions, erro
 	if err := o.security(cfg, log); err != nil {
 		return nil, err
 	}
+	if err := o.objects(cfg); err != nil {
+		return nil, err
+	}
 	return o, nil
+}
+
+// objects reads how S3 is served, which is nowhere unless that is said. As everywhere on
+// this command line, what protects an address is for operators to say.
+func (o *etcdOptions) objects(cfg *etcdflags.Config) error {
+	o.s3 = s3Options{
+		on: cfg.ListenS3 != "", listen: givenText{value: cfg.ListenS3, given: cfg.ListenS3 != ""}, region: cfg.S3Region,
+		domains: cfg.S3Domains, trustForwarded: cfg.S3TrustForwarded, sealKeyFile: cfg.SealKeyFile, blobStore: cfg.BlobStore,
+	}
+	o.node.OweFirstKey, o.node.SealKeyFile, o.node.Bounds.NoBodies = o.s3.on, cfg.SealKeyFile, !o.s3.on
+	if !o.s3.on && (len(cfg.S3Domains) > 0 || cfg.S3TrustForwarded) {
+		return errors.New("--s3-domain and --s3-trust-forwarded are for S3, which is off without --listen-s3: give that as well")
+	}
+	return o.s3.check(o.tls.on(), true)
 }
 
 // extensiveMetrics is the value of --metrics that has more than the others.

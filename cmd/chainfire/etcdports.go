@@ -88,7 +88,7 @@ func earlyPorts(ports []*etcdPort, secure *pki.Port) []*earlyPort {
 		}
 		e := &earlyPort{lis: lis, plain: p.plain}
 		if p.secure {
-			e.port = secure
+			e.tls = secure.ServerTLS()
 		}
 		out = append(out, e)
 	}

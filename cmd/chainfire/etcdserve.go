@@ -5,17 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"sync"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"google.golang.org/grpc"
 
 	"chainfire/etcdapi"
 	"chainfire/etcdflags"
 	"chainfire/join"
 	"chainfire/node"
 	"chainfire/pki"
+	"chainfire/s3admin"
 )
 
 // How long a stop takes at most: for the requests under way, and then for handing
@@ -34,6 +38,10 @@ type dropIn struct {
 	node  *node.Node
 	// secure is how clients speak TLS; nil is not at all.
 	secure *pki.Port
+	// s3Lis is the port of S3; nil is none.
+	s3Lis *net.TCPListener
+	first *s3admin.First
+	s3    *s3Member
 }
 
 // etcdServe runs a member until the context ends or the member does.
@@ -49,6 +57,16 @@ func (a *app) etcdServe(ctx context.Context, cfg *etcdflags.Config, log *slog.Lo
 	// Ports are taken first: a join must not be made for a member that cannot serve.
 	if m.ports, err = openPorts(cfg); err != nil {
 		return err
+	}
+	if m.s3Lis, err = listenS3(&m.opts.s3, log); err != nil {
+		return errors.Join(err, m.closePorts())
+	}
+	joins := cfg.InitialClusterState == etcdflags.StateExisting
+	if m.first, err = firstS3(&m.opts.s3, cfg.DataDir, joins, a.getenv); err != nil {
+		return errors.Join(err, m.closePorts())
+	}
+	if m.opts.node.BlobStore, err = blobStore(m.opts.s3.blobStore, a.getenv); err != nil {
+		return errors.Join(err, m.closePorts())
 	}
 	if err := m.start(ctx); err != nil {
 		err = errors.Join(fmt.Errorf("start the member: %w", err), m.closePorts())
@@ -76,6 +94,9 @@ func (m *dropIn) start(ctx context.Context) (err error) {
 		return err
 	}
 	early := earlyPorts(m.ports, m.secure)
+	if e := earlyS3(m.s3Lis, m.secure); e != nil {
+		early = append(early, e)
+	}
 	o.Logger = m.log
 	o.Report = func(e join.Event) {
 		for _, p := range early {
@@ -97,6 +118,9 @@ func (m *dropIn) closePorts() error {
 	for _, p := range m.ports {
 		errs = append(errs, p.Close())
 	}
+	if m.s3Lis != nil {
+		errs = append(errs, m.s3Lis.Close())
+	}
 	return errors.Join(errs...)
 }
 
@@ -105,7 +129,12 @@ func (m *dropIn) run(ctx context.Context) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	o := m.opts.api
-	o.Member, o.Logger, o.Registry, o.Register = m.node, m.log, registry, m.node.RegisterCluster
+	m.s3 = newS3Member(&m.opts.s3, m.node, m.s3Lis, m.secure, m.log)
+	m.s3.first = m.first
+	o.Member, o.Logger, o.Registry, o.Register = m.node, m.log, registry, func(r grpc.ServiceRegistrar) {
+		m.node.RegisterCluster(r)
+		m.s3.register(r)
+	}
 	if m.secure != nil {
 		o.TLS, o.CertificateUsers = m.secure.ServerTLS(), m.opts.tls.askClients
 		fresh, stop := context.WithCancel(ctx)
@@ -117,9 +146,12 @@ func (m *dropIn) run(ctx context.Context) error {
 		return errors.Join(fmt.Errorf("start the client port: %w", err), m.closePorts(), stopNode(m.node))
 	}
 	m.node.ServePages(etcdapi.PeerPages(m.node, m.log))
-	served := make(chan error, len(m.ports))
+	served := make(chan error, len(m.ports)+1)
 	for _, p := range m.ports {
-		go func() { served <- p.serve(api) }()
+		go func() { served <- fmt.Errorf("a client port failed: %w", p.serve(api)) }()
+	}
+	if err = m.s3.start(registry, memberID(m.node.ID()), served); err != nil {
+		return errors.Join(err, m.stop(api))
 	}
 	if err = m.untilReady(ctx, served); err == nil && ctx.Err() == nil {
 		m.announce()
@@ -135,9 +167,12 @@ func (m *dropIn) run(ctx context.Context) error {
 func (m *dropIn) stop(api *etcdapi.Server) error {
 	drain, cancel := context.WithTimeout(context.Background(), etcdDrain)
 	defer cancel()
+	var ending sync.WaitGroup
+	ending.Go(func() { m.s3.stop(drain) })
 	if err := api.Shutdown(drain); err != nil {
 		m.log.Warn("the client ports were closed with requests under way", "err", err)
 	}
+	ending.Wait()
 	hand, cancel := context.WithTimeout(context.Background(), etcdHandOver)
 	defer cancel()
 	if err := m.node.Stop(hand); err != nil {
@@ -196,7 +231,7 @@ func (m *dropIn) wait(ctx context.Context, served <-chan error) error {
 		}
 		return errors.New("the member stopped")
 	case err := <-served:
-		return fmt.Errorf("a client port failed: %w", err)
+		return err
 	}
 }
 

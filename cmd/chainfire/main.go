@@ -113,7 +113,7 @@ value that is not valid UTF-8 is in a field with _base64 after its name instead.
 	root.AddCommand(
 		newServe(a), newEtcd(a), newDemo(a), newStatus(a), newMember(a), newToken(a),
 		newGet(a), newPut(a), newDel(a), newTxn(a), newWatch(a), newLease(a),
-		newSnapshot(a), newMigrate(a), newSeed(a), newRecover(a), newDebug(a), newVersion(a),
+		newSnapshot(a), newMigrate(a), newSeed(a), newRecover(a), newS3(a), newDebug(a), newVersion(a),
 	)
 	return root
 }

@@ -32,6 +32,9 @@ type nextMember struct {
 	// secure says that clients speak TLS to this member, clientArgs by which flags.
 	secure     bool
 	clientArgs []string
+	// s3 is the address of S3 at this member and s3URL the same as a URL, empty where it
+	// serves none; s3Key is the file of its first access key, if this member makes it.
+	s3, s3URL, s3Key string
 	// tokenFile holds a join token, if it is there.
 	tokenFile string
 	// free reports whether an address can be listened on, exists whether there
@@ -77,7 +80,16 @@ func (n *nextMember) line() string {
 		if n.exists(dir) || !n.free(client) || !n.free(peer) {
 			continue
 		}
-		args = append(args, "--listen-client", client, "--listen-peer", scheme+peer, "--data-dir", join.ShellQuote(dir))
+		args = append(args, "--listen-client", client, "--listen-peer", scheme+peer)
+		if n.s3 != "" {
+			s3, ok := addPort(n.s3, 100*i)
+			if !ok || !n.free(s3) {
+				args = append(args, "--s3=off")
+			} else {
+				args = append(args, "--listen-s3", s3)
+			}
+		}
+		args = append(args, "--data-dir", join.ShellQuote(dir))
 		break
 	}
 	if n.remote {
@@ -119,10 +131,16 @@ func (n *nextMember) url() string {
 
 // readyText is what a member says once it serves.
 func readyText(cluster, member string, n nextMember) string {
-	endpoints := n.endpoints()
+	endpoints, s3 := n.endpoints(), ""
+	if n.s3 != "" {
+		s3 = "\n  S3 is served at     " + n.s3URL
+		if n.s3Key != "" {
+			s3 += "  (its first access key is in " + n.s3Key + ")"
+		}
+	}
 	return fmt.Sprintf(`
 member %s of cluster %s is ready
-  clients connect to  %s  (etcd v3; also /health, /version and /metrics)
+  clients connect to  %s  (etcd v3; also /health, /version and /metrics)%s
   members join at     %s
   data                %s
 
@@ -133,5 +151,5 @@ try it:
 add a member on this machine:
   %s
 
-`, member, cluster, n.url(), n.peer, n.dataDir, n.program, endpoints, n.program, endpoints, n.line())
+`, member, cluster, n.url(), s3, n.peer, n.dataDir, n.program, endpoints, n.program, endpoints, n.line())
 }

@@ -38,10 +38,12 @@ type progressEvent struct {
 	// Match and Commit are log indexes, while the member catches up.
 	Match  uint64 `json:"match_index,omitempty"`
 	Commit uint64 `json:"commit_index,omitempty"`
-	// Client and Peer are the addresses that a ready member serves.
+	// Client, Peer and S3 are the addresses that a ready member serves.
 	Client    string `json:"client,omitempty"`
 	ClientURL string `json:"client_url,omitempty"`
 	Peer      string `json:"peer,omitempty"`
+	S3        string `json:"s3,omitempty"`
+	S3URL     string `json:"s3_url,omitempty"`
 	// who comes before the line, where several members are shown.
 	who string
 }

@@ -8,16 +8,19 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
 
 	"chainfire/etcdapi"
 	"chainfire/join"
 	"chainfire/node"
 	"chainfire/pki"
+	"chainfire/s3admin"
 )
 
 // stopTimeout bounds a stop in good order.
@@ -42,8 +45,13 @@ too, takes no writes, and is never promoted.
 
 Standard output tells where clients connect, and the line that adds the next
 member; with --progress json it has one JSON object a line, the last of a start
-being {"step":"ready","client":"HOST:PORT","client_url":"http://HOST:PORT","peer":"HOST:PORT",..}. The log goes to
-the error output.
+being {"step":"ready","client":"HOST:PORT","client_url":"http://HOST:PORT","peer":"HOST:PORT",
+"s3":"HOST:PORT","s3_url":"http://HOST:PORT",..}. The log goes to the error output.
+
+The first member of a cluster makes the first access key of S3: the one in
+AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or in the files that these name with
+_FILE after them, or else one by chance, which it leaves in DATA_DIR/s3-root-key.
+With CHAINFIRE_BUCKET it makes a bucket of that name as well.
 
 The first interrupt stops the member in good order: a leader hands leadership
 over. The second ends it at once, which loses nothing that was acknowledged.`,
@@ -88,39 +96,13 @@ func (a *app) serve(ctx context.Context, o *serveOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	// The port is taken first: a join must not be made for a member that cannot
-	// serve. Clients that come early wait for the answer, but not for a join.
-	addr, err := o.tls.addr(o.listenClient)
-	if err != nil {
+	m := &servedMember{app: a, opts: o, log: log, show: show}
+	if err := m.open(); err != nil {
 		return err
 	}
-	lis, err := listenClient(addr)
-	if err != nil {
-		return err
+	if err := m.start(ctx); err != nil {
+		return errors.Join(fmt.Errorf("start the member: %w", err), m.closePorts())
 	}
-	opts, err := o.nodeOptions(lis.Addr().String(), a.getenv)
-	if err != nil {
-		return errors.Join(err, lis.Close())
-	}
-	port, err := o.tls.load(o.dataDir, opts.AdvertiseClient, log)
-	if err != nil {
-		return errors.Join(err, lis.Close())
-	}
-	early := newEarlyPort(lis, port)
-	opts.Logger = log
-	opts.Report = func(e join.Event) {
-		early.tell(e)
-		show.show(newProgressEvent(e))
-	}
-	log.Info("starting", "raft-engine", o.raftEngine)
-	n, err := node.Start(ctx, opts)
-	if herr := early.handOn(); herr != nil && err == nil {
-		err = errors.Join(fmt.Errorf("take the client port over: %w", herr), stopNode(n))
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("start the member: %w", err), lis.Close())
-	}
-	m := &servedMember{app: a, opts: o, node: n, log: log, show: show, lis: lis, port: port}
 	return m.run(ctx)
 }
 
@@ -143,17 +125,86 @@ type servedMember struct {
 	node *node.Node
 	log  *slog.Logger
 	show *progress
-	lis  net.Listener
+	// lis is the client port, s3Lis that of S3; nil is none.
+	lis, s3Lis *net.TCPListener
 	// port is how clients speak TLS; nil is not at all.
 	port *pki.Port
+	// nodeOpts are those of the member, but for where it reports.
+	nodeOpts node.Options
+	first    *s3admin.First
+	s3       *s3Member
+}
+
+// open takes the ports first: a join must not be made for a member that cannot serve.
+func (m *servedMember) open() (err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, m.closePorts())
+		}
+	}()
+	o, getenv := m.opts, m.app.getenv
+	addr, err := o.tls.addr(o.listenClient)
+	if err != nil {
+		return err
+	}
+	if m.lis, err = listenClient(addr); err != nil {
+		return err
+	}
+	if m.s3Lis, err = listenS3(&o.s3, m.log); err != nil {
+		return err
+	}
+	if m.nodeOpts, err = o.nodeOptions(m.lis.Addr().String(), getenv); err != nil {
+		return err
+	}
+	if m.first, err = firstS3(&o.s3, o.dataDir, len(o.join) > 0, getenv); err != nil {
+		return err
+	}
+	m.port, err = o.tls.load(o.dataDir, m.nodeOpts.AdvertiseClient, m.log)
+	return err
+}
+
+func (m *servedMember) closePorts() error {
+	var errs []error
+	for _, l := range []*net.TCPListener{m.lis, m.s3Lis} {
+		if l != nil {
+			errs = append(errs, l.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// start starts the member. Clients that come early wait for the answer, but not for a join.
+func (m *servedMember) start(ctx context.Context) (err error) {
+	early := []*earlyPort{newEarlyPort(m.lis, m.port)}
+	if e := earlyS3(m.s3Lis, m.port); e != nil {
+		early = append(early, e)
+	}
+	o := m.nodeOpts
+	o.Logger = m.log
+	o.Report = func(e join.Event) {
+		for _, p := range early {
+			p.tell(e)
+		}
+		m.show.show(newProgressEvent(e))
+	}
+	m.log.Info("starting", "raft-engine", m.opts.raftEngine)
+	m.node, err = node.Start(ctx, o)
+	for _, p := range early {
+		if herr := p.handOn(); herr != nil && err == nil {
+			err = errors.Join(fmt.Errorf("take a port over: %w", herr), stopNode(m.node))
+		}
+	}
+	return err
 }
 
 func (m *servedMember) run(ctx context.Context) error {
+	m.s3 = newS3Member(&m.opts.s3, m.node, m.s3Lis, m.port, m.log)
+	m.s3.first = m.first
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	port := etcdapi.Options{
 		Member: m.node, Logger: m.log, Registry: registry,
-		MaxRequestBytes: int(m.opts.maxRequestBytes), Register: m.node.RegisterCluster,
+		MaxRequestBytes: int(m.opts.maxRequestBytes), Register: m.register,
 		SlowCall: slowCall, SlowRead: slowApply, ExtensiveMetrics: true,
 	}
 	m.opts.clients.apply(&port)
@@ -165,22 +216,41 @@ func (m *servedMember) run(ctx context.Context) error {
 	}
 	api, err := etcdapi.New(port)
 	if err != nil {
-		return errors.Join(fmt.Errorf("start the client port: %w", err), m.lis.Close(), stopNode(m.node))
+		return errors.Join(fmt.Errorf("start the client port: %w", err), m.closePorts(), stopNode(m.node))
 	}
 	m.node.ServePages(etcdapi.PeerPages(m.node, m.log))
-	served := make(chan error, 1)
-	go func() { served <- api.Serve(m.lis) }()
-	err = m.announce()
+	served := make(chan error, 2)
+	go func() { served <- clientPortEnded(api.Serve(m.lis)) }()
+	if err = m.s3.start(registry, memberID(m.node.ID()), served); err == nil {
+		err = m.announce(ctx)
+	}
 	if err == nil {
 		err = m.wait(ctx, served)
 	}
 	m.log.Info("stopping")
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
+	var ending sync.WaitGroup
+	ending.Go(func() { m.s3.stop(stopping) })
 	if serr := api.Shutdown(stopping); serr != nil {
 		m.log.Warn("the client port was closed with requests under way", "err", serr)
 	}
+	ending.Wait()
 	return errors.Join(err, stopNode(m.node))
+}
+
+// register adds the services that are ours to those of the client port.
+func (m *servedMember) register(r grpc.ServiceRegistrar) {
+	m.node.RegisterCluster(r)
+	m.s3.register(r)
+}
+
+// clientPortEnded is why a client port ended.
+func clientPortEnded(err error) error {
+	if err == nil {
+		err = errors.New("it was closed")
+	}
+	return fmt.Errorf("the client port failed: %w", err)
 }
 
 // wait returns nil when the context ends, and why when anything else does.
@@ -194,10 +264,7 @@ func (m *servedMember) wait(ctx context.Context, served <-chan error) error {
 		}
 		return errors.New("the member stopped")
 	case err := <-served:
-		if err == nil {
-			err = errors.New("it was closed")
-		}
-		return fmt.Errorf("the client port failed: %w", err)
+		return err
 	}
 }
 
@@ -210,8 +277,20 @@ func stopNode(n *node.Node) error {
 	return nil
 }
 
+// firstKeyWait bounds how long the word that a member is ready waits for the first access
+// key, which whoever reads it may want to use at once.
+const firstKeyWait = 5 * time.Second
+
 // announce tells that the member serves, and how to go on from here.
-func (m *servedMember) announce() error {
+func (m *servedMember) announce(ctx context.Context) error {
+	late := time.NewTimer(firstKeyWait)
+	defer late.Stop()
+	select {
+	case <-m.s3.keyed:
+	case <-late.C:
+	case <-ctx.Done():
+	case <-m.node.Done():
+	}
 	peer, err := join.HostPort(m.node.AdvertisePeer())
 	if err != nil {
 		return fmt.Errorf("the address of this member: %w", err)
@@ -220,7 +299,7 @@ func (m *servedMember) announce() error {
 	if m.show.mode == progressJSON {
 		m.show.show(progressEvent{
 			Time: time.Now(), Step: stepReady, Client: client, ClientURL: m.opts.tls.scheme() + "://" + client, Peer: peer,
-			Cluster: clusterID(m.node.ClusterID()), Member: memberID(m.node.ID()),
+			S3: m.s3.addr(), S3URL: m.s3.url(), Cluster: clusterID(m.node.ClusterID()), Member: memberID(m.node.ID()),
 		})
 		return nil
 	}
@@ -228,7 +307,11 @@ func (m *servedMember) announce() error {
 		program: m.app.program, client: client, peer: peer, dataDir: m.opts.dataDir,
 		plain: strings.HasPrefix(m.node.AdvertisePeer(), join.SchemePlain+"://"), tokenFile: node.TokenFile(m.opts.dataDir),
 		peerFiles: m.opts.peerFiles, serveArgs: m.opts.tls.args(), secure: m.opts.tls.on(), clientArgs: m.opts.tls.clientArgs(),
-		remote: m.opts.insecureListenRemote, free: portIsFree, exists: pathExists,
+		remote: m.opts.insecureListenRemote, free: portIsFree, exists: pathExists, s3: m.s3.addr(), s3URL: m.s3.url(),
+	}
+	next.serveArgs = append(next.serveArgs, m.opts.s3.args()...)
+	if m.first != nil && m.first.Key == nil {
+		next.s3Key = m.first.KeyFile
 	}
 	return m.app.printf("%s", readyText(clusterID(m.node.ClusterID()), memberID(m.node.ID()), next))
 }

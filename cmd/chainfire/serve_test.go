@@ -55,6 +55,9 @@ func startServe(t *testing.T, args ...string) *runningMember {
 		}
 		return ""
 	}
+	if !strings.Contains(strings.Join(args, " "), "-s3") {
+		args = append(args, "--s3=off")
+	}
 	args = append([]string{"serve", "--listen-client=127.0.0.1:0", "--listen-peer=127.0.0.1:0", "--progress=json", "--endpoints=127.0.0.1:1"}, args...)
 	go func() {
 		code := run(ctx, args, a)
@@ -116,7 +119,7 @@ func TestAFolderInUseIsRefusedByName(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	startServe(t, "--data-dir", dir)
 	code, _, errOut := runCommand(t, map[string]string{"GOGC": "off"}, nil,
-		"serve", "--listen-client=127.0.0.1:0", "--listen-peer=127.0.0.1:0", "--data-dir", dir)
+		"serve", "--listen-client=127.0.0.1:0", "--listen-peer=127.0.0.1:0", "--s3=off", "--data-dir", dir)
 	if code != 1 || !strings.Contains(errOut, dir) || !strings.Contains(errOut, "in use") {
 		t.Errorf("code %d, %s", code, errOut)
 	}

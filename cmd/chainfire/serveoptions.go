@@ -43,6 +43,7 @@ type serveOptions struct {
 	tls                                   tlsOptions
 	auth                                  authOptions
 	compare                               compareOptions
+	s3                                    s3Options
 	progress                              string
 	raftEngine                            string
 }
@@ -82,6 +83,7 @@ func (o *serveOptions) flags(f *pflag.FlagSet) {
 	o.tls.flags(f)
 	o.auth.flags(f)
 	o.compare.flags(f)
+	o.s3.flags(f)
 	f.StringVar(&o.progress, "progress", progressAuto, "how to show a join: auto, bar, plain or json")
 }
 
@@ -284,10 +286,16 @@ func (o *serveOptions) checkAddresses() error {
 			return fmt.Errorf("--listen-client and --listen-peer are both %s: give them different ports", addr)
 		}
 	}
+	if err := errors.Join(o.s3.differs("--listen-client", client), o.s3.differs("--listen-peer", addr)); err != nil {
+		return err
+	}
 	if err := o.checkPeerFiles(plain); err != nil {
 		return err
 	}
-	return o.tls.check(o.peerFiles.Given())
+	if err := o.tls.check(o.peerFiles.Given()); err != nil {
+		return err
+	}
+	return o.s3.check(o.tls.on(), o.insecureListenRemote)
 }
 
 // checkPeerFiles demands all three files of an operator's certificates, or none.
@@ -378,13 +386,18 @@ func (o *serveOptions) nodeOptions(clientAddr string, getenv func(string) string
 	if err != nil {
 		return node.Options{}, err
 	}
+	bodies, err := blobStore(o.s3.blobStore, getenv)
+	if err != nil {
+		return node.Options{}, err
+	}
 	out := node.Options{
 		Dir: o.dataDir, Name: o.name, ListenPeer: peer, Plain: plain, Join: o.join, Replace: o.replace, Token: token,
 		PeerFiles: o.peerFiles, PeerOnly: o.tls.peerOnly, ReadReplica: o.readReplica, BootstrapFrom: o.bootstrapFrom, Version: productVersion(),
 		Voters: o.voters, ReplaceAfter: o.replaceAfter, NoPromote: !o.manageVoters,
 		TickInterval: tick, HeartbeatTicks: heartbeat, ElectionTicks: election, SeedRate: int64(o.seedRate), QuotaBytes: int64(o.quotaBytes), DiskReserve: int64(o.diskReserve),
 		ReserveTTL: o.reserveTTL, Engine: engine, ProgressInterval: o.clients.progressEvery,
-		SlowApply: slowApply,
+		SlowApply: slowApply, OweFirstKey: o.s3.on, SealKeyFile: o.s3.sealKeyFile, BlobStore: bodies,
+		Bounds: node.Bounds{NoBodies: !o.s3.on},
 	}
 	o.history.apply(&out)
 	o.auth.apply(&out)

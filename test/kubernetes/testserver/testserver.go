@@ -135,7 +135,7 @@ func runMembers(t testing.TB, cfg *embed.Config) []string {
 	var endpoints []string
 	for i := range n {
 		client, peer, dir := cfg.ListenClientUrls[0].Host, founder, filepath.Join(cfg.Dir, strconv.Itoa(i))
-		args := []string{"serve", "--raft-engine", os.Getenv(EngineVariable)}
+		args := []string{"serve", "--s3=off", "--raft-engine", os.Getenv(EngineVariable)}
 		if i > 0 {
 			client, peer = port(t), port(t)
 			args = append(args, "--join", founder, "--token-file", filepath.Join(cfg.Dir, "0", "join-token"))

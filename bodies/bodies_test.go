@@ -1,0 +1,326 @@
+package bodies
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"chainfire/internal/disk"
+	"chainfire/object"
+)
+
+// unit is how large the extents of these tests are.
+const unit = 64 << 10
+
+func TestABodyIsReadBackFromEveryMember(t *testing.T) {
+	w := newWorld(t, 1, 2, 3, 4, 5)
+	for _, size := range []int{0, 1, object.MaxInline, object.MaxInline + 1, 2 * unit, 5*unit + 77} {
+		data := random(uint64(size), size)
+		body, err := w.member(1).write(fmt.Sprint(size), data)
+		must(t, err)
+		if inline := size <= object.MaxInline; inline != (len(body.Extents) == 0) || body.Size != int64(size) {
+			t.Errorf("%d bytes became %d inline and %d extents", size, len(body.Inline), len(body.Extents))
+		}
+		for i, e := range body.Extents {
+			placed := w.place(object.ExtentID{Body: body.ID, N: uint32(i)})
+			if 2*len(e.Holders) <= len(placed) || !slices.IsSorted(e.Holders) {
+				t.Errorf("extent %d of %d bytes is on %v of %v", i, size, e.Holders, placed)
+			}
+		}
+		for id := range uint64(5) {
+			if err := w.member(id+1).holds(&body, data); err != nil {
+				t.Errorf("%d bytes from member %d: %v", size, id+1, err)
+			}
+		}
+	}
+}
+
+func TestAnyStretchOfABodyCanBeRead(t *testing.T) {
+	w := newWorld(t, 1, 2, 3)
+	const size = 3*unit + 1000
+	data := random(1, size)
+	body, err := w.member(1).write("key", data)
+	must(t, err)
+	for _, c := range []struct{ off, n int }{
+		{0, size}, {0, 0}, {size, 0}, {0, 1}, {unit - 1, 2}, {unit, unit}, {5, 3*unit + 3}, {size - 1, 1}, {100_000, 70_000},
+	} {
+		got, err := w.member(2).read(&body, c.off, c.n)
+		if err != nil || !bytes.Equal(got, data[c.off:c.off+c.n]) {
+			t.Errorf("%d bytes at %d: %v", c.n, c.off, err)
+		}
+	}
+	for _, c := range []struct{ off, n int }{{-1, 1}, {0, size + 1}, {size + 1, 0}, {1, size}} {
+		if _, err := w.member(2).read(&body, c.off, c.n); !errors.Is(err, object.ErrInvalid) {
+			t.Errorf("%d bytes at %d: %v, want ErrInvalid", c.n, c.off, err)
+		}
+	}
+}
+
+// One member of three that fails, in any way, holds nothing up; two of three, and nothing is
+// acknowledged.
+func TestABodyIsWrittenAsLongAsAMajorityTakesIt(t *testing.T) {
+	data := random(9, 6*unit)
+	for name, f := range map[string]fault{"down": down, "mute": mute, "stuck": stuck} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, 1, 2, 3)
+			w.become(3, f)
+			body, err := w.member(1).write("key", data)
+			must(t, err)
+			for i, e := range body.Extents {
+				if !slices.Equal(e.Holders, []uint64{1, 2}) {
+					t.Fatalf("extent %d is on %v", i, e.Holders)
+				}
+			}
+			w.become(2, f)
+			w.member(1).opts.Stall = 700 * time.Millisecond
+			_, err = w.member(1).write("other", data)
+			if !errors.Is(err, object.ErrUnavailable) || !strings.Contains(err.Error(), "member 2") || !strings.Contains(err.Error(), "member 3") {
+				t.Errorf("with two of three: %v", err)
+			}
+			w.become(2, healthy)
+			w.become(3, healthy)
+			until(t, "member 3 has what it missed", func() bool {
+				w.member(3).Kick()
+				return w.member(3).has(&body) == len(body.Extents)
+			})
+			must(t, w.member(3).holds(&body, data))
+		})
+	}
+}
+
+// The member's own disk is one of those that a majority is of.
+func TestABodyIsWrittenThroughAMemberWithAFullDisk(t *testing.T) {
+	w := newWorld(t, 1, 2, 3)
+	must(t, w.member(1).Close())
+	const floor = 1 << 20
+	w.start(1, w.member(1).fs, 2, func(o *Options) { o.Blob.FloorBytes = floor })
+	w.member(1).fs.LimitSpace(floor + 100_000)
+	data := random(3, 3*unit)
+	body, err := w.member(1).write("key", data)
+	must(t, err)
+	if !slices.Equal(body.Extents[1].Holders, []uint64{2, 3}) {
+		t.Errorf("on %v", body.Extents[1].Holders)
+	}
+	must(t, w.member(1).holds(&body, data))
+	w.member(1).fs.Heal()
+	until(t, "member 1 has it", func() bool {
+		w.member(1).Kick()
+		return w.member(1).has(&body) == len(body.Extents)
+	})
+}
+
+func TestABodyGivenUpLeavesNothingBehind(t *testing.T) {
+	w := newWorld(t, 1, 2, 3)
+	m := w.member(1)
+	ctx, cancel := context.WithCancel(context.Background())
+	body, err := m.NewBody(ctx, 10*unit)
+	must(t, err)
+	_, err = body.Write(random(1, 5*unit))
+	must(t, err)
+	cancel()
+	for err == nil {
+		_, err = body.Write(random(1, unit))
+	}
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("write after the end of the context: %v", err)
+	}
+	if _, err := body.Finish(ctx); err == nil {
+		t.Error("it could be finished all the same")
+	}
+	body.Close()
+	m.leases.mu.Lock()
+	m.leases.retire()
+	m.leases.mu.Unlock()
+	until(t, "nothing is left", func() bool {
+		for _, m := range w.members {
+			if m.store.Usage().Extents > 0 {
+				return false
+			}
+		}
+		return len(w.leases()) == 0
+	})
+}
+
+func TestReadingGoesAroundDamageAndItIsHealed(t *testing.T) {
+	w := newWorld(t, 1, 2, 3)
+	data := random(4, 4*unit)
+	body, err := w.member(1).write("key", data)
+	must(t, err)
+	until(t, "all have it", func() bool {
+		return w.member(1).has(&body)+w.member(2).has(&body)+w.member(3).has(&body) == 12
+	})
+	m := w.member(2)
+	for _, off := range []int64{1000, 2*unit + 5000} {
+		must(t, m.fs.FlipBit("blob/SEG-00000001", off, 3))
+	}
+	must(t, m.holds(&body, data))
+	until(t, "the damage is healed", func() bool {
+		c := m.Counts()
+		return m.has(&body) == 4 && c.Corrupt == 2 && c.Repaired >= 2 && c.Damaged == 0
+	})
+	w.become(1, down)
+	w.become(3, down)
+	must(t, m.holds(&body, data))
+}
+
+func TestWhatNobodyHasIsUnavailableAndNotOtherBytes(t *testing.T) {
+	w := newWorld(t, 1, 2, 3)
+	data := random(4, 4*unit)
+	body, err := w.member(1).write("key", data)
+	must(t, err)
+	w.become(1, down)
+	w.become(2, down)
+	must(t, w.member(3).store.Delete(context.Background(), object.ExtentID{Body: body.ID, N: 2}))
+	got, err := w.member(3).read(&body, 0, len(data))
+	if !errors.Is(err, object.ErrUnavailable) || !strings.Contains(err.Error(), "member 1") {
+		t.Errorf("error %v", err)
+	}
+	if !bytes.Equal(got, data[:len(got)]) || len(got) > 2*unit {
+		t.Errorf("%d bytes were read, or others", len(got))
+	}
+	if _, err := w.member(3).OpenBody(context.Background(), &body, 2*unit, 1); !errors.Is(err, object.ErrUnavailable) {
+		t.Errorf("opened where the first byte cannot be had: %v", err)
+	}
+}
+
+func TestAMemberWithAnEmptyDirectoryGetsEverythingBack(t *testing.T) {
+	w := newWorld(t, 1, 2, 3)
+	bodies, data := map[string]object.Body{}, map[string][]byte{}
+	for n := range 5 {
+		key := fmt.Sprint(n)
+		data[key] = random(uint64(n), 2*unit+n)
+		var err error
+		bodies[key], err = w.member(1).write(key, data[key])
+		must(t, err)
+	}
+	must(t, w.member(3).Close())
+	m := w.start(3, disk.NewFaultFS(), 2, short)
+	until(t, "it has everything", func() bool { return m.Counts().Passes > 0 && m.Counts().Missing == 0 && m.store.Usage().Extents == 14 })
+	w.become(1, down)
+	w.become(2, down)
+	for key, body := range bodies {
+		must(t, m.holds(&body, data[key]))
+	}
+}
+
+func TestExtentsFollowTheMembersThatAreToHoldThem(t *testing.T) {
+	w := newWorld(t, 1, 2, 3)
+	data := random(7, 12*unit)
+	body, err := w.member(1).write("key", data)
+	must(t, err)
+	for id := range uint64(2) {
+		w.start(id+4, disk.NewFaultFS(), 1, short)
+	}
+	w.setVoters(1, 2, 3, 4, 5)
+	count := func() (n int, right bool) {
+		right = true
+		for i := range body.Extents {
+			id := object.ExtentID{Body: body.ID, N: uint32(i)}
+			for m := range uint64(5) {
+				has, err := w.member(m + 1).store.Has(id)
+				must(t, err)
+				if has {
+					n++
+				}
+				right = right && has == slices.Contains(w.place(id), m+1)
+			}
+		}
+		return n, right
+	}
+	until(t, "each extent is where it is to be", func() bool {
+		n, right := count()
+		return right && n == 3*len(body.Extents)
+	})
+	for id := range uint64(5) {
+		must(t, w.member(id+1).holds(&body, data))
+	}
+}
+
+func TestWhatNothingRefersToGoesAfterItsGrace(t *testing.T) {
+	w := newWorld(t, 1, 2, 3)
+	data := random(7, 2*unit)
+	body, err := w.member(1).write("key", data)
+	must(t, err)
+	kept, err := w.member(1).write("kept", data)
+	must(t, err)
+	w.member(1).leases.mu.Lock()
+	w.member(1).leases.retire()
+	w.member(1).leases.mu.Unlock()
+	until(t, "the lease is closed", func() bool { return len(w.leases()) == 0 })
+	_, err = w.Change(context.Background(), &object.Change{Delete: &object.Delete{Bucket: "bucket", Objects: []object.DeleteObject{{Key: "key"}}}})
+	must(t, err)
+	until(t, "it is gone everywhere", func() bool {
+		return w.member(1).has(&body)+w.member(2).has(&body)+w.member(3).has(&body) == 0
+	})
+	for id := range uint64(3) {
+		must(t, w.member(id+1).holds(&kept, data))
+	}
+}
+
+// A member that does not know a lease yet keeps what was written under it, and one whose lease is open
+// does, too.
+func TestBytesOfABodyThatIsNotReferredToYetAreKept(t *testing.T) {
+	w := newWorld(t, 1, 2, 3)
+	m := w.member(1)
+	bw, err := m.NewBody(context.Background(), -1)
+	must(t, err)
+	defer bw.Close()
+	_, err = bw.Write(random(1, 2*unit))
+	must(t, err)
+	body, err := bw.Finish(context.Background())
+	must(t, err)
+	until(t, "this member has it, too", func() bool { return m.has(&body) == 2 })
+	c := &collection{b: m.Bodies, since: map[object.BodyID]time.Time{}}
+	for range 3 {
+		must(t, c.run(context.Background()))
+	}
+	if len(c.since) > 0 || m.has(&body) != 2 {
+		t.Errorf("%d bodies are not wanted, %d extents are left", len(c.since), m.has(&body))
+	}
+}
+
+func TestWhatIsInFlightIsBounded(t *testing.T) {
+	w := newWorld(t, 1, 2, 3)
+	m := w.member(1)
+	w.become(3, mute)
+	const size = 6 * unit
+	var wg sync.WaitGroup
+	for n := range 4 {
+		wg.Go(func() {
+			b, err := m.NewBody(context.Background(), -1)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer b.Close()
+			if _, err := io.CopyN(b, endless{}, size); err != nil {
+				t.Error(err)
+			}
+			if _, err := b.Finish(context.Background()); err != nil {
+				t.Errorf("body %d: %v", n, err)
+			}
+		})
+	}
+	wg.Wait()
+	if n, all := len(m.flight), len(m.writing); n > 4*flightOfBody || all > 0 {
+		t.Errorf("%d extents are in flight, %d bodies are written", n, all)
+	}
+	until(t, "nothing is in flight", func() bool { return len(m.flight) == 0 })
+}
+
+// endless gives bytes without end.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = byte(i)
+	}
+	return len(p), nil
+}

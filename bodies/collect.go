@@ -1,0 +1,248 @@
+package bodies
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"chainfire/blob"
+	"chainfire/object"
+)
+
+// Bounds of collection: how many extents are looked at in one view of the state, and how many bodies
+// may wait at once for their grace to be over.
+const (
+	idsAPage   = 1000
+	maxWaiting = 100_000
+)
+
+// collect lets go what this member need not keep, until Close.
+func (b *Bodies) collect() {
+	c := &collection{b: b, since: map[object.BodyID]time.Time{}}
+	for b.sleep(b.opts.CollectEvery) {
+		b.told("collection of object bodies", c.run(b.ctx))
+		done, err := b.store.Compact(b.ctx, b.limit)
+		b.counts.compacted.Add(done.Bytes)
+		b.told("compaction of object bodies", err)
+	}
+}
+
+// collection finds extents that are not wanted.
+type collection struct {
+	b *Bodies
+	// since is when a body was first seen not to be wanted, which it never is again.
+	since map[object.BodyID]time.Time
+}
+
+// run looks at all extents of this member.
+func (c *collection) run(ctx context.Context) error {
+	seen := map[object.BodyID]bool{}
+	for after := (object.ExtentID{}); ; {
+		ids, err := c.b.store.IDs(after, idsAPage)
+		if err != nil {
+			return err
+		}
+		if len(ids) == 0 {
+			break
+		}
+		if err := c.page(ctx, ids, seen); err != nil {
+			return err
+		}
+		after = ids[len(ids)-1]
+	}
+	for id := range c.since {
+		if !seen[id] {
+			delete(c.since, id)
+		}
+	}
+	return nil
+}
+
+// page lets go what is not wanted of some extents; seen gets the bodies that wait.
+func (c *collection) page(ctx context.Context, ids []object.ExtentID, seen map[object.BodyID]bool) error {
+	wanted, err := c.wanted(ctx, ids)
+	if err != nil {
+		return err
+	}
+	var garbage, strays []object.ExtentID
+	for _, id := range ids {
+		keep, known := wanted[id.Body]
+		switch {
+		case !known:
+			// The state here does not know its lease yet.
+		case keep:
+			if place := c.b.opts.State.Place(id); len(place) > 0 && !slices.Contains(place, c.b.opts.Member) {
+				strays = append(strays, id)
+			}
+		case c.over(id.Body):
+			seen[id.Body] = true
+			garbage = append(garbage, id)
+		default:
+			seen[id.Body] = true
+		}
+	}
+	if err := c.b.store.Delete(ctx, garbage...); err != nil {
+		return err
+	}
+	c.b.counts.collected.Add(int64(len(garbage)))
+	return c.leave(ctx, strays)
+}
+
+// wanted says of each body whether it must be kept, but of those whose lease may be opened behind what
+// is applied here.
+func (c *collection) wanted(ctx context.Context, ids []object.ExtentID) (map[object.BodyID]bool, error) {
+	wanted := map[object.BodyID]bool{}
+	applied := c.b.opts.State.Applied()
+	err := c.b.view(ctx, func(v *object.View) error {
+		for _, id := range ids {
+			if _, done := wanted[id.Body]; done || id.Body.Lease > applied {
+				continue
+			}
+			keep, err := v.Wanted(id.Body)
+			if err != nil {
+				return err
+			}
+			wanted[id.Body] = keep
+		}
+		return nil
+	})
+	return wanted, err
+}
+
+// Purge lets everything go that no body of the state refers to, at once: for a member whose state is
+// another than the one that its extents were written under, as after a recovery of the cluster, so that
+// names may have been given anew. Nothing may be written meanwhile.
+func (b *Bodies) Purge(ctx context.Context) error {
+	for after := (object.ExtentID{}); ; {
+		ids, err := b.store.IDs(after, idsAPage)
+		if err != nil {
+			return err
+		}
+		if len(ids) == 0 {
+			return b.store.Flush()
+		}
+		var gone []object.ExtentID
+		for _, id := range ids {
+			body, err := b.bodyOf(ctx, id.Body)
+			if err != nil {
+				return err
+			}
+			keep := body != nil && int(id.N) < len(body.Extents)
+			if keep {
+				info, err := b.store.Stat(id)
+				if err != nil {
+					return err
+				}
+				e := &body.Extents[id.N]
+				keep = info.Size == e.Size && info.CRC == e.CRC
+			}
+			if !keep {
+				gone = append(gone, id)
+			}
+		}
+		if err := b.store.Delete(ctx, gone...); err != nil {
+			return err
+		}
+		b.counts.collected.Add(int64(len(gone)))
+		after = ids[len(ids)-1]
+	}
+}
+
+// over reports whether a body was not wanted for long enough. What cannot be remembered waits.
+func (c *collection) over(id object.BodyID) bool {
+	since, found := c.since[id]
+	if !found {
+		if len(c.since) < maxWaiting {
+			c.since[id] = time.Now()
+		}
+		return false
+	}
+	return time.Since(since) >= c.b.opts.Grace
+}
+
+// leave lets extents go that other members are to hold, once all of these have them.
+func (c *collection) leave(ctx context.Context, ids []object.ExtentID) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	asked := map[uint64][]object.ExtentID{}
+	placed := map[object.ExtentID][]uint64{}
+	for _, id := range ids {
+		placed[id] = c.b.opts.State.Place(id)
+		for _, m := range placed[id] {
+			asked[m] = append(asked[m], id)
+		}
+	}
+	have := map[object.ExtentID]int{}
+	for m, ids := range asked {
+		has, err := c.b.has(ctx, m, ids)
+		if err != nil {
+			c.b.log.Debug("a member could not be asked what it has", "member", m, "err", err)
+			continue // what it is to hold stays here
+		}
+		for i, id := range ids {
+			if has[i] {
+				have[id]++
+			}
+		}
+	}
+	var gone []object.ExtentID
+	for _, id := range ids {
+		if n := len(placed[id]); n > 0 && have[id] == n && !slices.Contains(c.b.opts.State.Place(id), c.b.opts.Member) {
+			gone = append(gone, id)
+		}
+	}
+	if err := c.b.store.Delete(ctx, gone...); err != nil {
+		return err
+	}
+	c.b.counts.moved.Add(int64(len(gone)))
+	return nil
+}
+
+// has asks a member, or this one, which extents it has.
+func (b *Bodies) has(ctx context.Context, member uint64, ids []object.ExtentID) ([]bool, error) {
+	if member == b.opts.Member {
+		return hasAll(b.store, ids)
+	}
+	p, err := b.peer(member)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, fetchWithin)
+	defer cancel()
+	has, err := p.Has(ctx, ids)
+	if err == nil && len(has) != len(ids) {
+		err = errors.New("it answered for another number of extents")
+	}
+	return has, err
+}
+
+func hasAll(s *blob.Store, ids []object.ExtentID) ([]bool, error) {
+	has := make([]bool, len(ids))
+	for i, id := range ids {
+		var err error
+		if has[i], err = s.Has(id); err != nil {
+			return nil, err
+		}
+	}
+	return has, nil
+}
+
+// scrub reads and checks everything on the disk from time to time, until Close.
+func (b *Bodies) scrub() {
+	for b.sleep(b.opts.ScrubEvery) {
+		began := time.Now()
+		done, err := b.store.Scrub(b.ctx, b.limit, func(bad *blob.CorruptError) {
+			b.log.Error("a scrub found damage", "err", bad)
+		})
+		b.counts.scrubbed.Add(done.Bytes)
+		if b.told("scrub of object bodies", err) {
+			b.counts.scrubs.Add(1)
+			b.log.Info("scrubbed object bodies", "bytes", done.Bytes, "damaged", done.Corrupt, "took", time.Since(began))
+		}
+		if done.Corrupt > 0 {
+			b.repairs.kick()
+		}
+	}
+}

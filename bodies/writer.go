@@ -1,0 +1,393 @@
+package bodies
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"slices"
+	"sync"
+	"time"
+
+	"chainfire/object"
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Errors of a writer that is not used as it should be.
+var errFinished = errors.New("the body is finished, or was given up")
+
+// errSlow is why a body goes on without a member.
+var errSlow = errors.New("too slow for this body")
+
+// NewBody begins to write a body: see object.Service. One of more than object.MaxInline bytes
+// waits until fewer than Options.Writers others are being written.
+func (b *Bodies) NewBody(ctx context.Context, size int64) (object.BodyWriter, error) {
+	if size > object.MaxPutSize {
+		return nil, fmt.Errorf("a body of %d bytes: %w", size, object.ErrTooLarge)
+	}
+	if err := b.ctx.Err(); err != nil {
+		return nil, fmt.Errorf("write a body: %w", err)
+	}
+	w := &writer{b: b, ctx: ctx}
+	if size > 0 {
+		w.buf = make([]byte, 0, min(size, int64(b.opts.ExtentBytes)))
+	}
+	return w, nil
+}
+
+// writer writes one body. But for what mu guards it belongs to its caller's goroutine.
+type writer struct {
+	b   *Bodies
+	ctx context.Context
+
+	buf  []byte
+	size int64
+	// done says that there is nothing more to write, err why there never will be.
+	done bool
+	err  error
+
+	// What follows is of a body that is not inline.
+	lease *lease
+	id    object.BodyID
+	// flight has a token of each extent that some member is still to be sent; stop ends
+	// all sending.
+	flight chan struct{}
+	sendTo context.Context
+	stop   context.CancelFunc
+
+	mu      sync.Mutex
+	targets []*target
+	extents []extent
+	// changed is closed, and made anew, when something of a target has.
+	changed chan struct{}
+}
+
+// extent is one extent and the members that are to hold it.
+type extent struct {
+	object.Extent
+	placed []uint64
+}
+
+// Write implements io.Writer.
+func (w *writer) Write(p []byte) (int, error) {
+	if w.err == nil && w.done {
+		return 0, errFinished
+	}
+	n := 0
+	for w.err == nil && len(p) > 0 {
+		if len(w.buf) == w.b.opts.ExtentBytes {
+			if w.err = w.dispatch(); w.err != nil {
+				break
+			}
+		}
+		k := min(len(p), w.b.opts.ExtentBytes-len(w.buf))
+		if w.size+int64(k) > object.MaxPutSize {
+			w.err = fmt.Errorf("a body of more than %d bytes: %w", int64(object.MaxPutSize), object.ErrTooLarge)
+			break
+		}
+		if w.buf == nil && len(w.extents) > 0 {
+			w.buf = make([]byte, 0, w.b.opts.ExtentBytes)
+		}
+		w.buf = append(w.buf, p[:k]...)
+		w.size += int64(k)
+		n, p = n+k, p[k:]
+	}
+	return n, w.err
+}
+
+// begin makes the body one of extents.
+func (w *writer) begin() (err error) {
+	select {
+	case w.b.writing <- struct{}{}:
+	case <-w.ctx.Done():
+		return fmt.Errorf("wait to write a body: %w", w.ctx.Err())
+	case <-w.b.ctx.Done():
+		return fmt.Errorf("wait to write a body: %w", w.b.ctx.Err())
+	}
+	if w.id, w.lease, err = w.b.leases.take(w.ctx); err != nil {
+		<-w.b.writing
+		return err
+	}
+	w.flight = make(chan struct{}, flightOfBody)
+	w.sendTo, w.stop = context.WithCancel(w.b.ctx)
+	w.changed = make(chan struct{})
+	return nil
+}
+
+// dispatch gives what is buffered to the members that are to hold it, as the next extent.
+func (w *writer) dispatch() error {
+	if w.lease == nil {
+		if err := w.begin(); err != nil {
+			return err
+		}
+	}
+	if err := w.fly(); err != nil {
+		return err
+	}
+	data := w.buf
+	w.buf = nil
+	id := object.ExtentID{Body: w.id, N: uint32(len(w.extents))}
+	e := extent{
+		Extent: object.Extent{Size: uint32(len(data)), CRC: crc32.Checksum(data, castagnoli)},
+		placed: w.b.placeNew(id),
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.extents = append(w.extents, e)
+	it := &item{id: id, data: data, crc: e.CRC, land: w.land}
+	for _, m := range e.placed {
+		if t := w.target(m); t != nil && t.failed == nil {
+			it.left++
+			t.queue <- it // never waits: it has room for all that fly, and a sync
+			t.extents = append(t.extents, id.N)
+		}
+	}
+	if it.left == 0 {
+		w.land()
+	}
+	return w.lost()
+}
+
+// fly waits until another extent may be in flight. Members that hold it up are left behind, where the
+// others are enough.
+func (w *writer) fly() error {
+	stalled := time.NewTimer(w.b.opts.Stall)
+	defer stalled.Stop()
+	look := time.NewTicker(max(w.b.opts.Patience/8, time.Millisecond))
+	defer look.Stop()
+	mine, all := w.flight, chan struct{}(nil)
+	for {
+		select {
+		case mine <- struct{}{}:
+			mine, all = nil, w.b.flight
+		case all <- struct{}{}:
+			return nil
+		case <-look.C:
+			w.leaveSlow()
+			w.mu.Lock()
+			err := w.lost()
+			w.mu.Unlock()
+			if err != nil {
+				return err
+			}
+		case <-stalled.C:
+			return w.unavailable(errors.New("members take too long"))
+		case <-w.ctx.Done():
+			return fmt.Errorf("write a body: %w", w.ctx.Err())
+		case <-w.b.ctx.Done():
+			return fmt.Errorf("write a body: %w", w.b.ctx.Err())
+		}
+	}
+}
+
+// land gives the tokens of an extent back that no member is to be sent any more.
+func (w *writer) land() {
+	<-w.flight
+	<-w.b.flight
+}
+
+// leaveSlow drops members that take longer than they may, where enough others do not.
+func (w *writer) leaveSlow() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, t := range w.targets {
+		if t.failed == nil && t.slow() && w.without(t) {
+			t.drop(errSlow)
+		}
+	}
+}
+
+// without reports whether the body gets on without a member: what it was given is with enough others
+// that are not slow themselves. mu is held.
+func (w *writer) without(t *target) bool {
+	for _, n := range t.extents {
+		if !w.enough(n, func(o *target) bool { return o != t && o.failed == nil && !o.slow() }) {
+			return false
+		}
+	}
+	return true
+}
+
+// enough reports whether a majority of the members that are to hold an extent are good. mu is held.
+func (w *writer) enough(n uint32, good func(*target) bool) bool {
+	placed, have := w.extents[n].placed, 0
+	for _, t := range w.targets {
+		if slices.Contains(placed, t.member) && good(t) {
+			have++
+		}
+	}
+	return 2*have > len(placed)
+}
+
+// lost is why the body cannot be held by enough members any more, or nil. mu is held.
+func (w *writer) lost() error {
+	failed := false
+	for _, t := range w.targets {
+		failed = failed || t.failed != nil
+	}
+	for n := range w.extents {
+		if (failed || len(w.extents[n].placed) == 0) && !w.enough(uint32(n), func(t *target) bool { return t.failed == nil || t.holds(uint32(n)) }) {
+			return w.whyLocked(nil)
+		}
+	}
+	return nil
+}
+
+func (w *writer) unavailable(why error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.whyLocked(why)
+}
+
+// whyLocked is ErrUnavailable with what is known of each member.
+func (w *writer) whyLocked(why error) error {
+	var r reasons
+	if why != nil {
+		r = append(r, why)
+	}
+	for _, t := range w.targets {
+		switch {
+		case t.failed != nil:
+			r.add(t.member, t.failed)
+		case len(t.extents) > t.synced:
+			r.add(t.member, errors.New("has not answered yet"))
+		}
+	}
+	return r.unavailable("write a body")
+}
+
+// target finds or begins the sending to a member. mu is held.
+func (w *writer) target(member uint64) *target {
+	for _, t := range w.targets {
+		if t.member == member {
+			return t
+		}
+	}
+	t := &target{w: w, member: member, queue: make(chan *item, flightOfBody+1)}
+	t.ctx, t.cancel = context.WithCancel(w.sendTo)
+	if !w.b.goes(t.run) {
+		t.cancel()
+		return nil // the lack of it is found by lost
+	}
+	w.targets = append(w.targets, t)
+	return t
+}
+
+// tell has whoever waits look again. mu is held.
+func (w *writer) tell() {
+	close(w.changed)
+	w.changed = make(chan struct{})
+}
+
+// Finish implements object.BodyWriter.
+func (w *writer) Finish(ctx context.Context) (object.Body, error) {
+	if w.err == nil && w.done {
+		return object.Body{}, errFinished
+	}
+	if w.err == nil && w.lease == nil && w.size <= object.MaxInline {
+		w.done = true
+		return object.Body{Size: w.size, Inline: w.buf}, nil
+	}
+	if w.err == nil && len(w.buf) > 0 {
+		w.err = w.dispatch()
+	}
+	if w.err == nil {
+		w.err = w.await(ctx)
+	}
+	if w.err != nil {
+		return object.Body{}, w.err
+	}
+	w.done = true
+	return w.body(), nil
+}
+
+// await has all members sync, and waits until a majority has for each extent.
+func (w *writer) await(ctx context.Context) error {
+	stalled := time.NewTimer(w.b.opts.Stall)
+	defer stalled.Stop()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, t := range w.targets {
+		if t.failed == nil {
+			t.queue <- nil
+		}
+	}
+	for {
+		if err := w.lost(); err != nil {
+			return err
+		}
+		if w.durable() {
+			return nil
+		}
+		changed := w.changed
+		w.mu.Unlock()
+		var err error
+		select {
+		case <-changed:
+		case <-stalled.C:
+			err = w.unavailable(errors.New("members take too long"))
+		case <-ctx.Done():
+			err = w.unavailable(ctx.Err())
+		case <-w.b.ctx.Done():
+			err = fmt.Errorf("write a body: %w", w.b.ctx.Err())
+		}
+		w.mu.Lock()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// durable reports whether a majority has every extent on disk. mu is held.
+func (w *writer) durable() bool {
+	for n := range w.extents {
+		if !w.enough(uint32(n), func(t *target) bool { return t.holds(uint32(n)) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// body is what was written, with the members that have it by now.
+func (w *writer) body() object.Body {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	body := object.Body{ID: w.id, Size: w.size}
+	for n, e := range w.extents {
+		for _, t := range w.targets {
+			if t.holds(uint32(n)) {
+				e.Holders = append(e.Holders, t.member)
+			}
+		}
+		slices.Sort(e.Holders)
+		body.Extents = append(body.Extents, e.Extent)
+	}
+	return body
+}
+
+// Close implements object.BodyWriter. Members that are not done with a finished body have a moment to
+// be.
+func (w *writer) Close() {
+	finished := w.done
+	w.done = true
+	if w.lease == nil {
+		return
+	}
+	w.b.leases.release(w.lease)
+	w.lease = nil
+	<-w.b.writing
+	if !finished || w.err != nil {
+		w.stop()
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, t := range w.targets {
+		if t.failed == nil && !t.ended {
+			time.AfterFunc(w.b.opts.Patience, w.stop)
+			return
+		}
+	}
+	w.stop()
+}

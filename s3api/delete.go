@@ -1,0 +1,242 @@
+package s3api
+
+import (
+	"encoding/xml"
+	"net/http"
+	"strings"
+
+	"chainfire/object"
+)
+
+// bypass reports whether a delete may pass over governance, which only administrators may ask.
+func (rq *request) bypass() (bool, error) {
+	text, err := one(rq.r.Header, "X-Amz-Bypass-Governance-Retention")
+	if err != nil || text == "" || strings.EqualFold(text, "false") {
+		return false, err
+	}
+	if !strings.EqualFold(text, "true") {
+		return false, invalidArgument("x-amz-bypass-governance-retention", text, "The header is true or false.")
+	}
+	return true, rq.allowed("s3:BypassGovernanceRetention", accessAdmin, rq.bucket, rq.key)
+}
+
+// deleteObject deletes a key, or a version of it for good.
+func (rq *request) deleteObject() error {
+	id, err := rq.versionParam()
+	if err != nil {
+		return err
+	}
+	if id != nil {
+		if err := rq.allowed("s3:DeleteObjectVersion", accessWrite, rq.bucket, rq.key); err != nil {
+			return err
+		}
+	}
+	condition, err := deleteCondition(rq.r.Header)
+	if err != nil {
+		return err
+	}
+	if err := rq.mayCompare(&condition); err != nil {
+		return err
+	}
+	bypass, err := rq.bypass()
+	if err != nil {
+		return err
+	}
+	if err := rq.noContent(); err != nil {
+		return err
+	}
+	result, err := rq.change(&object.Change{Delete: &object.Delete{
+		Bucket: rq.bucket, Bypass: bypass,
+		Objects: []object.DeleteObject{{Key: rq.key, Version: id, If: condition}},
+	}})
+	if err != nil {
+		return err
+	}
+	d := &result.Deleted[0]
+	if d.Err != nil {
+		return d.Err
+	}
+	h := rq.w.Header()
+	if d.Marker {
+		h.Set("X-Amz-Delete-Marker", "true")
+	}
+	if id != nil {
+		h.Set("X-Amz-Version-Id", versionText(*id))
+	} else if d.Marker {
+		h.Set("X-Amz-Version-Id", versionText(d.Version))
+	}
+	return rq.empty(http.StatusNoContent)
+}
+
+// maxDeleteDocument bounds the document of DeleteObjects.
+const maxDeleteDocument = 2 << 20
+
+type deleteDocument struct {
+	XMLName xml.Name `xml:"Delete"`
+	Quiet   bool
+	Objects []deleteEntry `xml:"Object"`
+}
+
+type deleteEntry struct {
+	Key              string
+	VersionID        string `xml:"VersionId"`
+	ETag             string
+	LastModifiedTime string
+	Size             *int64
+}
+
+type deleteResult struct {
+	XMLName xml.Name        `xml:"DeleteResult"`
+	XMLNS   string          `xml:"xmlns,attr"`
+	Deleted []deletedEntry  `xml:"Deleted"`
+	Errors  []deleteFailure `xml:"Error"`
+}
+
+type deletedEntry struct {
+	Key                   text
+	VersionID             *text  `xml:"VersionId"`
+	DeleteMarker          bool   `xml:",omitempty"`
+	DeleteMarkerVersionID string `xml:"DeleteMarkerVersionId,omitempty"`
+}
+
+type deleteFailure struct {
+	Key       text
+	VersionID *text `xml:"VersionId"`
+	Code      string
+	Message   text
+}
+
+// deleteObjects deletes up to 1,000 keys and versions, each by itself: each is allowed or not, and
+// its condition holds or does not.
+func (rq *request) deleteObjects() error {
+	d, err := rq.digestsOf()
+	if err != nil {
+		return err
+	}
+	if !d.given() {
+		return refusef(codeInvalidRequest, "Missing required header for this request: Content-MD5")
+	}
+	bypass, err := rq.bypass()
+	if err != nil {
+		return err
+	}
+	var doc deleteDocument
+	if err := rq.document(maxDeleteDocument, &doc); err != nil {
+		return err
+	}
+	if len(doc.Objects) == 0 || len(doc.Objects) > object.MaxDeletes {
+		return refuse(codeMalformedXML)
+	}
+	errs, deletes, err := rq.deletable(doc.Objects)
+	if err != nil {
+		return err
+	}
+	change := &object.Delete{Bucket: rq.bucket, Bypass: bypass}
+	for i := range deletes {
+		if errs[i] == nil {
+			change.Objects = append(change.Objects, deletes[i])
+		}
+	}
+	deleted := make([]object.Deleted, 0, len(change.Objects))
+	if len(change.Objects) > 0 {
+		result, err := rq.change(&object.Change{Delete: change})
+		if err != nil {
+			return err
+		}
+		deleted = result.Deleted
+	}
+	out := &deleteResult{XMLNS: namespace}
+	for i := range doc.Objects {
+		var one object.Deleted
+		if one.Err = errs[i]; one.Err == nil {
+			one, deleted = deleted[0], deleted[1:]
+		}
+		out.add(&doc.Objects[i], &one, doc.Quiet)
+	}
+	return rq.xml(http.StatusOK, out)
+}
+
+// deletable turns entries into deletes, each with the error that keeps it from being tried.
+func (rq *request) deletable(entries []deleteEntry) ([]error, []object.DeleteObject, error) {
+	keys, actions := make([]string, len(entries)), make([]string, len(entries))
+	out := make([]object.DeleteObject, len(entries))
+	bad := make([]error, len(entries))
+	compared := false
+	for i := range entries {
+		e := &entries[i]
+		keys[i], actions[i] = e.Key, "s3:DeleteObject"
+		if e.VersionID != "" {
+			actions[i] = "s3:DeleteObjectVersion"
+		}
+		out[i], bad[i] = e.read()
+		compared = compared || e.ETag != "" && e.ETag != "*" || e.LastModifiedTime != "" || e.Size != nil
+	}
+	errs, err := rq.allowedEach(actions, accessWrite, rq.bucket, keys)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i := range errs {
+		if errs[i] == nil {
+			errs[i] = bad[i]
+		}
+	}
+	if !compared {
+		return errs, out, nil
+	}
+	readable, err := rq.allowedEach([]string{"s3:GetObject"}, accessRead, rq.bucket, keys)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i := range errs {
+		if c := &out[i].If; errs[i] == nil && (c.IfMatch != "" && c.IfMatch != "*" || c.IfModified != nil || c.IfSize != nil) {
+			errs[i] = readable[i]
+		}
+	}
+	return errs, out, nil
+}
+
+// read is an entry as a delete.
+func (e *deleteEntry) read() (d object.DeleteObject, err error) {
+	d.Key = e.Key
+	if e.Key == "" {
+		return d, refusef(codeInvalidArgument, "An entry has no key.")
+	}
+	if err := checkKey(e.Key); err != nil {
+		return d, err
+	}
+	if e.VersionID != "" {
+		id, err := parseVersion(e.VersionID)
+		if err != nil {
+			return d, refuse(codeNoSuchVersion).because(err)
+		}
+		d.Version = &id
+	}
+	d.If.IfMatch, d.If.IfSize = unquoted(e.ETag), e.Size
+	if e.LastModifiedTime != "" {
+		at, err := parseTime(e.LastModifiedTime)
+		if err != nil {
+			return d, invalidArgument("LastModifiedTime", e.LastModifiedTime, "The time is neither as in RFC 9110 nor as in ISO 8601.")
+		}
+		ms := at.UnixMilli()
+		d.If.IfModified = &ms
+	}
+	return d, nil
+}
+
+// add says what became of an entry.
+func (r *deleteResult) add(e *deleteEntry, d *object.Deleted, quiet bool) {
+	version := optional(e.VersionID)
+	if d.Err != nil {
+		refused := errorOf(d.Err)
+		r.Errors = append(r.Errors, deleteFailure{Key: newText(e.Key), VersionID: version, Code: refused.name, Message: newText(refused.text())})
+		return
+	}
+	if quiet {
+		return
+	}
+	entry := deletedEntry{Key: newText(e.Key), VersionID: version, DeleteMarker: d.Marker}
+	if d.Marker {
+		entry.DeleteMarkerVersionID = versionText(d.Version)
+	}
+	r.Deleted = append(r.Deleted, entry)
+}

@@ -1,0 +1,141 @@
+package s3api
+
+import (
+	"cmp"
+	"log/slog"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"chainfire/object"
+	"chainfire/sigv4"
+)
+
+// Options say what a Server serves, and within which bounds.
+type Options struct {
+	// Service is the buckets and objects.
+	Service object.Service
+	// Region is the one that signatures are for; "us-east-1" where it is empty.
+	Region string
+	// Domains are the names, without ports, whose sub-domains are buckets. Without any,
+	// buckets are only in paths.
+	Domains []string
+	// TrustForwarded believes X-Forwarded-Host and X-Forwarded-For. Set it only behind a
+	// proxy that sets or removes them.
+	TrustForwarded bool
+	// HostID is what answers give as x-amz-id-2: which member it was.
+	HostID string
+	// Logger has the access log and what went wrong; slog.Default where it is nil.
+	Logger *slog.Logger
+	// Now is the clock; time.Now where it is nil.
+	Now func() time.Time
+	// Limits bound what requests may take.
+	Limits Limits
+	// Stats hears of every request; nil is nobody.
+	Stats Stats
+}
+
+// Stats hears of requests, on the goroutine of each: Began as it begins, and Ended once it has
+// been answered or cut off. Operation is as AWS calls it, empty where the request came to
+// none; in and out are the bytes of its body and of the answer's.
+type Stats interface {
+	Began()
+	Ended(operation string, status int, in, out int64)
+}
+
+// noStats are stats that nobody hears of.
+type noStats struct{}
+
+func (noStats) Began()                          {}
+func (noStats) Ended(string, int, int64, int64) {}
+
+// Limits bound what requests may take. A field that is 0 has its default.
+type Limits struct {
+	// Requests bounds those that are served at a time, default 1024. One more is told to
+	// slow down.
+	Requests int
+	// Idle is how long a client may move no byte of a body, default a minute.
+	Idle time.Duration
+	// MinRate is the least number of bytes of a body that a client must move per second
+	// of those that the server waits for it, default 1024. It is held over windows of
+	// RateWindow, default 30 s.
+	MinRate    int64
+	RateWindow time.Duration
+	// Headers is how long the headers of a request may take, default 20 s; KeepAlive how
+	// long a connection may wait for the next request, default 2 minutes. HeaderBytes
+	// bounds the headers, default 64 KiB.
+	Headers, KeepAlive time.Duration
+	HeaderBytes        int
+}
+
+func (l Limits) withDefaults() Limits {
+	return Limits{
+		Requests:    cmp.Or(l.Requests, 1024),
+		Idle:        cmp.Or(l.Idle, time.Minute),
+		MinRate:     cmp.Or(l.MinRate, 1<<10),
+		RateWindow:  cmp.Or(l.RateWindow, 30*time.Second),
+		Headers:     cmp.Or(l.Headers, 20*time.Second),
+		KeepAlive:   cmp.Or(l.KeepAlive, 2*time.Minute),
+		HeaderBytes: cmp.Or(l.HeaderBytes, 64<<10),
+	}
+}
+
+// Server serves S3. Its methods may be called from any goroutine.
+type Server struct {
+	o        Options
+	service  object.Service
+	log      *slog.Logger
+	verifier sigv4.Verifier
+	table    []operation
+	policy   policy
+	// documents are those of buckets, as they were read.
+	documents *documents
+	slots     chan struct{}
+	lookups   *secondLooks
+	rates     *rates
+	buffers   sync.Pool
+}
+
+// New makes a server.
+func New(o Options) *Server {
+	o.Region = cmp.Or(o.Region, "us-east-1")
+	o.Limits = o.Limits.withDefaults()
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Stats == nil {
+		o.Stats = noStats{}
+	}
+	// The longest first: of two that are a host's the bucket is before the longer one.
+	o.Domains = slices.SortedFunc(slices.Values(o.Domains), func(a, b string) int { return len(b) - len(a) })
+	s := &Server{
+		o: o, service: o.Service, log: o.Logger,
+		verifier: sigv4.Verifier{
+			Region: o.Region, Keys: contextKeys{}, Now: o.Now, TrustForwarded: o.TrustForwarded,
+		},
+		table:     operations(),
+		documents: newDocuments(),
+		slots:     make(chan struct{}, o.Limits.Requests),
+		lookups:   newSecondLooks(),
+		rates:     newRates(),
+	}
+	s.policy = newPolicy(s.documents)
+	s.buffers.New = func() any { return new([copyBuffer]byte) }
+	return s
+}
+
+// HTTPServer is a server of the standard library with the bounds on headers and connections
+// that a handler cannot set.
+func (s *Server) HTTPServer() *http.Server {
+	return &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: s.o.Limits.Headers,
+		IdleTimeout:       s.o.Limits.KeepAlive,
+		MaxHeaderBytes:    s.o.Limits.HeaderBytes,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+}
