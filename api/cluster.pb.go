@@ -1960,7 +1960,11 @@ type HashKeySpaceResponse struct {
 	// was asked for, back to the compacted one.
 	Hash uint64 `protobuf:"fixed64,5,opt,name=hash,proto3" json:"hash,omitempty"`
 	// micros is how long the member worked at it; 0 if it knew the hash.
-	Micros        int64 `protobuf:"varint,6,opt,name=micros,proto3" json:"micros,omitempty"`
+	Micros int64 `protobuf:"varint,6,opt,name=micros,proto3" json:"micros,omitempty"`
+	// objects is the sum of all rows of buckets and objects as they were at the index that was
+	// asked for; objects_known says that the member still knew it.
+	ObjectsKnown  bool   `protobuf:"varint,7,opt,name=objects_known,json=objectsKnown,proto3" json:"objects_known,omitempty"`
+	Objects       uint64 `protobuf:"fixed64,8,opt,name=objects,proto3" json:"objects,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2033,6 +2037,20 @@ func (x *HashKeySpaceResponse) GetHash() uint64 {
 func (x *HashKeySpaceResponse) GetMicros() int64 {
 	if x != nil {
 		return x.Micros
+	}
+	return 0
+}
+
+func (x *HashKeySpaceResponse) GetObjectsKnown() bool {
+	if x != nil {
+		return x.ObjectsKnown
+	}
+	return false
+}
+
+func (x *HashKeySpaceResponse) GetObjects() uint64 {
+	if x != nil {
+		return x.Objects
 	}
 	return 0
 }
@@ -4365,14 +4383,16 @@ const file_api_cluster_proto_rawDesc = "" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x1a\n" +
 	"\brevision\x18\x03 \x01(\x03R\brevision\x12)\n" +
 	"\x10compact_revision\x18\x04 \x01(\x03R\x0fcompactRevision\x12\x12\n" +
-	"\x04anew\x18\x05 \x01(\bR\x04anew\"\xc6\x01\n" +
+	"\x04anew\x18\x05 \x01(\bR\x04anew\"\x85\x02\n" +
 	"\x14HashKeySpaceResponse\x12#\n" +
 	"\rapplied_index\x18\x01 \x01(\x04R\fappliedIndex\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x03R\brevision\x12)\n" +
 	"\x10compact_revision\x18\x03 \x01(\x03R\x0fcompactRevision\x12\x16\n" +
 	"\x06hashed\x18\x04 \x01(\bR\x06hashed\x12\x12\n" +
 	"\x04hash\x18\x05 \x01(\x06R\x04hash\x12\x16\n" +
-	"\x06micros\x18\x06 \x01(\x03R\x06micros\"\xc9\x01\n" +
+	"\x06micros\x18\x06 \x01(\x03R\x06micros\x12#\n" +
+	"\robjects_known\x18\a \x01(\bR\fobjectsKnown\x12\x18\n" +
+	"\aobjects\x18\b \x01(\x06R\aobjects\"\xc9\x01\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1b\n" +

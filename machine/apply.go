@@ -50,6 +50,8 @@ type round struct {
 	edited  bool
 	// known is the highest feature level of this program.
 	known uint64
+	// sums are those of objects after each change of them.
+	sums []objectSum
 }
 
 // Apply applies committed entries, which follow the last one applied, as one
@@ -81,6 +83,7 @@ func (m *Machine) Apply(entries []raft.Entry) ([]Result, error) {
 		next++
 	}
 	last := &entries[len(entries)-1]
+	m.sums.add(r.sums) // before anybody sees that these are applied
 	if err := w.Commit(last.Index, last.Term); err != nil {
 		return nil, fmt.Errorf("apply up to index %d: %w", last.Index, err)
 	}

@@ -62,6 +62,7 @@ func (m *Machine) Restore(dir string) error {
 	if own := m.ClusterID(); c.id != own {
 		return fmt.Errorf("restore: checkpoint %s is of cluster %x, this is cluster %x", dir, c.id, own)
 	}
+	m.sums.clear() // what is applied is another index before it is known what the sum is
 	if err := m.store.Replace(dir); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}

@@ -82,6 +82,7 @@ type Machine struct {
 	cluster atomic.Pointer[cluster]
 	// known is Options.Level.
 	known uint64
+	sums  objectSums
 }
 
 // Bootstrap writes the state of a brand-new cluster, durably. It returns
@@ -143,6 +144,11 @@ func (m *Machine) load() error {
 	if err != nil {
 		return err
 	}
+	sum, err := m.store.SideSum()
+	if err != nil {
+		return err
+	}
+	m.sums.reset(objectSum{m.store.State().Applied, sum})
 	m.cluster.Store(c)
 	return nil
 }

@@ -1,10 +1,14 @@
 package machine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 
+	"chainfire"
 	"chainfire/mvcc"
 	"chainfire/object"
 )
@@ -52,6 +56,11 @@ func (r *round) object(index uint64, c *object.Change) (*object.Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("change of objects: %w", err)
 	}
+	sum, err := r.w.SideSum()
+	if err != nil {
+		return nil, err
+	}
+	r.sums = append(r.sums, objectSum{index, sum})
 	return res, nil
 }
 
@@ -75,16 +84,76 @@ func (m *Machine) ObjectView() (*object.View, error) {
 	return object.NewView(sideView{v}, v.Close), nil
 }
 
-// HashObjects hashes everything that the state has of buckets and objects: the same at all
-// members that have applied the same entries. It reads all of it. Any goroutine.
-func (m *Machine) HashObjects(ctx context.Context) (sum uint64, err error) {
+// SumObjects makes the sum of everything that the state has of buckets and objects anew, and
+// compares it with the one that is kept: chainfire.ErrCorrupt says that they differ. It reads
+// all of it. Any goroutine.
+func (m *Machine) SumObjects(ctx context.Context) (sum uint64, err error) {
 	v, err := m.store.View()
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, v.Close()) }()
-	return v.HashSide(ctx, nil)
+	kept, err := v.SideSum()
+	if err != nil {
+		return 0, err
+	}
+	if sum, err = v.SumSide(ctx, nil); err == nil && sum != kept {
+		err = fmt.Errorf("%w: the sum of buckets and objects is %016x, the one that is kept %016x", chainfire.ErrCorrupt, sum, kept)
+	}
+	return sum, err
 }
+
+// objectSums are the sums of everything that the state has of buckets and objects, after each
+// of the last changes of it.
+type objectSums struct {
+	mu   sync.Mutex
+	sums []objectSum // by index
+}
+
+type objectSum struct{ index, sum uint64 }
+
+// maxObjectSums is how many changes back it is known what the sum was: more than come while
+// members tell each other of an index.
+const maxObjectSums = 4096
+
+// clear leaves none.
+func (s *objectSums) clear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sums = s.sums[:0]
+}
+
+// reset leaves the sum of a state as of an index.
+func (s *objectSums) reset(at objectSum) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sums = append(s.sums[:0], at)
+}
+
+func (s *objectSums) add(sums []objectSum) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sums = append(s.sums, sums...)
+	if n := len(s.sums); n > 2*maxObjectSums {
+		s.sums = append(s.sums[:0], s.sums[n-maxObjectSums:]...)
+	}
+}
+
+// at is the sum after an index; known is false for one before those that are remembered.
+func (s *objectSums) at(index uint64) (sum uint64, known bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i, _ := slices.BinarySearchFunc(s.sums, index+1, func(x objectSum, index uint64) int { return cmp.Compare(x.index, index) })
+	if i == 0 {
+		return 0, false
+	}
+	return s.sums[i-1].sum, true
+}
+
+// ObjectSumAt is the sum of everything that the state had of buckets and objects when an index
+// was applied, which it is: the same at all members. known is false where that is too long
+// ago, or was before this member began. Any goroutine.
+func (m *Machine) ObjectSumAt(index uint64) (sum uint64, known bool) { return m.sums.at(index) }
 
 // ObjectNeedsRoom reports whether a change is one that a store without room does not take.
 // What deletes and lets go passes, and so does what an operator may need for that: the rules

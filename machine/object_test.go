@@ -158,11 +158,37 @@ func TestObjectsAreThoseOfRowsInMemoryHoweverTheLogIsCut(t *testing.T) {
 		c := reopen(t, fsA.Crash(disk.CrashOptions{}))
 		applied, _ := c.Applied()
 		applyIn(t, c, entries[applied-1:], 4)
+		checkSums(t, applied, a, b, c)
 		if d := diff(all, rowsOf(t, c)); d != "" {
 			t.Fatalf("rows after a crash: (-memory +machine)\n%s", d)
 		}
 		closeAll(t, a, b, c)
 	})
+}
+
+// checkSums finds that machines have the same sums of objects at all indexes, of which the last
+// knows those from one on, and that they are those of the rows.
+func checkSums(t *rapid.T, from uint64, machines ...*Machine) {
+	t.Helper()
+	last, _ := machines[0].Applied()
+	for index := uint64(1); index <= last; index++ {
+		want, known := machines[0].ObjectSumAt(index)
+		if !known {
+			t.Fatalf("the sum at index %d is not known", index)
+		}
+		for i, m := range machines {
+			got, known := m.ObjectSumAt(index)
+			if here := i < len(machines)-1 || index >= from; known != here || known && got != want {
+				t.Fatalf("the sum at index %d is %x, known %t, want %x", index, got, known, want)
+			}
+		}
+	}
+	for _, m := range machines {
+		kept, _ := m.ObjectSumAt(last)
+		if sum, err := m.SumObjects(context.Background()); err != nil || sum != kept {
+			t.Fatalf("the sum is %x, %v, kept is %x", sum, err, kept)
+		}
+	}
 }
 
 func TestACopyOfTheStateHasTheObjects(t *testing.T) {
@@ -356,4 +382,31 @@ func TestAViewOfObjectsStaysAsItWas(t *testing.T) {
 		t.Fatal(err)
 	}
 	closeAll(t, m)
+}
+
+func TestSumsOfObjectsAreRememberedForAWhile(t *testing.T) {
+	var s objectSums
+	if _, known := s.at(5); known {
+		t.Error("nothing was added, and a sum is known")
+	}
+	s.reset(objectSum{5, 1})
+	last := uint64(5)
+	for range 5 * maxObjectSums {
+		last += 2
+		s.add([]objectSum{{last, 10 * last}})
+	}
+	for _, back := range []uint64{0, 1, 2, 2 * (maxObjectSums - 1)} {
+		index := last - back
+		at := index - (last-index)%2 // of the change at or before it
+		if sum, known := s.at(index); !known || sum != 10*at {
+			t.Errorf("at index %d it is %d, %t, want %d", index, sum, known, 10*at)
+		}
+	}
+	if _, known := s.at(6); known || len(s.sums) > 2*maxObjectSums {
+		t.Errorf("%d sums are remembered, the first ones too: %t", len(s.sums), known)
+	}
+	s.clear()
+	if _, known := s.at(last); known {
+		t.Error("a sum is known of a state that is replaced")
+	}
 }

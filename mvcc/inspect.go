@@ -100,6 +100,8 @@ type Inspection struct {
 	Rows RowCounts
 	// Meta are the rows of the machine above.
 	Meta []MetaRow
+	// SideSum is the sum of the side rows that could be read.
+	SideSum uint64
 	// Hash is the digest of the key space, if HasHash: it needs every row.
 	Hash    Hash
 	HasHash bool

@@ -58,8 +58,10 @@ type rowState struct {
 	newest int64
 	// counted is the revision that the counts of live keys are of.
 	counted int64
-	steps   int
-	format  bool
+	// sideKept is the sum of the side rows that is kept.
+	sideKept uint64
+	steps    int
+	format   bool
 	// partial says that rows were not read which no hole accounts for.
 	partial bool
 }
@@ -109,6 +111,9 @@ func (n *inspector) checkState() error {
 	}
 	if c := n.out.Rows; whole && n.counted == st.Revision && c.Counted != c.Live {
 		reasons = append(reasons, fmt.Sprintf("%d keys are live, the counts come to %d", c.Live, c.Counted))
+	}
+	if whole && n.out.SideSum != n.sideKept {
+		reasons = append(reasons, fmt.Sprintf("the sum of the side rows is %016x, the one that is kept %016x", n.out.SideSum, n.sideKept))
 	}
 	for _, r := range reasons {
 		if err := n.tell(Fault{Kind: FaultRotten, File: n.out.Dir, Reason: r}); err != nil {
@@ -214,6 +219,7 @@ func (n *inspector) decode(row, content []byte) error {
 		return n.decodeBucket(row, content)
 	case tagSide:
 		n.row.Kind, n.row.Name = RowSide, row[1:]
+		n.out.SideSum += sideHash(row[1:], content)
 		n.out.Rows.Side++
 		n.out.Rows.SideBytes += int64(len(row) - 1 + len(content))
 		return nil
@@ -314,6 +320,8 @@ func (n *inspector) decodeMeta(row, content []byte) (err error) {
 		n.out.Reclaimed = int64(binary.BigEndian.Uint64(content))
 	case name == countedName:
 		n.counted, err = parseCounted(content)
+	case name == sideName:
+		n.sideKept, err = parseSideSum(content)
 	case name == formatName:
 		n.format = true
 	case len(name) > len(userMeta) && name[:len(userMeta)] == userMeta:

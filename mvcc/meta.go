@@ -16,6 +16,7 @@ const (
 	stateName     = "state"
 	compactedName = "compacted"
 	countedName   = "counted"
+	sideName      = "side"
 	userMeta      = "u/"
 )
 

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
 	"pgregory.net/rapid"
 
 	"chainfire/internal/disk"
@@ -65,6 +67,25 @@ func checkSide(r sideReader, model map[string]string, from, to []byte, seek func
 
 func noSeek() []byte { return nil }
 
+// sumOf is the sum of the rows of a model.
+func sumOf(model map[string]string) (sum uint64) {
+	for row, value := range model {
+		sum += sideHash([]byte(row), []byte(value))
+	}
+	return sum
+}
+
+// checkView holds all side rows of a view, and their sums, against a model, and closes it.
+func checkView(v *View, model map[string]string) error {
+	err := checkSide(v, model, nil, nil, noSeek)
+	kept, kerr := v.SideSum()
+	anew, aerr := v.SumSide(context.Background(), nil)
+	if want := sumOf(model); kept != want || anew != want {
+		err = errors.Join(err, fmt.Errorf("the sum is kept as %x and comes to %x, want %x", kept, anew, want))
+	}
+	return errors.Join(err, kerr, aerr, v.Close())
+}
+
 // sideRig is a store beside a model of its side rows.
 type sideRig struct {
 	fs    *disk.FaultFS
@@ -113,7 +134,6 @@ func (r *sideRig) change(t *rapid.T) {
 		value := rapid.SliceOfN(rapid.Byte(), 0, 3000).Draw(t, "value")
 		r.pending[string(row)] = string(value)
 		err = r.w.SetSide(row, value)
-		clear(value) // which is the caller's again
 	}
 	if err != nil {
 		t.Fatalf("change: %v", err)
@@ -137,7 +157,11 @@ func (r *sideRig) read(t *rapid.T) {
 	}
 	var err error
 	if r.w != nil {
-		err = checkSide(r.w, r.pending, from, to, seek)
+		var sum uint64
+		if sum, err = r.w.SideSum(); err == nil && sum != sumOf(r.pending) {
+			err = fmt.Errorf("the sum in the round is %x, want %x", sum, sumOf(r.pending))
+		}
+		err = errors.Join(err, checkSide(r.w, r.pending, from, to, seek))
 	} else {
 		var v *View
 		if v, err = r.store.View(); err == nil {
@@ -177,7 +201,7 @@ func (r *sideRig) pin(t *rapid.T) {
 
 func (r *sideRig) unpin(t *rapid.T) {
 	for _, p := range r.pinned {
-		if err := errors.Join(checkSide(p.v, p.model, nil, nil, noSeek), p.v.Close()); err != nil {
+		if err := checkView(p.v, p.model); err != nil {
 			t.Fatalf("a view of before: %v", err)
 		}
 	}
@@ -232,7 +256,7 @@ func (r *sideRig) copied(t *rapid.T) {
 	}
 	v, err := s.View()
 	if err == nil {
-		err = errors.Join(checkSide(v, r.rows(), nil, nil, noSeek), v.Close())
+		err = checkView(v, r.rows())
 	}
 	if err := errors.Join(err, s.Close(), r.store.Checkpoint(ctx, "copy"), r.fs.RemoveAll("other")); err != nil {
 		t.Fatalf("the copy: %v", err)
@@ -377,13 +401,32 @@ func TestARoundWithoutSideRowsPaysNothingForThem(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := testing.AllocsPerRun(10, func() {
-		if err := errors.Join(w.writeSide(), w.closeSide()); err != nil {
+		if err := errors.Join(w.writeSide(), w.side.close()); err != nil {
 			t.Error(err)
 		}
-	}); n != 0 || w.side != nil {
+	}); n != 0 || w.side.batch != nil {
 		t.Errorf("%v allocations", n)
 	}
 	if err := errors.Join(w.Commit(1, 1), s.Close()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestAnInspectionFindsSideRowsThatAreNotAsTheyWereWritten takes one away behind the store's back.
+func TestAnInspectionFindsSideRowsThatAreNotAsTheyWereWritten(t *testing.T) {
+	fs := disk.NewFaultFS()
+	s := newStore(t, fs, nil)
+	w, err := s.NewWriter()
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = errors.Join(w.SetSide([]byte("a"), []byte("1")), w.SetSide([]byte("b"), []byte("2")), w.Commit(1, 1),
+		s.eng.db.Delete(sideRow(nil, []byte("a")), pebble.NoSync), s.Close())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := mustInspectStore(t, fs, "data")
+	if len(got.faults) != 1 || got.faults[0].Kind != FaultRotten || !strings.Contains(got.faults[0].Reason, "the sum of the side rows") {
+		t.Errorf("%+v", got.faults)
 	}
 }

@@ -20,7 +20,7 @@ type Writer struct {
 	s      *Store
 	eng    *engine
 	batch  *pebble.Batch
-	side   *pebble.Batch // nil until there are side rows
+	side   sideRound
 	get    *getter
 	over   overlay
 	leases leaseOverlay
@@ -315,7 +315,7 @@ func (s *Store) publish(w *Writer) {
 
 // Abort drops the round.
 func (w *Writer) Abort() error {
-	err := errors.Join(w.closeGetter(), w.closeSide())
+	err := errors.Join(w.closeGetter(), w.side.close())
 	if w.batch != nil {
 		err = errors.Join(err, w.batch.Close())
 		w.batch = nil

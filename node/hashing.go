@@ -45,6 +45,10 @@ type hashed struct {
 	// sum is the hash at the revision that was asked for; ok says that there is one.
 	sum uint64
 	ok  bool
+	// objects is the sum of buckets and objects at the index that was asked for;
+	// objectsKnown says that it is known.
+	objects      uint64
+	objectsKnown bool
 	// cost is how long the member worked at it.
 	cost time.Duration
 }
@@ -122,6 +126,8 @@ func (n *Node) hashAt(ctx context.Context, p point, anew bool) (hashed, error) {
 	if err := n.untilApplied(ctx, p.index); err != nil {
 		return hashed{}, err
 	}
+	// At once, as it is not remembered for long.
+	objects, objectsKnown := n.machine.ObjectSumAt(p.index)
 	if err := n.await(ctx, n.hasher.turn, chainfire.ErrTimeout); err != nil {
 		return hashed{}, err
 	}
@@ -139,7 +145,7 @@ func (n *Node) hashAt(ctx context.Context, p point, anew bool) (hashed, error) {
 			n.log.Warn("a view of the store was not closed", "err", err)
 		}
 	}()
-	out := hashed{at: pointOf(st)}
+	out := hashed{at: pointOf(st), objects: objects, objectsKnown: objectsKnown}
 	if out.at.rev < p.rev || out.at.compacted != p.compacted {
 		return out, nil
 	}
@@ -226,7 +232,7 @@ func (p *peerService) HashKeySpace(ctx context.Context, q *api.HashKeySpaceReque
 	}
 	return &api.HashKeySpaceResponse{
 		AppliedIndex: h.at.index, Revision: h.at.rev, CompactRevision: h.at.compacted,
-		Hashed: h.ok, Hash: h.sum, Micros: h.cost.Microseconds(),
+		Hashed: h.ok, Hash: h.sum, Micros: h.cost.Microseconds(), ObjectsKnown: h.objectsKnown, Objects: h.objects,
 	}, nil
 }
 
@@ -247,6 +253,7 @@ func (n *Node) askHash(ctx context.Context, member uint64, p point, anew bool) (
 	}
 	return hashed{
 		at: point{r.GetAppliedIndex(), r.GetRevision(), r.GetCompactRevision()}, sum: r.GetHash(), ok: r.GetHashed(),
+		objects: r.GetObjects(), objectsKnown: r.GetObjectsKnown(),
 		cost: min(max(0, time.Duration(r.GetMicros())*time.Microsecond), hashLimit),
 	}, nil
 }

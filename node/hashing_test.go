@@ -12,6 +12,7 @@ import (
 	"chainfire/internal/sched"
 	"chainfire/machine"
 	"chainfire/mvcc"
+	"chainfire/object"
 	"chainfire/raft"
 )
 
@@ -74,6 +75,40 @@ func TestHashOfARevisionIsTheSameWhateverWasAppliedSince(t *testing.T) {
 	}
 	if x := mustHash(t, hashing(t, "a", "x"), p, false); x.sum == own.sum {
 		t.Error("other keys have the same hash")
+	}
+}
+
+// TestTheSumOfObjectsIsThatOfTheIndexAskedFor asks members of which one has applied more.
+func TestTheSumOfObjectsIsThatOfTheIndexAskedFor(t *testing.T) {
+	n, other := hashing(t), hashing(t)
+	apply := func(n *Node, c *object.Change) {
+		t.Helper()
+		index, term := n.machine.Applied()
+		cmd := machine.Command{Object: c}
+		r, err := n.machine.Apply([]raft.Entry{{Index: index + 1, Term: term, Data: cmd.AppendTo(nil)}})
+		if err != nil || r[0].Err != nil {
+			t.Fatal(r, err)
+		}
+	}
+	bucket := func(name string) *object.Change {
+		return &object.Change{CreateBucket: &object.CreateBucket{Name: name}}
+	}
+	apply(n, bucket("one"))
+	apply(other, bucket("one"))
+	p := pointOf(n.machine.State())
+	own := mustHash(t, n, p, false)
+	if !own.objectsKnown || own.objects == 0 {
+		t.Errorf("%+v", own)
+	}
+	apply(other, bucket("two"))
+	if theirs := mustHash(t, other, p, false); theirs.objects != own.objects || !theirs.objectsKnown {
+		t.Errorf("%x here, %+v there", own.objects, theirs)
+	}
+	if later := mustHash(t, other, pointOf(other.machine.State()), false); later.objects == own.objects {
+		t.Error("one more bucket has the same sum")
+	}
+	if h := mustHash(t, n, point{index: firstIndex - 1, rev: p.rev, compacted: p.compacted}, false); h.objectsKnown {
+		t.Errorf("before it began: %+v", h)
 	}
 }
 

@@ -16,6 +16,8 @@ type answer struct {
 type opinion struct {
 	standing standing
 	sum      uint64
+	// objects is 0 where not all members know it.
+	objects uint64
 }
 
 // standing is where a member is that has applied the log up to there.
@@ -57,8 +59,12 @@ func judge(asked, now point, votes func(id uint64) bool, answers []answer) verdi
 	// count is how many voters are of each opinion that any member is of.
 	count := map[opinion]int{}
 	voters := 0
+	objects := !slices.ContainsFunc(answers, func(a answer) bool { return !a.objectsKnown })
 	for _, a := range answers {
 		o := opinion{standing: level, sum: a.sum}
+		if objects {
+			o.objects = a.objects
+		}
 		switch {
 		case a.at.rev > now.rev || a.at.compacted > now.compacted:
 			o.standing = ahead
@@ -110,7 +116,11 @@ func (v *verdict) sums() []string {
 		o := v.opinions[id]
 		switch o.standing {
 		case level:
-			out = append(out, fmt.Sprintf("%d:%016x", id, o.sum))
+			text := fmt.Sprintf("%d:%016x", id, o.sum)
+			if o.objects != 0 {
+				text += fmt.Sprintf("/%016x", o.objects)
+			}
+			out = append(out, text)
 		default:
 			out = append(out, fmt.Sprintf("%d:%s", id, o.standing))
 		}

@@ -79,6 +79,27 @@ func TestLearnersDoNotSayWhoIsWrong(t *testing.T) {
 	}
 }
 
+func TestObjectsAreComparedWhereAllMembersKnowTheirSum(t *testing.T) {
+	asked, now := point{100, 50, 20}, point{110, 55, 20}
+	says := func(member, objects uint64, known bool) answer {
+		return answer{member, hashed{at: point{105, 52, 20}, sum: 7, ok: true, objects: objects, objectsKnown: known}}
+	}
+	for name, c := range map[string]struct {
+		answers []answer
+		wrong   []uint64
+	}{
+		"all are equal":      {[]answer{says(1, 7, true), says(2, 7, true), says(3, 7, true)}, nil},
+		"one of three":       {[]answer{says(1, 7, true), says(2, 8, true), says(3, 7, true)}, []uint64{2}},
+		"one does not know":  {[]answer{says(1, 7, true), says(2, 8, true), says(3, 0, false)}, nil},
+		"no object anywhere": {[]answer{says(1, 0, true), says(2, 0, true), says(3, 0, true)}, nil},
+		"one of three lacks": {[]answer{says(1, 7, true), says(2, 7, true), says(3, 0, true)}, []uint64{3}},
+	} {
+		if v := judge(asked, now, all, c.answers); !slices.Equal(v.wrong, c.wrong) || len(v.opinions) != 3 {
+			t.Errorf("%s: %v are wrong of %v, want %v", name, v.wrong, v.sums(), c.wrong)
+		}
+	}
+}
+
 func TestMembersAreComparedOnlyAtOneCompactedRevision(t *testing.T) {
 	asked, now := point{100, 50, 20}, point{110, 55, 30}
 	answers := []answer{

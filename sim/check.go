@@ -220,7 +220,7 @@ func (c *cluster) mayBeDamaged(h *host) bool {
 	}
 	_, err := h.store.HashKV(context.Background(), 0)
 	if err == nil {
-		_, err = h.store.HashObjects(context.Background())
+		_, err = h.store.SumObjects(context.Background())
 	}
 	return errors.Is(err, chainfire.ErrCorrupt) || h.store.Err() != nil
 }
@@ -320,7 +320,7 @@ func (c *cluster) sameState(a, b *host) {
 	sums, objects := [2]uint64{}, [2]uint64{}
 	for i, h := range [2]*host{a, b} {
 		var err error
-		if objects[i], err = h.store.HashObjects(context.Background()); err != nil {
+		if objects[i], err = h.store.SumObjects(context.Background()); err != nil {
 			c.w.violate("hash of the objects of %s: %v", h.name, err)
 		}
 		s, err := h.store.HashKV(context.Background(), 0)

@@ -228,7 +228,7 @@ func (d *debugStore) printHeading() error {
 			add("leases", "%d, with %d keys attached", r.Leases, r.Attached)
 		}
 		if r.Side > 0 {
-			add("objects", "%d rows of %d bytes", r.Side, r.SideBytes)
+			add("objects", "%d rows of %d bytes, sum %016x%s", r.Side, r.SideBytes, n.SideSum, less)
 		}
 	}
 	if n.HasHash {

@@ -128,6 +128,8 @@ type jsonRowCounts struct {
 	Attached  int64 `json:"attached_keys"`
 	Side      int64 `json:"side_rows"`
 	SideBytes int64 `json:"side_bytes"`
+	// SideSum is in hexadecimal, as it is printed.
+	SideSum string `json:"side_sum"`
 }
 
 // jsonStoreHash has the sum in hexadecimal, as it is printed.
@@ -153,7 +155,7 @@ func (d *debugStore) json() error {
 		LogFloor: d.floor, LogNote: d.floorNote, Rows: jsonRowCounts{
 			LiveKeys: n.Rows.Live, Keys: n.Rows.Keys, Versions: n.Rows.Versions, Deletions: n.Rows.Deletions,
 			Changes: n.Rows.Changes, Meta: n.Rows.Meta, Leases: n.Rows.Leases, Attached: n.Rows.Attached,
-			Side: n.Rows.Side, SideBytes: n.Rows.SideBytes,
+			Side: n.Rows.Side, SideBytes: n.Rows.SideBytes, SideSum: fmt.Sprintf("%016x", n.SideSum),
 		},
 		Members: []*jsonLogMember{}, Removed: []string{},
 	}
