@@ -120,6 +120,16 @@ func TestADeleteOfManyIsAllowedEntryByEntryAndNotByItsBucket(t *testing.T) {
 	}
 }
 
+// TestAnElementOfADeleteTakesLittleMemory, whoever sends it: what there is to delete is parsed
+// before it is known that nothing of it is allowed.
+func TestAnElementOfADeleteTakesLittleMemory(t *testing.T) {
+	f := start(t, nil)
+	grantKeys(f)
+	f.reset("mine")
+	doc := `<Delete><Object><Key>k</Key></Object>` + strings.Repeat("<x/>", 200_000) + `</Delete>`
+	f.do(call{method: "POST", path: "/mine?delete", id: "both", body: doc, header: map[string]string{"Content-MD5": md5Of(doc)}}).want(t, 400, "MalformedXML")
+}
+
 func TestAMemberThatIsBehindKnowsNewKeys(t *testing.T) {
 	f := start(t, nil)
 	f.bucket("behind")

@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"chainfire/internal/xmltree"
@@ -50,7 +51,7 @@ func (rq *request) completeUpload() error {
 	if c.Parts, err = completeParts(body); err != nil {
 		return err
 	}
-	_, asked, err := rq.completing(id)
+	_, asked, err := rq.completing(c)
 	if err != nil {
 		return err
 	}
@@ -72,22 +73,55 @@ func (rq *request) completeUpload() error {
 	})
 }
 
-// completing reads which checksum the upload asked for; one that was completed already asks for
-// none any more.
-func (rq *request) completing(id uint64) (*object.Bucket, object.Checksum, error) {
+// completing reads which checksum the upload asked for, and holds the parts to how large an object
+// who asks may write; an upload that was completed already asks for nothing any more.
+func (rq *request) completing(c *object.Complete) (*object.Bucket, object.Checksum, error) {
 	view, b, done, err := rq.bucketView()
 	if err != nil {
 		return nil, object.Checksum{}, err
 	}
 	defer done()
-	u, err := view.Upload(b, rq.key, id)
+	u, err := view.Upload(b, rq.key, c.Upload)
 	switch {
 	case errors.Is(err, object.ErrNoSuchUpload):
 		return b, object.Checksum{}, nil
 	case err != nil:
 		return nil, object.Checksum{}, err
 	}
-	return b, u.Checksum, nil
+	return b, u.Checksum, rq.boundParts(view, u, c)
+}
+
+// boundParts refuses parts that together are more than who asks may write, and fixes their size:
+// should they be others by the time that the upload is completed, it is refused then.
+func (rq *request) boundParts(view *object.View, u *object.Upload, c *object.Complete) error {
+	most := rq.who.maxObject()
+	if most <= 0 {
+		return nil
+	}
+	named := make(map[int]bool, len(c.Parts))
+	for i := range c.Parts {
+		named[c.Parts[i].Number] = true
+	}
+	size := int64(0)
+	for after, more := 0, true; more; {
+		var page []object.Part
+		var err error
+		if page, more, err = view.UploadParts(u, after, object.MaxPage); err != nil {
+			return err
+		}
+		for i := range page {
+			if after = page[i].Number; named[after] {
+				size += page[i].Size
+			}
+		}
+	}
+	if size > most {
+		return refuse(codeEntityTooLarge).with("ProposedSize", strconv.FormatInt(size, 10)).with("MaxSizeAllowed", strconv.FormatInt(most, 10))
+	}
+	if c.Size == nil {
+		c.Size = &size
+	}
+	return nil
 }
 
 // location is where the request's object is.

@@ -182,13 +182,17 @@ func (rq *request) copyOnce(p *copyPlan) error {
 	if itself && !p.replace && !p.replaceTags && (!p.storageGiven || p.attributes.StorageClass == v.StorageClass) && p.attributes.WebsiteRedirect == "" && p.algorithm == checksum.None {
 		return refusef(codeInvalidRequest, "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
 	}
+	attributes, err := rq.attached(p, v)
+	if err != nil {
+		return err
+	}
 	sum, err := rq.copySum(p, from)
 	if err != nil {
 		return err
 	}
 	result, err := rq.change(&object.Change{Copy: &object.Copy{
 		SourceBucket: p.source.bucket, SourceKey: p.source.key, SourceSeq: v.Seq,
-		Bucket: rq.bucket, Key: rq.key, If: p.condition, Attributes: p.merged(v),
+		Bucket: rq.bucket, Key: rq.key, If: p.condition, Attributes: attributes,
 		Retention: p.retention, LegalHold: p.hold, ETag: v.ETag, Checksum: sum,
 	}})
 	if err != nil {
@@ -203,6 +207,22 @@ func (rq *request) copyOnce(p *copyPlan) error {
 		XMLNS: namespace, LastModified: timeOf(result.Version.Modified), ETag: quoted(result.Version.ETag),
 		checksums: checksumsOf(&result.Version.Checksum, result.Version.Parts),
 	})
+}
+
+// attached are the attributes of the copy, once it is sure that who asks may give it its tags and
+// locks, and may read the tags of the source where they are those.
+func (rq *request) attached(p *copyPlan, v *object.Version) (object.Attributes, error) {
+	a := p.merged(v)
+	if len(a.Tags) > 0 && !p.replaceTags {
+		action := "s3:GetObjectTagging"
+		if p.source.version != nil {
+			action = "s3:GetObjectVersionTagging"
+		}
+		if err := rq.allowed(action, accessRead, p.source.bucket, p.source.key); err != nil {
+			return a, err
+		}
+	}
+	return a, rq.mayAttach(a.Tags, p.retention, p.hold)
 }
 
 // merged are the attributes of the copy: those of the source but for what is to be replaced. A

@@ -162,6 +162,9 @@ func (rq *request) putForm(f *form, least, most int64) (*object.Version, error) 
 	if err != nil {
 		return nil, err
 	}
+	if err := rq.mayAttach(attributes.Tags, retention, hold); err != nil {
+		return nil, err
+	}
 	b, err := rq.foresee(&object.Condition{})
 	if err != nil {
 		return nil, err

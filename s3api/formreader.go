@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"chainfire/object"
 	"chainfire/object/checksum"
@@ -58,12 +59,15 @@ func badForm(err error) error {
 	return refusef(code{"MalformedPOSTRequest", 400, ""}, "The body of your POST request is not well-formed multipart/form-data.").because(err)
 }
 
-// readForm reads the fields of the request's form, up to its file.
+// readForm reads the fields of the request's form, up to its file, within the time that headers
+// have: they say who asks.
 func (rq *request) readForm() (*form, error) {
 	_, params, err := mime.ParseMediaType(rq.r.Header.Get("Content-Type"))
 	if err != nil || params["boundary"] == "" {
 		return nil, badForm(errors.New("there is no boundary"))
 	}
+	rq.body.until = time.Now().Add(rq.s.o.Limits.Headers)
+	defer func() { rq.body.until = time.Time{} }()
 	before := &beforeFile{from: rq.body, left: maxBeforeFile}
 	parts := multipart.NewReader(before, params["boundary"])
 	f := &form{fields: map[string]string{}}
@@ -71,6 +75,9 @@ func (rq *request) readForm() (*form, error) {
 		part, err := parts.NextRawPart()
 		if errors.Is(err, io.EOF) {
 			return nil, refusef(codeInvalidArgument, "POST requires exactly one file upload per request.").with("ArgumentName", "file").with("ArgumentValue", "0")
+		}
+		if err != nil && isRefusal(rq.body.err) { // which the library does not always hand on
+			err = rq.body.err
 		}
 		if err != nil {
 			return nil, badForm(err)

@@ -22,6 +22,28 @@ func lockOperations() []operation {
 	}
 }
 
+// mayAttach holds that who asks may give an object that it writes tags, a retention and a legal
+// hold: to write does not take the right to lock, nor to tag. Whose grant is to write may give
+// them to what it writes.
+func (rq *request) mayAttach(tags []object.Pair, r object.Retention, hold bool) error {
+	for _, a := range []struct {
+		asked  bool
+		action string
+	}{
+		{len(tags) > 0, "s3:PutObjectTagging"},
+		{r.Mode != object.LockNone, "s3:PutObjectRetention"},
+		{hold, "s3:PutObjectLegalHold"},
+	} {
+		if !a.asked {
+			continue
+		}
+		if err := rq.allowed(a.action, accessWrite, rq.bucket, rq.key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // errNoLock refuses what only a bucket with object lock has.
 func errNoLock() error {
 	return refusef(codeInvalidRequest, "Bucket is missing Object Lock Configuration")

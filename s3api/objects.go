@@ -36,6 +36,9 @@ func (rq *request) putObject() error {
 	if err != nil {
 		return err
 	}
+	if err := rq.mayAttach(attributes.Tags, retention, hold); err != nil {
+		return err
+	}
 	condition, err := writeCondition(h)
 	if err != nil {
 		return err

@@ -120,6 +120,9 @@ func (rq *request) createUpload() error {
 	if err != nil {
 		return err
 	}
+	if err := rq.mayAttach(attributes.Tags, retention, hold); err != nil {
+		return err
+	}
 	sum, err := askedChecksum(h)
 	if err != nil {
 		return err

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"chainfire/internal/xmltree"
 )
 
 // namespace is that of the documents of S3.
@@ -35,6 +37,9 @@ func (rq *request) document(limit int64, into any) error {
 func parseXML(b []byte, into any) error {
 	if len(bytes.TrimSpace(b)) == 0 {
 		return refuse(codeMissingRequestBody)
+	}
+	if err := xmltree.Bounded(b); err != nil {
+		return err
 	}
 	d := xml.NewDecoder(bytes.NewReader(b))
 	depth, roots := 0, 0

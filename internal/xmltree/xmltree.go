@@ -37,9 +37,34 @@ type Node struct {
 	taken      []bool
 }
 
+// The bounds of Bounded: how many tags, and how many bytes from the beginning of one to that of
+// the next. The parts of an upload take 80,000 tags, a key in references 8 KiB.
+const (
+	maxTags = 100_000
+	maxRun  = 16 << 10
+)
+
+// Bounded refuses a document of very many tags or attributes before it is parsed, which takes up
+// to a hundred times the memory of the document for them. Errors are of type *Error.
+func Bounded(document []byte) error {
+	tags := -1 // what is before the first is none
+	for run := range bytes.SplitSeq(document, []byte("<")) {
+		if tags++; tags > maxTags {
+			return refuse("the XML has more than %d tags", maxTags)
+		}
+		if len(run) > maxRun {
+			return refuse("a tag and the text behind it have more than %d bytes", maxRun)
+		}
+	}
+	return nil
+}
+
 // Parse reads a document, whose outermost element must have one of the names. The caller
 // bounds its length. Errors are of type *Error.
 func Parse(document []byte, names ...string) (*Node, error) {
+	if err := Bounded(document); err != nil {
+		return nil, err
+	}
 	d := xml.NewDecoder(bytes.NewReader(document))
 	var root *Node
 	var open []*Node

@@ -41,6 +41,29 @@ func TestElementsAreTakenByName(t *testing.T) {
 	}
 }
 
+// TestADocumentTakesMemoryInProportionToWhatItMaySay: else a few bytes each of elements or
+// attributes would take many times as much, of every document that is read at once.
+func TestADocumentTakesMemoryInProportionToWhatItMaySay(t *testing.T) {
+	parts := "<a>" + strings.Repeat("<p><n>1</n><e>2</e><c>3</c></p>\n", 10_000) + "</a>"
+	if _, err := Parse([]byte(parts), "a"); err != nil {
+		t.Errorf("the parts of the largest upload are refused: %v", err)
+	}
+	for name, document := range map[string]string{
+		"elements":              "<a>" + strings.Repeat("<b/>", 200_000) + "</a>",
+		"attributes":            "<a " + strings.Repeat(`b="" `, 100_000) + "/>",
+		"attributes after a >":  `<a x=">" ` + strings.Repeat(`b="" `, 100_000) + "/>",
+		"attributes in the end": `<a/><?b ` + strings.Repeat(`b="" `, 100_000),
+	} {
+		n, err := Parse([]byte(document), "a")
+		if _, ok := errors.AsType[*Error](err); !ok || n != nil || !strings.Contains(err.Error(), "more than") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := Bounded([]byte(document)); err == nil {
+			t.Errorf("%s are within bounds", name)
+		}
+	}
+}
+
 func TestWhatIsNotAsItMustBeIsNamed(t *testing.T) {
 	take := func(n *Node) error {
 		if _, _, err := n.Int("n"); err != nil {
