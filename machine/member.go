@@ -188,6 +188,7 @@ const (
 	rowConf    = "conf"
 	rowMember  = "member/"
 	rowRemoved = "removed/"
+	rowFormer  = "former/"
 )
 
 func memberRow(prefix string, id uint64) string {
@@ -200,6 +201,7 @@ type cluster struct {
 	conf    raft.ConfState
 	members []MemberRecord // by id
 	removed map[uint64]struct{}
+	former  []uint64 // ids that the cluster had before, the first one first
 	tokens  []TokenRecord
 	// level is the feature level that was raised to, 0 if it never was.
 	level  uint64
@@ -210,7 +212,7 @@ type cluster struct {
 }
 
 func (c *cluster) clone() *cluster {
-	n := &cluster{id: c.id, conf: c.conf.Clone(), removed: maps.Clone(c.removed), tokens: slices.Clone(c.tokens), level: c.level, alarms: slices.Clone(c.alarms), auth: c.auth}
+	n := &cluster{id: c.id, conf: c.conf.Clone(), removed: maps.Clone(c.removed), former: c.former, tokens: slices.Clone(c.tokens), level: c.level, alarms: slices.Clone(c.alarms), auth: c.auth}
 	for _, r := range c.members {
 		n.members = append(n.members, r.clone())
 	}
@@ -324,6 +326,8 @@ func (c *cluster) load(row mvcc.MetaRow) (err error) {
 		err = c.loadMember(row)
 	case len(row.Name) == len(rowRemoved)+8 && row.Name[:len(rowRemoved)] == rowRemoved:
 		c.removed[binary.BigEndian.Uint64([]byte(row.Name[len(rowRemoved):]))] = struct{}{}
+	case len(row.Name) == len(rowFormer)+8 && row.Name[:len(rowFormer)] == rowFormer && len(row.Value) == 8:
+		c.former = append(c.former, binary.BigEndian.Uint64(row.Value))
 	case len(row.Name) == len(rowToken)+8 && row.Name[:len(rowToken)] == rowToken:
 		err = c.loadToken(row)
 	case isAlarmRow(row.Name):

@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -87,6 +88,13 @@ func (m *Machine) refound(w *mvcc.Writer, r *Refounding) error {
 			return err
 		}
 	}
+	if old.featureLevel() >= ObjectLevel {
+		// Bodies of objects that are outside of the cluster are found by it. A program that does
+		// not know the row knows no objects either.
+		if err := w.SetMeta(memberRow(rowFormer, r.Index), binary.BigEndian.AppendUint64(nil, old.id)); err != nil {
+			return err
+		}
+	}
 	rec := r.Member.clone()
 	rec.Reserved, rec.ReservedIndex, rec.SecretHash = false, 0, nil
 	fresh := &cluster{
@@ -102,6 +110,14 @@ func (m *Machine) refound(w *mvcc.Writer, r *Refounding) error {
 		return w.Leap(r.BumpRevision)
 	}
 	return nil
+}
+
+// Former are the ids that the cluster had before it was made anew of a member's state, the last one
+// first. Any goroutine.
+func (m *Machine) Former() []uint64 {
+	former := slices.Clone(m.cluster.Load().former)
+	slices.Reverse(former)
+	return former
 }
 
 // CopyStopped writes a checkpoint of a machine that nobody has open into a

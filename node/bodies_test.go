@@ -335,6 +335,53 @@ func TestAMemberThatAloneHasBodiesIsRemovedOnlyByForce(t *testing.T) {
 	}
 }
 
+// TestAMemberThatAloneHasBodiesIsNotReplaced grows a cluster of one to three whose newcomers get its
+// bodies too slowly, and has a fourth take
+// the place of the first.
+func TestAMemberThatAloneHasBodiesIsNotReplaced(t *testing.T) {
+	first := options(t, "a")
+	a := start(t, first)
+	makeBucket(t, a, "bucket")
+	data := noise(1, 5<<20)
+	if err := putBytes(t.Context(), a, "key", data); err != nil {
+		t.Fatal(err)
+	}
+	join := func(name string, tune func(*node.Options)) *node.Node {
+		o := options(t, name, peerAddr(t, a))
+		o.BodyRate = 1 // one extent at once, and then no more
+		tune(&o)
+		return start(t, o)
+	}
+	b := join("b", func(*node.Options) {})
+	join("c", func(*node.Options) {})
+	voters(t, a, 3)
+	standby := join("d", func(*node.Options) {})
+	eventually(t, "another member leads", func() error {
+		if err := a.MoveLeader(t.Context(), b.ID()); err != nil && !errors.Is(err, chainfire.ErrNotLeader) {
+			return err
+		}
+		st, err := b.Status(t.Context())
+		if err == nil && st.Leader != b.ID() {
+			err = fmt.Errorf("member %d leads", st.Leader)
+		}
+		return err
+	})
+	cluster := clusterClient(t, b)
+	eventually(t, "the replacement is refused for the bodies", func() error {
+		r, err := cluster.ReplaceMember(t.Context(), &api.ReplaceMemberRequest{Member: fmt.Sprint(a.ID()), By: fmt.Sprint(standby.ID())})
+		if err == nil && r.GetBy() != nil {
+			t.Fatal("the member that alone has bodies was replaced")
+		}
+		if status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "would be lost") {
+			return fmt.Errorf("%q, %w", r.GetReason(), err)
+		}
+		return nil
+	})
+	if err := readsBytes(t, b, "key", data); err != nil {
+		t.Error(err)
+	}
+}
+
 // clusterClient calls the Cluster service of a member.
 func clusterClient(t *testing.T, n *node.Node) api.ClusterClient {
 	t.Helper()

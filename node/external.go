@@ -19,7 +19,7 @@ func (n *Node) openExternal(o *bodies.Options) error {
 		return nil
 	}
 	where := *n.opts.BlobStore
-	where.Cluster = n.cluster
+	where.Cluster, where.Former = n.cluster, n.machine.Former()
 	store, err := external.New(where)
 	if err != nil {
 		return err

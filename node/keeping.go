@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -109,6 +110,10 @@ func (k *keeping) done(a join.Action) {
 	}
 }
 
+// soleAgain is how long an exchange waits after it was found to lose bytes of objects: to look is
+// to go through all of them.
+const soleAgain = 15 * time.Second
+
 // keepInterval is how often the keeper looks, in ticks.
 const keepInterval = 4
 
@@ -193,7 +198,9 @@ func (n *Node) act(a join.Action) {
 			{Kind: confchange.AddVoter, ID: a.IDs[0]}, {Kind: confchange.AddLearner, ID: a.IDs[1]},
 		}})
 	case join.Exchange:
-		err = n.changeFor(ctx, a.Voters, succession(a.Voters, a.IDs[0], a.IDs[1]))
+		long, done := n.untilStop(context.Background()) // it looks through all bodies
+		err = n.succeed(long, a.Voters, a.IDs[0], a.IDs[1])
+		done()
 	case join.Settle:
 		_, err = n.do(ctx, &machine.Command{UpdateMember: &machine.UpdateMember{ID: a.IDs[0], Settled: true}})
 	case join.Release:
@@ -203,6 +210,9 @@ func (n *Node) act(a join.Action) {
 	}
 	if err != nil {
 		n.log.Warn("membership step failed and is tried again", "step", a.Kind.String(), "members", a.IDs, "err", err)
+		if errors.Is(err, errSole) {
+			_ = n.pause(context.Background(), soleAgain) // ends early with the node
+		}
 		return
 	}
 	n.log.Info("membership step done", "step", a.Kind.String(), "members", a.IDs)

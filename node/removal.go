@@ -76,6 +76,22 @@ func succession(voters []uint64, in, out uint64) confchange.Change {
 	return confchange.Change{Joint: true, Steps: []confchange.Step{{Kind: kind, ID: in}, {Kind: confchange.Remove, ID: out}}}
 }
 
+// errSole is in the error of a change that would take out who alone has bytes of objects.
+var errSole = errors.New("let it run until the others have them; 'chainfire member remove --force' takes it out all the same, and they are gone for good")
+
+// succeed carries a succession out, unless bytes of objects would be lost with who goes out: who
+// comes in is to have them, and has them only later.
+func (n *Node) succeed(ctx context.Context, voters []uint64, in, out uint64) error {
+	lost, err := n.wouldLose(ctx, out)
+	switch {
+	case err != nil:
+		return status.Errorf(codes.FailedPrecondition, "%v; try again", err)
+	case lost != "":
+		return fmt.Errorf("%w: without member %d %s: %w", chainfire.ErrUnhealthyCluster, out, lost, errSole)
+	}
+	return n.changeFor(ctx, voters, succession(voters, in, out))
+}
+
 // removable refuses to remove a voter when the rest that is up would be no
 // majority. It returns the voters for which that holds, none for a learner.
 func (n *Node) removable(ctx context.Context, id uint64) ([]uint64, error) {
@@ -208,7 +224,7 @@ func (n *Node) replaceMember(ctx context.Context, q *api.ReplaceMemberRequest) (
 		return nil, status.Errorf(codes.FailedPrecondition, "with member %s in place of %s %s. Start what is silent first", by.Called(), old.Called(), w)
 	}
 	n.log.Info("replacing a member", "member", old.ID, "name", old.Name, "by", by.ID)
-	if err := n.changeFor(ctx, st.Conf.Voters, succession(st.Conf.Voters, by.ID, old.ID)); err != nil {
+	if err := n.succeed(ctx, st.Conf.Voters, by.ID, old.ID); err != nil {
 		return nil, err
 	}
 	// The joint configuration is left by itself; then the old member is gone.

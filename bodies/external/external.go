@@ -41,8 +41,9 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 type Store struct {
 	client *minio.Client
 	o      Options
-	// root begins the names of this cluster's objects.
-	root string
+	// root begins the names of this cluster's objects, former those of what it was before.
+	root   string
+	former []string
 }
 
 var _ bodies.Peer = (*Store)(nil)
@@ -60,7 +61,11 @@ func New(o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store for bodies at %s: %w", o.Endpoint, err)
 	}
-	return &Store{client: client, o: o, root: fmt.Sprintf("%s%016x/", o.Prefix, o.Cluster)}, nil
+	s := &Store{client: client, o: o, root: rootOf(o.Prefix, o.Cluster)}
+	for _, cluster := range o.Former {
+		s.former = append(s.former, rootOf(o.Prefix, cluster))
+	}
+	return s, nil
 }
 
 // Try writes an object that is no extent, reads it and deletes it, so that a key which may do less, or
@@ -81,8 +86,22 @@ func (s *Store) Try(ctx context.Context) error {
 	return nil
 }
 
-func (s *Store) name(id object.ExtentID) string {
-	return fmt.Sprintf("%s%016x/%08x/%08x", s.root, id.Body.Lease, id.Body.N, id.N)
+func rootOf(prefix string, cluster uint64) string { return fmt.Sprintf("%s%016x/", prefix, cluster) }
+
+func (s *Store) name(id object.ExtentID) string { return nameIn(s.root, id) }
+
+func nameIn(root string, id object.ExtentID) string {
+	return fmt.Sprintf("%s%016x/%08x/%08x", root, id.Body.Lease, id.Body.N, id.N)
+}
+
+// find calls look with the names that an extent may have, until one is there. Whichever that is has
+// its bytes: a name that the state refers to was given once in all of the cluster's lives.
+func (s *Store) find(id object.ExtentID, look func(name string) error) error {
+	err := look(s.name(id))
+	for i := 0; i < len(s.former) && errors.Is(err, blob.ErrNotFound); i++ {
+		err = look(nameIn(s.former[i], id))
+	}
+	return err
 }
 
 // write writes one object, whole or not at all.
@@ -135,7 +154,11 @@ func known(err error) error {
 
 // Get implements bodies.Peer.
 func (s *Store) Get(ctx context.Context, id object.ExtentID, off int64, dst []byte) error {
-	data, err := s.read(ctx, s.name(id))
+	var data []byte
+	err := s.find(id, func(name string) (err error) {
+		data, err = s.read(ctx, name)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -150,8 +173,11 @@ func (s *Store) Get(ctx context.Context, id object.ExtentID, off int64, dst []by
 func (s *Store) Has(ctx context.Context, ids []object.ExtentID) ([]bool, error) {
 	has := make([]bool, len(ids))
 	for i, id := range ids {
-		_, err := s.client.StatObject(ctx, s.o.Bucket, s.name(id), minio.StatObjectOptions{})
-		if err = known(err); err != nil && !errors.Is(err, blob.ErrNotFound) {
+		err := s.find(id, func(name string) error {
+			_, err := s.client.StatObject(ctx, s.o.Bucket, name, minio.StatObjectOptions{})
+			return known(err)
+		})
+		if err != nil && !errors.Is(err, blob.ErrNotFound) {
 			return nil, fmt.Errorf("look for object %s: %w", s.name(id), err)
 		}
 		has[i] = err == nil

@@ -109,6 +109,31 @@ func TestExtentsComeBackAsTheyWere(t *testing.T) {
 	}
 }
 
+// TestARecoveredClusterReadsWhatItWroteBefore gives a cluster another id, as a recovery does, twice.
+func TestARecoveredClusterReadsWhatItWroteBefore(t *testing.T) {
+	o, _ := serve(t)
+	var former []uint64
+	for life := range uint64(3) {
+		o.Cluster, o.Former = 7+life, former
+		s, err := external.New(o)
+		must(t, err)
+		must(t, s.Try(t.Context()))
+		put(t, s, []object.ExtentID{extent(5+life, 0)}, []byte{byte(life)})
+		for earlier := range life + 1 {
+			got := make([]byte, 1)
+			if err := s.Get(t.Context(), extent(5+earlier, 0), 0, got); err != nil || got[0] != byte(earlier) {
+				t.Errorf("life %d reads %v of life %d, %v", life, got, earlier, err)
+			}
+		}
+		has, err := s.Has(t.Context(), []object.ExtentID{extent(5, 0), extent(9, 0)})
+		must(t, err)
+		if !has[0] || has[1] {
+			t.Errorf("the first extent, and one that was never written, are there: %v", has)
+		}
+		former = append([]uint64{o.Cluster}, former...)
+	}
+}
+
 func TestWhatCannotBeUsedIsFoundAtTheStart(t *testing.T) {
 	o, _ := serve(t)
 	for what, change := range map[string]func(*external.Options){

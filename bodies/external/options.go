@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Options say which store, and where in it. Cluster and the two keys are not in an address.
+// Options say which store, and where in it. Cluster, Former and the two keys are not in an address.
 type Options struct {
 	// Endpoint is the host of the store, with its port where that is not the usual one; Secure
 	// says that it is asked over TLS.
@@ -27,6 +27,9 @@ type Options struct {
 	AccessKeyID, SecretAccessKey string
 	// Cluster is the id of the cluster: clusters may share a bucket and a prefix.
 	Cluster uint64
+	// Former are the ids that the cluster had before it was recovered, the last one first: what
+	// was written under them is read, and stays as it is.
+	Former []uint64
 	// Transport may be nil.
 	Transport http.RoundTripper
 }
