@@ -202,6 +202,9 @@ func (rq *request) authenticate() error {
 	if v.Mechanism != sigv4.Anonymous && (who.key == nil || who.key.ID != v.AccessKeyID) {
 		return errors.New("a signature was verified with another key than that of who signed")
 	}
+	if v.Mechanism != sigv4.Anonymous && rq.s.bucketIn(v.Host) != rq.s.bucketOfHost(rq.r) {
+		return &sigv4.Error{Code: sigv4.SignatureDoesNotMatch, Message: "The host that was signed and the one in X-Forwarded-Host do not name the same bucket."}
+	}
 	rq.verified, rq.query, rq.who = v, v.Query, who
 	return nil
 }
