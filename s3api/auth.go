@@ -209,8 +209,12 @@ func (rq *request) authenticate() error {
 	return nil
 }
 
-// authorise holds that who asks may do the request's operation.
+// authorise holds that who asks may do the request's operation. What a bucket is, with its policy,
+// is not for who has not signed, whatever the policy says: S3 too has it so of the policy.
 func (rq *request) authorise() error {
+	if rq.anonymous() && rq.op.access == accessControl && rq.op.level == bucketLevel {
+		return refuse(codeAccessDenied)
+	}
 	return rq.allowed(rq.op.action, rq.op.access, rq.bucket, rq.key)
 }
 
