@@ -98,7 +98,7 @@ func objects() []Flag {
 		own("listen-s3", text(func(c *Config) *string { return &c.ListenS3 }), "address for S3, HOST:PORT; without it there is no S3. It is with TLS where clients speak TLS"),
 		own("s3-region", text(func(c *Config) *string { return &c.S3Region }), "region that requests of S3 are signed for"),
 		own("s3-domain", list(func(c *Config) *[]string { return &c.S3Domains }), "domains below which the name of a bucket may stand"),
-		own("s3-trust-forwarded", truth(func(c *Config) *bool { return &c.S3TrustForwarded }), "believe X-Forwarded-Host and X-Forwarded-For"),
+		own("s3-trust-forwarded", truth(func(c *Config) *bool { return &c.S3TrustForwarded }), "believe X-Forwarded-Host, X-Forwarded-For and X-Forwarded-Proto"),
 		own("blob-store", text(func(c *Config) *string { return &c.BlobStore }), "another S3 store for bodies of objects of more than 64 KiB, s3://BUCKET[/PREFIX]?endpoint=https://HOST, the same at every member"),
 		own("seal-key-file", text(func(c *Config) *string { return &c.SealKeyFile }), "file with the key by which secrets of S3 are sealed, the same at every member"),
 	}

@@ -202,12 +202,19 @@ func (rq *request) authenticate() error {
 	if v.Mechanism != sigv4.Anonymous && (who.key == nil || who.key.ID != v.AccessKeyID) {
 		return errors.New("a signature was verified with another key than that of who signed")
 	}
+	if v.Mechanism != sigv4.Anonymous && rq.s.bucketIn(v.Host) != rq.s.bucketOfHost(rq.r) {
+		return &sigv4.Error{Code: sigv4.SignatureDoesNotMatch, Message: "The host that was signed and the one in X-Forwarded-Host do not name the same bucket."}
+	}
 	rq.verified, rq.query, rq.who = v, v.Query, who
 	return nil
 }
 
-// authorise holds that who asks may do the request's operation.
+// authorise holds that who asks may do the request's operation. What a bucket is, with its policy,
+// is not for who has not signed, whatever the policy says: S3 too has it so of the policy.
 func (rq *request) authorise() error {
+	if rq.anonymous() && rq.op.access == accessControl && rq.op.level == bucketLevel {
+		return refuse(codeAccessDenied)
+	}
 	return rq.allowed(rq.op.action, rq.op.access, rq.bucket, rq.key)
 }
 

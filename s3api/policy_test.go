@@ -72,6 +72,27 @@ func TestThePolicyOfABucketAddsToGrantsAndTakesFromThem(t *testing.T) {
 	}
 }
 
+// TestWhatABucketIsIsNotForStrangers, whatever its policy lets everyone do: else whoever comes
+// first writes the policy, and all others are out.
+func TestWhatABucketIsIsNotForStrangers(t *testing.T) {
+	f := startPolicy(t)
+	f.policy(`{"Effect":"Allow","Principal":"*","Action":"s3:*","Resource":["arn:aws:s3:::bucket","arn:aws:s3:::bucket/*"]}`)
+	policy := `{"Statement":{"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":["arn:aws:s3:::bucket","arn:aws:s3:::bucket/*"]}}`
+	for _, c := range []call{
+		{method: "PUT", path: "/bucket?policy", body: policy},
+		{method: "DELETE", path: "/bucket?policy"},
+		{method: "PUT", path: "/bucket?publicAccessBlock", body: "<PublicAccessBlockConfiguration/>"},
+		{method: "PUT", path: "/bucket?versioning", body: "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"},
+		{method: "DELETE", path: "/bucket?cors"},
+		{method: "DELETE", path: "/bucket"},
+	} {
+		f.do(c).want(t, http.StatusForbidden, "AccessDenied")
+	}
+	f.do(call{method: "PUT", path: "/bucket/new", body: "x"}).want(t, http.StatusOK, "")
+	f.do(call{method: "GET", path: "/bucket?versioning"}).want(t, http.StatusOK, "")
+	f.do(call{method: "DELETE", path: "/bucket?cors", id: "AKNOBODY"}).want(t, http.StatusNoContent, "")
+}
+
 // TestAPolicyCountsFromTheAnswerOn, also on a member that has not applied it.
 func TestAPolicyCountsFromTheAnswerOn(t *testing.T) {
 	f := start(t, nil)

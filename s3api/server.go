@@ -21,8 +21,8 @@ type Options struct {
 	// Domains are the names, without ports, whose sub-domains are buckets. Without any,
 	// buckets are only in paths.
 	Domains []string
-	// TrustForwarded believes X-Forwarded-Host and X-Forwarded-For. Set it only behind a
-	// proxy that sets or removes them.
+	// TrustForwarded believes X-Forwarded-Host, X-Forwarded-For and X-Forwarded-Proto. Set it
+	// only behind a proxy that sets or removes each of them.
 	TrustForwarded bool
 	// HostID is what answers give as x-amz-id-2: which member it was.
 	HostID string

@@ -53,14 +53,18 @@ func checkKey(key string) error {
 	return nil
 }
 
-// bucketOfHost is the bucket that the host names, which is a sub-domain of one of ours.
+// bucketOfHost is the bucket that the host of a request names.
 func (s *Server) bucketOfHost(r *http.Request) string {
-	host := r.Host
 	if s.o.TrustForwarded {
 		if first, _, _ := strings.Cut(r.Header.Get("X-Forwarded-Host"), ","); strings.TrimSpace(first) != "" {
-			host = strings.TrimSpace(first)
+			return s.bucketIn(strings.TrimSpace(first))
 		}
 	}
+	return s.bucketIn(r.Host)
+}
+
+// bucketIn is the bucket that a host names, which is a sub-domain of one of ours; empty is none.
+func (s *Server) bucketIn(host string) string {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}

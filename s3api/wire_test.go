@@ -294,6 +294,33 @@ func TestAForwardedHostCountsOnlyWhereItIsTrusted(t *testing.T) {
 	}
 }
 
+// TestTheBucketIsOfTheHostThatIsSigned: who was given a link to one bucket gets none of another
+// by a header that a proxy let through.
+func TestTheBucketIsOfTheHostThatIsSigned(t *testing.T) {
+	f := start(t, func(o *s3api.Options) { o.TrustForwarded, o.Domains = true, []string{"s3.example"} })
+	f.bucket("signed")
+	f.bucket("other")
+	f.put("signed", "k", "v")
+	f.put("other", "k", "secret")
+	f.put("other", "signed/k", "secret")
+	for _, c := range []struct {
+		host, target, forwarded string
+		status                  int
+	}{
+		{"signed.s3.example", "/k", "other.s3.example", 403},
+		{"s3.example", "/signed/k", "other.s3.example", 403},
+		{"signed.s3.example", "/k", "s3.example", 403},
+		{"signed.s3.example", "/k", "SIGNED.s3.example:443", 200},
+		{"s3.example", "/signed/k", "elsewhere.example", 200},
+	} {
+		w := f.dial(t)
+		w.send(head(t, c.host, "GET", c.target, "", "X-Forwarded-Host: "+c.forwarded))
+		if r := w.answer("GET"); r.status != c.status || strings.Contains(r.body, "secret") {
+			t.Errorf("%s of %s, forwarded as %s: %d %s", c.target, c.host, c.forwarded, r.status, r.body)
+		}
+	}
+}
+
 func TestASlowBodyIsCutOff(t *testing.T) {
 	f := start(t, func(o *s3api.Options) { o.Limits.Idle = 50 * time.Millisecond })
 	f.bucket("slow")

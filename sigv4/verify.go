@@ -66,6 +66,9 @@ type Verified struct {
 	SessionToken string
 	// Query is the query of the URL, read once.
 	Query Query
+	// Host is the host that was signed: with TrustForwarded it may be that of the request, or
+	// the one that was forwarded. It is empty where no host was signed.
+	Host string
 	// SignedHeaders are the names of the headers that the signature covers, in lower case.
 	SignedHeaders []string
 
@@ -241,7 +244,7 @@ func (v *Verifier) finish(r *http.Request, q Query, c *claim, hash, token string
 	if err != nil {
 		return nil, err
 	}
-	matches, err := v.match(r, q, c, &key, hash)
+	host, matches, err := v.match(r, q, c, &key, hash)
 	switch {
 	case err != nil:
 		return nil, err
@@ -250,6 +253,7 @@ func (v *Verifier) finish(r *http.Request, q Query, c *claim, hash, token string
 	case matches != nil:
 		return nil, matches
 	}
+	out.Host = host
 	out.chain = chain{key: key, at: c.at, scope: c.scope, previous: c.signature}
 	return out, nil
 }
@@ -294,12 +298,13 @@ func (v *Verifier) key(ctx context.Context, c *claim, token string) (Key, *Error
 }
 
 // match computes the signature of the request in each reading of its host and its path that
-// means the same, and compares. The first value is the refusal if none is the one sent.
-func (v *Verifier) match(r *http.Request, q Query, c *claim, key *Key, hash string) (*Error, error) {
+// means the same, and compares. It returns the host of the one that was sent, or the refusal if it
+// is none of them.
+func (v *Verifier) match(r *http.Request, q Query, c *claim, key *Key, hash string) (signed string, refused *Error, err error) {
 	wire, style := r.URL.EscapedPath(), styleOf(serviceOr(v.Service))
 	uri, err := CanonicalURI(wire, style)
 	if err != nil {
-		return nil, refuse(InvalidURI, "Couldn't parse the specified URI: %v.", err)
+		return "", nil, refuse(InvalidURI, "Couldn't parse the specified URI: %v.", err)
 	}
 	paths := []string{uri}
 	if other, differs := slashesKept(wire); differs && style == S3Path {
@@ -307,11 +312,10 @@ func (v *Verifier) match(r *http.Request, q Query, c *claim, key *Key, hash stri
 	}
 	query := q.Canonical("X-Amz-Signature")
 	var first, firstToSign string
-	found := 0
 	for _, host := range v.hosts(r) {
 		headers, err := CanonicalHeaders(r, host, c.names)
 		if err != nil {
-			return nil, refuse(SignatureDoesNotMatch, "A header that is signed did not arrive: %v.", err)
+			return "", nil, refuse(SignatureDoesNotMatch, "A header that is signed did not arrive: %v.", err)
 		}
 		for _, path := range paths {
 			canonical := CanonicalRequest(r.Method, path, query, headers, c.names, hash)
@@ -319,13 +323,15 @@ func (v *Verifier) match(r *http.Request, q Query, c *claim, key *Key, hash stri
 			if first == "" {
 				first, firstToSign = canonical, toSign
 			}
-			found |= subtle.ConstantTimeCompare([]byte(key.Sign(toSign)), []byte(c.signature))
+			if subtle.ConstantTimeCompare([]byte(key.Sign(toSign)), []byte(c.signature)) == 1 {
+				signed = host
+			}
 		}
 	}
-	if found == 1 {
-		return nil, nil
+	if signed != "" {
+		return signed, nil, nil
 	}
-	return mismatch(c.accessKeyID, firstToSign, c.signature).
+	return "", mismatch(c.accessKeyID, firstToSign, c.signature).
 		with("CanonicalRequest", first).with("CanonicalRequestBytes", spaced(first)), nil
 }
 

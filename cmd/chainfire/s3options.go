@@ -36,7 +36,7 @@ func (o *s3Options) flags(f *pflag.FlagSet) {
 	f.Var(&o.listen, "listen-s3", "address for S3, HOST:PORT; it speaks TLS there with --cert-file, and asks clients for no certificate. Where the default is taken the member goes on without")
 	f.StringVar(&o.region, "s3-region", defaultS3Region, "the region that requests of S3 are signed for")
 	f.StringSliceVar(&o.domains, "s3-domain", nil, "domain below which the name of a bucket may stand, as in BUCKET.s3.example.org; may be given again (default: buckets are in paths alone)")
-	f.BoolVar(&o.trustForwarded, "s3-trust-forwarded", false, "believe X-Forwarded-Host and X-Forwarded-For, for a member that only a proxy reaches, which sets or removes them")
+	f.BoolVar(&o.trustForwarded, "s3-trust-forwarded", false, "believe X-Forwarded-Host, X-Forwarded-For and X-Forwarded-Proto, for a member that only a proxy reaches, which sets or removes each of them")
 	f.StringVar(&o.sealKeyFile, "seal-key-file", "", "file with the key by which secrets of S3 are sealed, the same at every member (default: one that the members share)")
 	f.StringVar(&o.blobStore, "blob-store", "", "another S3 store for the bodies of objects of more than 64 KiB, the same at every member, as s3://BUCKET[/PREFIX]?endpoint=https://HOST (default: the members' disks)")
 }

@@ -100,13 +100,28 @@ func (p pattern) matches(text, name string) bool {
 	if !ok {
 		return false
 	}
+	// What is behind the last * is at the end or nowhere.
+	last := p.lastMany()
+	if last >= 0 {
+		for tail := p[last+1:]; len(tail) > 0; tail = tail[:len(tail)-1] {
+			r, size := utf8.DecodeLastRuneInString(text)
+			if x := tail[len(tail)-1]; size == 0 || x.kind != anyOne && x.r != r {
+				return false
+			}
+			text = text[:len(text)-size]
+		}
+		p = p[:last+1]
+	}
 	// On a mismatch only the last * has to take one more character: what matched before it
-	// would match there again. So the cost is at most the product of the lengths.
+	// would match there again. So the cost is at most that of effort, for each character.
 	at, star, retry := 0, -1, ""
 	for text != "" {
 		r, size := utf8.DecodeRuneInString(text)
 		switch {
 		case at < len(p) && p[at].kind == anyMany:
+			if at == last {
+				return true
+			}
 			star, retry = at, text
 			at++
 			continue
@@ -125,6 +140,39 @@ func (p pattern) matches(text, name string) bool {
 		at++
 	}
 	return at == len(p)
+}
+
+// lastMany is where the last * is, -1 where there is none.
+func (p pattern) lastMany() int {
+	for i := len(p) - 1; i >= 0; i-- {
+		if p[i].kind == anyMany {
+			return i
+		}
+	}
+	return -1
+}
+
+// maxUsername is how long the id of an access key may be.
+const maxUsername = 128
+
+// effort is how many characters of the pattern may be compared in vain with each place of a text: the
+// most that lie between two *.
+func (p pattern) effort() (most int) {
+	n, within := 0, false
+	for _, x := range p {
+		switch x.kind {
+		case anyMany:
+			if within {
+				most = max(most, n)
+			}
+			n, within = 0, true
+		case username:
+			n += maxUsername
+		default:
+			n++
+		}
+	}
+	return most
 }
 
 func anyMatches(list []pattern, text, name string) bool {

@@ -17,6 +17,10 @@ import (
 // MaxSize bounds the document, in bytes, as AWS does.
 const MaxSize = 20 << 10
 
+// maxEffort bounds the characters between two * of all patterns together: each may be compared
+// with each character of a key, and the policy is evaluated for each of the keys of a request.
+const maxEffort = 512
+
 // Decision is what a policy says of a request.
 type Decision uint8
 
@@ -89,7 +93,7 @@ func Parse(document []byte, bucket string) (*Policy, error) {
 		return nil, err
 	}
 	p := &Policy{}
-	sids := map[string]bool{}
+	sids, effort := map[string]bool{}, 0
 	for i, entry := range list {
 		s, err := parseStatement(entry, bucket, variables)
 		if err != nil {
@@ -99,6 +103,9 @@ func Parse(document []byte, bucket string) (*Policy, error) {
 			return nil, refuse("Statement IDs (SID) in a single policy must be unique: %q is there twice", s.sid)
 		}
 		sids[s.sid] = true
+		if effort += s.effort(); effort > maxEffort {
+			return nil, refuse("The patterns of the policy take too long to match: what is between two * in them has more than %d characters together, of which ${aws:username} counts for %d", maxEffort, maxUsername)
+		}
 		p.statements = append(p.statements, *s)
 	}
 	return p, nil

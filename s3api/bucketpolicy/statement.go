@@ -162,6 +162,19 @@ func (s *statement) parseActions(list, resources []string, bucket string) error 
 	return nil
 }
 
+// effort is that of all patterns that are matched with what a request brings.
+func (s *statement) effort() (sum int) {
+	for _, p := range s.resources {
+		sum += p.effort()
+	}
+	for i := range s.conditions {
+		for _, p := range s.conditions[i].texts {
+			sum += p.effort()
+		}
+	}
+	return sum
+}
+
 func (s *statement) matches(r *Request) bool {
 	if !s.everyone && (r.Principal == "" || !s.principals[r.Principal]) {
 		return false
