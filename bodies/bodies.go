@@ -29,6 +29,7 @@ const (
 	DefaultGrace          = 10 * time.Minute
 	DefaultRepairEvery    = time.Hour
 	DefaultRetryEvery     = 30 * time.Second
+	DefaultRecentEvery    = 30 * time.Second
 	DefaultCollectEvery   = 5 * time.Minute
 	DefaultScrubEvery     = 7 * 24 * time.Hour
 	DefaultAbsentFor      = time.Hour
@@ -73,6 +74,9 @@ type Options struct {
 	// have, besides the times when there is a reason to; RetryEvery when that is tried again
 	// where it failed.
 	RepairEvery, RetryEvery time.Duration
+	// RecentEvery is how often that is done for the bodies alone that were written lately, which
+	// this member may have been left out of.
+	RecentEvery time.Duration
 	// CollectEvery is how often bytes are looked for that are not wanted any more, and
 	// segments compacted; ScrubEvery how often everything on the disk is read and checked.
 	CollectEvery, ScrubEvery time.Duration
@@ -101,6 +105,7 @@ func (o Options) withDefaults() Options {
 		{&o.Grace, DefaultGrace},
 		{&o.RepairEvery, DefaultRepairEvery},
 		{&o.RetryEvery, DefaultRetryEvery},
+		{&o.RecentEvery, DefaultRecentEvery},
 		{&o.CollectEvery, DefaultCollectEvery},
 		{&o.ScrubEvery, DefaultScrubEvery},
 		{&o.AbsentFor, DefaultAbsentFor},

@@ -210,6 +210,26 @@ func TestAMemberWithAnEmptyDirectoryGetsEverythingBack(t *testing.T) {
 	}
 }
 
+func TestAMemberThatWasLeftOutGetsABodySoon(t *testing.T) {
+	w := newWorld(t, 1, 2, 3)
+	must(t, w.member(3).Close())
+	late := w.start(3, w.member(3).fs, 2, func(o *Options) { o.RecentEvery = 10 * time.Millisecond })
+	until(t, "what there was is looked through", func() bool { return late.counts.passes.Load() > 0 })
+	for _, key := range []string{"under the first lease", "under the same"} {
+		w.become(3, down)
+		body, err := w.member(1).write(key, random(4, 3*unit))
+		must(t, err)
+		if n := late.has(&body); n > 0 {
+			t.Fatalf("it has %d extents, and was left out", n)
+		}
+		w.become(3, healthy)
+		until(t, "it has all of them", func() bool { return late.has(&body) == len(body.Extents) })
+	}
+	if n := late.counts.passes.Load(); n != 1 {
+		t.Errorf("all bodies were looked through %d times", n)
+	}
+}
+
 func TestExtentsFollowTheMembersThatAreToHoldThem(t *testing.T) {
 	w := newWorld(t, 1, 2, 3)
 	data := random(7, 12*unit)

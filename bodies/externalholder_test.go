@@ -80,7 +80,7 @@ func TestBodiesOfAnExternalStoreAreOnNoMember(t *testing.T) {
 		must(t, m.holds(&body, data))
 		must(t, m.holds(&before, data)) // what members held they hold
 	}
-	if n, err := w.member(1).Sole(context.Background(), 3); n != 0 || err != nil {
+	if n, _, err := w.member(1).Sole(context.Background(), 3); n != 0 || err != nil {
 		t.Errorf("%d extents are only on a member, %v", n, err)
 	}
 

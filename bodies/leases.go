@@ -22,6 +22,8 @@ type leases struct {
 	current *lease
 	// opening is closed when the opening that runs has ended.
 	opening chan struct{}
+	// known are those that were opened and are not closed yet.
+	known map[uint64]bool
 	// spent are those to be closed, which have no body any more.
 	spent []uint64
 	// wake has the keeper look.
@@ -39,7 +41,7 @@ type lease struct {
 }
 
 func newLeases(s State, member, boots uint64, useFor time.Duration) *leases {
-	return &leases{state: s, member: member, boots: boots, useFor: useFor, wake: make(chan struct{}, 1)}
+	return &leases{state: s, member: member, boots: boots, useFor: useFor, known: map[uint64]bool{}, wake: make(chan struct{}, 1)}
 }
 
 // take names a new body. The caller gives the lease back with release, once.
@@ -84,10 +86,9 @@ func (l *leases) open(ctx context.Context) error {
 	l.opening = nil
 	close(opening)
 	if err != nil {
-		// One that was opened all the same is closed with the next start of the member, or when
-		// it is absent.
-		return err
+		return err // one that was opened all the same is an orphan
 	}
+	l.known[r.Lease] = true
 	l.retire()
 	l.current = &lease{id: r.Lease, opened: began}
 	return nil
@@ -147,9 +148,26 @@ func (l *leases) closeSpent(ctx context.Context) error {
 			return fmt.Errorf("close write lease %d: %w", id, err)
 		}
 		l.mu.Lock()
+		delete(l.known, id)
 		l.spent = l.spent[1:]
 		l.mu.Unlock()
 	}
+}
+
+// orphans are those of some open leases that this start of the member opened without hearing of it,
+// as when a client goes away meanwhile: nothing was written under them, and nothing will be.
+func (l *leases) orphans(open []object.Lease) (ids []uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.opening != nil {
+		return nil // the one that is being opened may be among them
+	}
+	for _, o := range open {
+		if o.Member == l.member && o.Boots == l.boots && !l.known[o.ID] {
+			ids = append(ids, o.ID)
+		}
+	}
+	return ids
 }
 
 // Intervals of the keeper. How often it looks at the leases that are open grows from the first to the
@@ -200,7 +218,7 @@ func (b *Bodies) told(what string, err error) bool {
 	return err == nil
 }
 
-// closePast closes the leases of earlier starts of this member, and on the leader those of members
+// closePast closes the leases of earlier starts of this member, and orphans of this one; and on the leader those of members
 // that are none any more, or were not heard of for long. Who is away for so long and comes back has
 // to send its bodies again.
 func (b *Bodies) closePast(ctx context.Context) error {
@@ -211,6 +229,11 @@ func (b *Bodies) closePast(ctx context.Context) error {
 	})
 	if err != nil {
 		return err
+	}
+	for _, id := range b.leases.orphans(open) {
+		if err := b.change(ctx, &object.Change{CloseLease: &object.CloseLease{ID: id}}); err != nil {
+			return fmt.Errorf("close write lease %d, which nobody uses: %w", id, err)
+		}
 	}
 	leads, earlier := b.opts.State.Leads(), false
 	for _, l := range open {

@@ -117,24 +117,38 @@ func TestManyBodiesOpenOneLeaseTogether(t *testing.T) {
 
 func TestLeasesOfEarlierStartsAreClosed(t *testing.T) {
 	w := newWorld(t, 1, 2, 3)
-	for boots := range uint64(3) {
-		_, err := w.Change(context.Background(), &object.Change{OpenLease: &object.OpenLease{Member: 1, Boots: boots + 1}})
+	for _, boots := range []uint64{1, 2, 4} {
+		_, err := w.Change(context.Background(), &object.Change{OpenLease: &object.OpenLease{Member: 1, Boots: boots}})
 		must(t, err)
 	}
-	_, err := w.Change(context.Background(), &object.Change{OpenLease: &object.OpenLease{Member: 2, Boots: 1}})
+	_, err := w.Change(context.Background(), &object.Change{OpenLease: &object.OpenLease{Member: 2, Boots: 2}})
 	must(t, err)
 	must(t, w.member(1).Close())
 	w.start(1, w.member(1).fs, 3, short)
 	until(t, "those of earlier starts are closed", func() bool {
 		l := w.leases()
-		return len(l) == 2 && l[0].Boots == 3 && l[1].Member == 2
+		return len(l) == 2 && l[0].Boots == 4 && l[1].Member == 2
 	})
+}
+
+// TestALeaseThatWasOpenedUnheardIsClosed opens one as a call that ended before its answer.
+func TestALeaseThatWasOpenedUnheardIsClosed(t *testing.T) {
+	w := newWorld(t, 1, 2, 3)
+	used, lease, err := w.member(1).leases.take(context.Background())
+	must(t, err)
+	r, err := w.Change(context.Background(), &object.Change{OpenLease: &object.OpenLease{Member: 1, Boots: 1}})
+	must(t, err)
+	until(t, "it is closed, and the one in use is not", func() bool {
+		l := w.leases()
+		return len(l) == 1 && l[0].ID == used.Lease && l[0].ID != r.Lease
+	})
+	w.member(1).leases.release(lease)
 }
 
 func TestTheLeaderClosesLeasesOfMembersThatAreAbsent(t *testing.T) {
 	w := newWorld(t, 1, 2, 3)
 	for member := range uint64(3) {
-		_, err := w.Change(context.Background(), &object.Change{OpenLease: &object.OpenLease{Member: member + 1, Boots: 1}})
+		_, err := w.Change(context.Background(), &object.Change{OpenLease: &object.OpenLease{Member: member + 1, Boots: 2}})
 		must(t, err)
 	}
 	w.mu.Lock()

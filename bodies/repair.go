@@ -28,6 +28,9 @@ type repairs struct {
 	all bool
 	// wake has repair look.
 	wake chan struct{}
+	// recent is the first lease of which bodies may be new since the last pass; the goroutine of
+	// repair's own.
+	recent uint64
 }
 
 func (r *repairs) init() {
@@ -77,9 +80,16 @@ func (r *repairs) take() (ids []object.ExtentID, all bool) {
 func (b *Bodies) repair() {
 	next := time.NewTimer(b.opts.RepairEvery)
 	defer next.Stop()
+	recent := time.NewTicker(b.opts.RecentEvery)
+	defer recent.Stop()
 	for {
 		select {
 		case <-b.repairs.wake:
+		case <-recent.C:
+			if missing, err := b.passRecent(b.ctx); !b.told("repair of recent object bodies", err) || missing > 0 {
+				next.Reset(b.opts.RetryEvery)
+			}
+			continue
 		case <-next.C:
 			b.repairs.kick()
 			continue
@@ -179,13 +189,44 @@ func (b *Bodies) view(ctx context.Context, f func(*object.View) error) error {
 func (b *Bodies) pass(ctx context.Context) (missing int, err error) {
 	began := time.Now()
 	before := b.counts.repaired.Load()
-	for after := (object.BodyID{}); ; {
+	if missing, err = b.passFrom(ctx, 0); err != nil {
+		return missing, err
+	}
+	b.counts.missing.Store(int64(missing))
+	b.counts.passes.Add(1)
+	if n := b.counts.repaired.Load() - before; n > 0 || missing > 0 {
+		b.log.Info("looked through all object bodies", "fetched", n, "missing", missing, "took", time.Since(began))
+	}
+	if missing > 0 {
+		return missing, nil
+	}
+	return 0, b.store.Settle(ctx)
+}
+
+// passRecent looks through the bodies that the state may have got since the pass before.
+func (b *Bodies) passRecent(ctx context.Context) (missing int, err error) {
+	return b.passFrom(ctx, b.repairs.recent)
+}
+
+// passFrom looks through the bodies of leases from one on, and notes from which on the next ones are
+// new. It runs on the goroutine of repair.
+func (b *Bodies) passFrom(ctx context.Context, lease uint64) (missing int, err error) {
+	recent, err := b.lowestLease(ctx)
+	if err != nil {
+		return 0, err
+	}
+	after := object.BodyID{}
+	if lease > 0 {
+		after = object.BodyID{Lease: lease - 1, N: 1<<32 - 1}
+	}
+	for {
 		page, err := b.page(ctx, after)
 		if err != nil {
 			return missing, err
 		}
 		if len(page) == 0 {
-			break
+			b.repairs.recent = recent
+			return missing, nil
 		}
 		for _, body := range page {
 			n, err := b.mendBody(ctx, body, nil)
@@ -199,15 +240,19 @@ func (b *Bodies) pass(ctx context.Context) (missing int, err error) {
 		}
 		after = page[len(page)-1].ID
 	}
-	b.counts.missing.Store(int64(missing))
-	b.counts.passes.Add(1)
-	if n := b.counts.repaired.Load() - before; n > 0 || missing > 0 {
-		b.log.Info("looked through all object bodies", "fetched", n, "missing", missing, "took", time.Since(began))
-	}
-	if missing > 0 {
-		return missing, nil
-	}
-	return 0, b.store.Settle(ctx)
+}
+
+// lowestLease is the first lease under which the state may yet get bodies.
+func (b *Bodies) lowestLease(ctx context.Context) (lowest uint64, err error) {
+	lowest = b.opts.State.Applied() + 1
+	err = b.view(ctx, func(v *object.View) error {
+		open, err := v.Leases()
+		for _, l := range open {
+			lowest = min(lowest, l.ID)
+		}
+		return err
+	})
+	return lowest, err
 }
 
 // page reads some bodies after one.

@@ -71,6 +71,7 @@ func (n *Node) apply() {
 				n.appliedIndex.Store(job.meta.Index)
 				n.hasher.replaced()
 				n.membersChanged()
+				n.bodiesChanged()
 				n.authRevision.Store(n.machine.Auth().Revision())
 			}
 			job.err = err
@@ -113,7 +114,7 @@ func (n *Node) applyRound(es []raft.Entry) error {
 	var ids, refused []uint64
 	for i := range results {
 		r := &results[i]
-		changed = changed || r.Put == nil && r.Delete == nil && r.Txn == nil && r.Compact == nil && r.Lease == 0
+		changed = changed || r.Put == nil && r.Delete == nil && r.Txn == nil && r.Compact == nil && r.Lease == 0 && r.Object == nil
 		if r.Conf != nil && r.Err != nil {
 			refused = append(refused, r.Index)
 		}

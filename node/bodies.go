@@ -40,6 +40,8 @@ type extents struct {
 	bodyConns *conns
 	// external collects in the store outside of the cluster, where there is one.
 	external *external.Collector
+	// placed are the voters, and holders all members, by which bodies were looked through last.
+	placed, holders []uint64
 }
 
 func (e *extents) closeBodies() error {
@@ -121,8 +123,18 @@ func (n *Node) bodyFloor() int64 {
 	return int64(min(blob.DefaultFloorBytes, u.TotalBytes/maxFloorShare))
 }
 
-// placesChanged has bodies looked through after a change of members.
+// placesChanged has bodies looked through if other members are to hold them, or may have them, than
+// when it was called last. At the start, and then the applier's.
 func (n *Node) placesChanged() {
+	conf, members := n.machine.Conf(), bodyState{n}.Members()
+	if !slices.Equal(conf.Voters, n.placed) || !slices.Equal(members, n.holders) {
+		n.placed, n.holders = conf.Voters, members
+		n.bodiesChanged()
+	}
+}
+
+// bodiesChanged has all bodies looked through.
+func (n *Node) bodiesChanged() {
 	if n.bodies != nil {
 		n.bodies.Kick()
 	}

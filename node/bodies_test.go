@@ -335,6 +335,28 @@ func TestAMemberThatAloneHasBodiesIsRemovedOnlyByForce(t *testing.T) {
 	}
 }
 
+// TestAChangeOfAnObjectIsNoChangeOfMembers writes small objects: all bodies are to be looked through
+// where members change, not with each write.
+func TestAChangeOfAnObjectIsNoChangeOfMembers(t *testing.T) {
+	a := start(t, options(t, "a"))
+	makeBucket(t, a, "bucket")
+	eventually(t, "the bodies that were there at the start are looked through", func() error {
+		if a.Bodies().Passes == 0 {
+			return errors.New("they are not yet")
+		}
+		return nil
+	})
+	before := a.Bodies().Passes
+	for i := range 50 {
+		if err := putOnce(t.Context(), a, fmt.Sprint(i), noise(uint64(i), 10)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := a.Bodies().Passes - before; n > 1 {
+		t.Errorf("all bodies were looked through %d times", n)
+	}
+}
+
 // TestAMemberThatAloneHasBodiesIsNotReplaced grows a cluster of one to three whose newcomers get its
 // bodies too slowly, and has a fourth take
 // the place of the first.
