@@ -140,6 +140,13 @@ bench-life: bench-tools ## what clients feel, beside etcd, when the leader goes 
 	$(BIN)/bench join --keys 1000000 --rate 2000 --rounds 3 --dir $(BENCH_DIR) --json $(BENCH_DIR)/join.json $(BENCH_FLAGS)
 	$(BIN)/bench join --keys 1000000 --rate 0 --rounds 3 --dir $(BENCH_DIR) --json $(BENCH_DIR)/join-idle.json $(BENCH_FLAGS)
 
+.PHONY: bench-s3
+bench-s3: bench-tools $(BIN)/minio ## S3 beside MinIO, and what small writes feel of uploads
+	@mkdir -p $(BENCH_DIR)
+	$(BIN)/bench s3 --members 1 --dir $(BENCH_DIR) --json $(BENCH_DIR)/s3-1.json $(BENCH_FLAGS)
+	$(BIN)/bench s3 --members 3 --dir $(BENCH_DIR) --json $(BENCH_DIR)/s3-3.json $(BENCH_FLAGS)
+	$(BIN)/bench isolation --members 3 --dir $(BENCH_DIR) --json $(BENCH_DIR)/isolation.json $(BENCH_FLAGS)
+
 .PHONY: bench-tools
 bench-tools: build $(BIN)/etcd
 	cd bench && $(GO) build -trimpath -o ../$(BIN)/bench .
@@ -154,6 +161,10 @@ tools: $(BIN)/golangci-lint $(BIN)/gofumpt $(BIN)/etcd $(BIN)/etcdctl $(BIN)/etc
 .PHONY: clean
 clean: ## remove what was built and measured
 	rm -rf $(BIN) .cache
+
+# MinIO (AGPL) is a program to measure beside; nothing links it.
+$(BIN)/minio: tools/minio/go.mod tools/minio/go.sum
+	$(call build-tool,minio,github.com/minio/minio)
 
 # Tools are built from their Go modules at the versions that tools/*/go.mod pin,
 # and again only when those files change. etcd is a module of its own, so

@@ -346,9 +346,6 @@ type cluster struct {
 	members []*member
 }
 
-// calm lets a leader keep its place on a machine where nothing runs in time.
-func calm() []string { return []string{"--heartbeat-interval", "200ms", "--election-timeout", "3s"} }
-
 // newCluster grows a cluster by joins until it has three voters. args go to every
 // member.
 func (l *lab) newCluster(t *testing.T, args ...string) *cluster {
