@@ -156,11 +156,13 @@ func (n *Node) keep() {
 	}
 }
 
-// status is the core as it stands now.
+// status is the core as it stands now, or nothing once the node stops.
 func (n *Node) status() raft.Status {
-	var st raft.Status
-	n.inLoop(func(r *replica.Replica) { st = r.Core().Status() })
-	return st
+	st := &raft.Status{}
+	if !n.inLoop(func(r *replica.Replica) { *st = r.Core().Status() }) {
+		return raft.Status{} // the loop may be writing it still
+	}
+	return *st
 }
 
 func (n *Node) view(st raft.Status) join.View {
