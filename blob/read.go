@@ -30,17 +30,24 @@ func (s *Store) lookup(id object.ExtentID) (place, bool, error) {
 
 // durable finds where an extent is that is on disk.
 func (s *Store) durable(id object.ExtentID) (place, bool, error) {
-	p, found, err := s.index.place(id)
-	if err != nil {
-		return p, false, s.indexFailed(err)
+	for before := (place{}); ; {
+		p, found, err := s.index.place(id)
+		if err != nil {
+			return p, false, s.indexFailed(err)
+		}
+		if !found {
+			return p, false, nil
+		}
+		s.mu.Lock()
+		_, there := s.segments[p.segment]
+		s.mu.Unlock()
+		// Compaction writes where an extent is now before it takes the old segment away, and
+		// may have done both since the look into the index.
+		if there || p == before {
+			return p, there, nil
+		}
+		before = p
 	}
-	if !found {
-		return p, false, nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, there := s.segments[p.segment]
-	return p, there, nil
 }
 
 // Info is what the store knows of an extent without reading it.
