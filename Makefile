@@ -28,6 +28,7 @@ build: ## build bin/chainfire
 .PHONY: test
 test: $(BIN)/etcdctl $(BIN)/etcdutl $(BIN)/etcd ## run all tests
 	$(GO) test -tags $(TEST_TAGS) -timeout $(TEST_TIMEOUT) ./...
+	$(GO) test -tags $(TEST_TAGS) -timeout $(TEST_TIMEOUT) -run 'TestS3' -parallel 2 ./test -s3
 	cd bench && $(GO) test -timeout $(TEST_TIMEOUT) ./...
 
 .PHONY: race

@@ -24,6 +24,8 @@ type Bounds struct {
 	Still          bool
 	// Raft holds limits only: MaxMessageBytes, MaxInflight and the like.
 	Raft raft.Config
+	// SealKey is what a cluster that makes a sealing key takes in place of chance.
+	SealKey []byte
 	// NoBodies keeps the bytes of bodies out that are not inline: there are none.
 	NoBodies bool
 	// LifecycleEvery is how often the rules of buckets are applied. Default 1 hour.

@@ -164,8 +164,11 @@ func (n *Node) alone() bool {
 }
 
 func (n *Node) makeSealKey() ([]byte, error) {
-	key := make([]byte, sealKeyLen)
-	_, _ = rand.Read(key) // which never fails: it ends the program instead
+	key := n.opts.Bounds.SealKey
+	if len(key) == 0 {
+		key = make([]byte, sealKeyLen)
+		_, _ = rand.Read(key) // which never fails: it ends the program instead
+	}
 	n.log.Info("a sealing key is made", "file", n.path(sealFile))
 	return key, writeSealKey(n.opts.FS, n.path(sealFile), key)
 }

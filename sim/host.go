@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"maps"
@@ -101,7 +102,7 @@ func (h *host) options(p *proc) node.Options {
 		},
 		Bounds: node.Bounds{
 			SegmentBytes: s.segment, LogCacheBytes: s.logCache, KeepLogBytes: s.keepLog, MaxLogBytes: s.maxLog,
-			LeaseCheckpoints: 700 * time.Millisecond, NoBodies: true,
+			LeaseCheckpoints: 700 * time.Millisecond, NoBodies: true, SealKey: bytes.Repeat([]byte{7}, 32),
 			StoreCacheBytes: 64 << 10, WatchRingBytes: [...]int64{0, 600, 4 << 10}[h.w.seed%3], Still: true, Raft: s.raft, LearnTTL: s.learnTTL,
 			Opened: func(m *machine.Machine) {
 				h.opened = append(h.opened, m)

@@ -32,7 +32,7 @@ var (
 
 // TestS3LargeObjectByAwscli takes an object of many parts up, and down again:
 //
-//	go test ./test -run TestS3LargeObjectByAwscli -v -s3-large 5120 -timeout 0
+//	go test ./test -run TestS3LargeObjectByAwscli -v -s3 -s3-large 5120 -timeout 0
 func TestS3LargeObjectByAwscli(t *testing.T) {
 	if *s3LargeFlag == 0 {
 		t.Skip("-s3-large says how large; it needs ten times as much on the disk")
@@ -85,7 +85,7 @@ func writeNoise(path string, size int64) ([]byte, error) {
 // TestS3PagesOfABigBucketAreQuick fills a bucket and lists it by pages from anywhere, by
 // folders, and by prefixes, at every member. With a million objects:
 //
-//	go test ./test -run TestS3PagesOfABigBucketAreQuick -v -s3-objects 1000000 -s3-page 50ms -timeout 0
+//	go test ./test -run TestS3PagesOfABigBucketAreQuick -v -s3 -s3-objects 1000000 -s3-page 50ms -timeout 0
 func TestS3PagesOfABigBucketAreQuick(t *testing.T) {
 	t.Parallel()
 	n := *s3ObjectsFlag

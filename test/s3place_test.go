@@ -14,6 +14,9 @@ import (
 	"time"
 )
 
+var s3Flag = flag.Bool("s3", false,
+	"run what loads a cluster by S3: real clients, racing writers, faults, a big bucket. It takes the machine for itself, so run nothing beside it")
+
 var s3ServerFlag = flag.String("s3-server", "chainfire",
 	"server that clients of S3 are run against: chainfire, or minio, which shows what a test means elsewhere (bin/minio, or the one that CHAINFIRE_MINIO names)")
 
@@ -44,6 +47,9 @@ var minioLacks = []string{
 // or the server that -s3-server names.
 func newS3(t *testing.T) *s3Service {
 	t.Helper()
+	if !*s3Flag {
+		t.Skip("it takes the machine for itself: 'make test' runs it by itself, with -s3")
+	}
 	switch *s3ServerFlag {
 	case "chainfire":
 		c := here.newS3Cluster(t)
@@ -115,8 +121,7 @@ func newMinio(t *testing.T) *s3Service {
 	return s
 }
 
-// awaitServing waits until every endpoint answers a request without a signature as S3 does:
-// with a refusal.
+// awaitServing waits until every endpoint answers a signed request.
 func (s *s3Service) awaitServing(t *testing.T) {
 	t.Helper()
 	client := newLeanS3()

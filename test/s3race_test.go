@@ -71,7 +71,7 @@ type raceRound struct {
 // winner's bytes, nobody sees anything else, in the object or in a listing. For 10,000
 // rounds:
 //
-//	go test ./test -run TestS3ConditionalWritesHaveOneWinner -v -s3-rounds 10000 -timeout 0
+//	go test ./test -run TestS3ConditionalWritesHaveOneWinner -v -s3 -s3-rounds 10000 -timeout 0
 func TestS3ConditionalWritesHaveOneWinner(t *testing.T) {
 	t.Parallel()
 	rounds, seed := *s3RoundsFlag, cmp.Or(*seedFlag, rand.Uint64())
