@@ -7,8 +7,8 @@ LDFLAGS := -X main.version=$(VERSION)
 
 # Checks of package internal/invariant are made in every test run.
 TEST_TAGS    := invariants
-TEST_TIMEOUT ?= 10m
-RACE_TIMEOUT ?= 15m
+TEST_TIMEOUT ?= 20m
+RACE_TIMEOUT ?= 25m
 
 # Where the servers that are measured keep their data: a real disk.
 BENCH_DIR   ?= .cache/bench
