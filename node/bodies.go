@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -98,7 +99,11 @@ const soleWithin = time.Minute
 // wouldLose says what of object bodies would be lost with a member; nothing where nothing would be.
 func (n *Node) wouldLose(ctx context.Context, member uint64) (string, error) {
 	if n.bodies == nil {
-		return "", nil
+		held, err := n.membersHoldBodies()
+		if err != nil || !held {
+			return "", err
+		}
+		return "object bodies may be lost: this member keeps none (--s3=off) and cannot see who has them, so ask one that does", nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, soleWithin)
 	defer cancel()
@@ -112,6 +117,19 @@ func (n *Node) wouldLose(ctx context.Context, member uint64) (string, error) {
 		return fmt.Sprintf("%d extents of object bodies would be lost, unless members %d have them, which do not answer", sole, mute), nil
 	}
 	return fmt.Sprintf("%d extents of object bodies would be lost, which no other member has yet", sole), nil
+}
+
+// membersHoldBodies reports whether there are extents on the disks of members.
+func (n *Node) membersHoldBodies() (held bool, err error) {
+	v, err := n.machine.ObjectView()
+	if err != nil {
+		return false, err
+	}
+	err = v.Bodies(object.BodyID{}, func(b *object.Body) bool {
+		held = slices.ContainsFunc(b.Extents, func(e object.Extent) bool { return !e.External() })
+		return !held
+	})
+	return held, errors.Join(err, v.Close())
 }
 
 // bodyFloor is the room that is left on the disk.

@@ -404,6 +404,29 @@ func TestAMemberThatAloneHasBodiesIsNotReplaced(t *testing.T) {
 	}
 }
 
+func TestAMemberWithoutBodiesDoesNotRemoveWhoMayAloneHaveThem(t *testing.T) {
+	a := start(t, options(t, "a"))
+	makeBucket(t, a, "bucket")
+	blind := options(t, "b", peerAddr(t, a))
+	blind.Bounds.NoBodies = true
+	b := start(t, blind)
+	c := start(t, options(t, "c", peerAddr(t, a)))
+	voters(t, a, 3)
+	if err := putBytes(t.Context(), a, "key", noise(1, 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the removal is refused for the bodies", func() error {
+		_, err := b.MemberRemove(t.Context(), c.ID())
+		if err == nil {
+			t.Fatal("it was removed by a member that knows nothing of bodies")
+		}
+		if !errors.Is(err, chainfire.ErrUnhealthyCluster) || !strings.Contains(err.Error(), "--s3=off") {
+			return err
+		}
+		return nil
+	})
+}
+
 // clusterClient calls the Cluster service of a member.
 func clusterClient(t *testing.T, n *node.Node) api.ClusterClient {
 	t.Helper()
