@@ -103,7 +103,7 @@ func (n *Node) wouldLose(ctx context.Context, member uint64) (string, error) {
 		if err != nil || !held {
 			return "", err
 		}
-		return "object bodies may be lost: this member keeps none (--s3=off) and cannot see who has them, so ask one that does", nil
+		return "object bodies may be lost: this member serves no S3 and cannot see who has them; hand the leadership to one that does (etcdctl move-leader), or force it", nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, soleWithin)
 	defer cancel()

@@ -420,7 +420,7 @@ func TestAMemberWithoutBodiesDoesNotRemoveWhoMayAloneHaveThem(t *testing.T) {
 		if err == nil {
 			t.Fatal("it was removed by a member that knows nothing of bodies")
 		}
-		if !errors.Is(err, chainfire.ErrUnhealthyCluster) || !strings.Contains(err.Error(), "--s3=off") {
+		if !errors.Is(err, chainfire.ErrUnhealthyCluster) || !strings.Contains(err.Error(), "serves no S3") {
 			return err
 		}
 		return nil

@@ -310,6 +310,13 @@ func TestMembersOfAListShareASealingKeyThatTheyAreGiven(t *testing.T) {
 	q := options(t, "d")
 	q.Plain, q.Join = true, []string{peerAddr(t, members[0])}
 	members = append(members, start(t, q))
+	// Whoever is given the file itself keeps no copy of what is in it.
+	with := options(t, "e")
+	with.Plain, with.Join, with.SealKeyFile = true, []string{peerAddr(t, members[0])}, file
+	members = append(members, start(t, with))
+	if _, err := os.Stat(filepath.Join(with.Dir, "seal.key")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the operator's key is in the data directory of who has it from the operator: %v", err)
+	}
 	sealed, err := members[0].Objects().Seal("AK", "secret")
 	if err != nil {
 		t.Fatal(err)

@@ -227,7 +227,11 @@ func (n *Node) join(ctx context.Context) (identity, error) {
 	if err != nil {
 		return identity{}, err
 	}
-	if err := n.keepSealKey(place.SealKey); err != nil {
+	handed := place.SealKey
+	if n.opts.SealKeyFile != "" {
+		handed = nil // the operator's own is not for this directory
+	}
+	if err := n.keepSealKey(handed); err != nil {
 		return identity{}, err
 	}
 	j.Cluster, j.Member, j.SeedIndex, j.SeedTerm = place.Cluster, place.Member, place.Seed.Index, place.Seed.Term

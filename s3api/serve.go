@@ -49,6 +49,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) newRequest(w http.ResponseWriter, r *http.Request) *request {
+	if r.ContentLength == 0 && strings.EqualFold(r.Header.Get("Expect"), "100-continue") {
+		// The library asks to go on only where there is something to read. Clients of Python that
+		// are not asked take the next answer on the connection for the rest of this one.
+		w.WriteHeader(http.StatusContinue)
+	}
 	var id [8]byte
 	_, _ = rand.Read(id[:]) // never fails
 	rq := &request{

@@ -249,6 +249,25 @@ func TestAClientIsAskedToGoOnOnlyWhereItsBodyIsRead(t *testing.T) {
 	}
 }
 
+// botocore announces every put, also one of nothing, and is confused for the rest of the connection
+// where it is not asked to go on.
+func TestAClientIsAskedToGoOnAlsoWhereItSendsNothing(t *testing.T) {
+	f := start(t, nil)
+	f.bucket("expect")
+	host := f.server.Listener.Addr().String()
+	w := f.dial(t)
+	for _, body := range []string{"", "something", ""} {
+		w.send(head(t, host, "PUT", "/expect/k", body, "Expect: 100-continue"))
+		if r := w.answer("PUT"); r.status != 100 || len(r.header) != 0 {
+			t.Fatalf("%d bytes that are wanted: %d %v %s", len(body), r.status, r.header, r.body)
+		}
+		w.send(body)
+		if r := w.answer("PUT"); r.status != 200 {
+			t.Errorf("after %d bytes: %d %s", len(body), r.status, r.body)
+		}
+	}
+}
+
 func TestBucketsInTheHost(t *testing.T) {
 	f := start(t, func(o *s3api.Options) { o.Domains = []string{"s3.example", "Other.Example", "store.s3.example"} })
 	f.bucket("virtual")

@@ -101,8 +101,8 @@ func (o *etcdOptions) objects(cfg *etcdflags.Config) error {
 		domains: cfg.S3Domains, trustForwarded: cfg.S3TrustForwarded, sealKeyFile: cfg.SealKeyFile, blobStore: cfg.BlobStore,
 	}
 	o.node.OweFirstKey, o.node.SealKeyFile, o.node.Bounds.NoBodies = o.s3.on, cfg.SealKeyFile, !o.s3.on
-	if !o.s3.on && (len(cfg.S3Domains) > 0 || cfg.S3TrustForwarded) {
-		return errors.New("--s3-domain and --s3-trust-forwarded are for S3, which is off without --listen-s3: give that as well")
+	if !o.s3.on && (len(cfg.S3Domains) > 0 || cfg.S3TrustForwarded || cfg.BlobStore != "") {
+		return errors.New("--s3-domain, --s3-trust-forwarded and --blob-store are for S3, which is off without --listen-s3: give that as well")
 	}
 	return o.s3.check(o.tls.on(), true)
 }
