@@ -116,7 +116,7 @@ func (h *hub) replace(st State) {
 	h.rev, h.compacted = st.Revision, st.Compacted
 	h.ring.reset(st.Revision + 1)
 	for s := range h.streams {
-		for _, w := range s.watches {
+		for w := range s.inOrder() {
 			if w.refused {
 				continue
 			}
@@ -175,7 +175,7 @@ func (s *Store) NotifyProgress() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for st := range h.streams {
-		for _, w := range st.watches {
+		for w := range st.inOrder() {
 			switch {
 			case !w.notify || w.refused:
 			case w.busy || w.lagging():

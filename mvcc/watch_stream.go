@@ -3,6 +3,9 @@ package mvcc
 import (
 	"context"
 	"errors"
+	"iter"
+	"maps"
+	"slices"
 
 	"chainfire"
 )
@@ -38,6 +41,18 @@ func (s *stream) enqueue(w *watch) {
 		w.queued = true
 		s.queue.push(w)
 		s.wake()
+	}
+}
+
+// inOrder is its watches by their numbers: where several are served at once, in which order
+// must not be chance.
+func (s *stream) inOrder() iter.Seq[*watch] {
+	return func(yield func(*watch) bool) {
+		for _, id := range slices.Sorted(maps.Keys(s.watches)) {
+			if !yield(s.watches[id]) {
+				return
+			}
+		}
 	}
 }
 

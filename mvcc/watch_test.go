@@ -275,6 +275,23 @@ func TestProgressMarksComeOnlyWhenTheyAreTrue(t *testing.T) {
 	}
 }
 
+func TestWatchesMarkedAtOnceAreServedByTheirNumbers(t *testing.T) {
+	s := newStore(t, disk.NewFaultFS(), nil)
+	st := s.NewWatchStream()
+	for range 50 {
+		mustWatch(t, st, chainfire.WatchRequest{Key: []byte("k"), ProgressNotify: true})
+	}
+	s.NotifyProgress()
+	for want := range int64(50) {
+		if resp := mustRecv(t, st); resp.WatchID != want {
+			t.Fatalf("watch %d is served, not %d", resp.WatchID, want)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestClosingEndsARecvThatWaits(t *testing.T) {
 	s := newStore(t, disk.NewFaultFS(), nil)
 	for _, end := range []func(chainfire.WatchStream) error{
