@@ -126,8 +126,9 @@ func TestGrowthFromOneToThree(t *testing.T) {
 // same moment against one member: 1, then 3, then 5 vote, and the last stands by.
 func TestFiveNewcomersAtOnceAreSeededSideBySideAndVoteInOddNumbers(t *testing.T) {
 	t.Parallel()
-	// The first is to be at its seed still when the last begins, which takes seconds on a
-	// machine with much to do.
+	// One is to be at its seed still when another begins, which takes seconds on a machine with
+	// much to do. Not all of them need be at once: who comes when two snapshots are being read,
+	// both older than its reservation, waits for one of them.
 	c := oneMember(t, append(calm(), "--seed-rate", "1MiB")...)
 	a := c.members[0]
 	ballast(t, a.kv(), seedSize)
@@ -137,13 +138,24 @@ func TestFiveNewcomersAtOnceAreSeededSideBySideAndVoteInOddNumbers(t *testing.T)
 		m.launch(a.peer)
 		c.members = append(c.members, m)
 	}
-	a.await("all of them in their seed", patience, func(context.Context) error {
+	a.await("two of them in their seed at once", patience, func(context.Context) error {
+		under := 0
 		for _, m := range c.members[1:] {
-			if done, total := m.proc.seeding(); done == 0 || done == total {
-				return fmt.Errorf("%s has %d of %d bytes", m.name, done, total)
+			if done, total := m.proc.seeding(); done > 0 && done < total {
+				under++
 			}
 		}
+		if under < 2 {
+			return fmt.Errorf("%d are", under)
+		}
 		return nil
+	})
+	a.await("all of them have joined", 3*patience, func(ctx context.Context) error {
+		s, err := a.status(ctx)
+		if err != nil {
+			return err
+		}
+		return exactly(s, 6, 5)
 	})
 	c.awaitVoters(6, 5)
 	l.awaitWrites(50)
