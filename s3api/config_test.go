@@ -343,3 +343,37 @@ func TestReadersAreToldWhenAnObjectExpires(t *testing.T) {
 		}
 	}
 }
+
+// TestRulesThatCannotBeReadKeepNobodyFromTheObjects: they are said in the log, and lifecycle alone
+// stands still.
+func TestRulesThatCannotBeReadKeepNobodyFromTheObjects(t *testing.T) {
+	f := start(t, nil)
+	f.bucket("bucket")
+	f.put("bucket", "key", "hello")
+	f.change(&object.Change{SetConfig: &object.SetConfig{Bucket: "bucket", Name: "lifecycle", Value: []byte("<LifecycleConfiguration/>")}})
+	for _, c := range []call{
+		{method: "GET", path: "/bucket/key"}, {method: "HEAD", path: "/bucket/key"}, {method: "POST", path: "/bucket/key?uploads"},
+		{method: "PUT", path: "/bucket/copy", header: map[string]string{"X-Amz-Copy-Source": "/bucket/key"}},
+	} {
+		c.id = adminID
+		f.do(c).want(t, http.StatusOK, "")
+	}
+	if !strings.Contains(f.log.String(), "rules of lifecycle cannot be read") {
+		t.Error("the log says nothing of it")
+	}
+}
+
+// TestAnEmptyPrefixAmongOthersIsKept: rules that are taken can be read again.
+func TestAnEmptyPrefixAmongOthersIsKept(t *testing.T) {
+	f := start(t, nil)
+	f.bucket("bucket")
+	f.put("bucket", "key", "hello")
+	f.do(call{method: "PUT", path: "/bucket?lifecycle", id: adminID, body: "<LifecycleConfiguration><Rule><Filter><And><Prefix/><Tag><Key>k</Key><Value>v</Value></Tag></And></Filter><Status>Enabled</Status><Expiration><Days>1</Days></Expiration></Rule></LifecycleConfiguration>"}).want(t, http.StatusOK, "")
+	if r := f.do(call{method: "GET", path: "/bucket?lifecycle", id: adminID}); !strings.Contains(r.body, "<And><Prefix></Prefix><Tag>") {
+		t.Errorf("they are shown as %s", r.body)
+	}
+	f.do(call{method: "GET", path: "/bucket/key", id: adminID}).want(t, http.StatusOK, "")
+	if strings.Contains(f.log.String(), "cannot be read") {
+		t.Error("the rules cannot be read")
+	}
+}

@@ -39,12 +39,19 @@ func (rq *request) find(bucket, key string, id *object.VersionID) (*found, error
 	if err != nil {
 		return nil, err
 	}
-	out := &found{bucket: b, version: v}
-	if out.rules, err = rq.s.documents.lifecycles.of(view, b); err != nil {
-		return nil, err
-	}
+	out := &found{bucket: b, version: v, rules: rq.lifecycleOf(view, b)}
 	out.bytes, err = sourceOf(view, v)
 	return out, err
+}
+
+// lifecycleOf is the rules of lifecycle of a bucket in a view, nil where it has none. Answers only
+// tell what they will do: where they cannot be read that is told to the log, and the request goes on.
+func (rq *request) lifecycleOf(view *object.View, b *object.Bucket) *lifecycle.Config {
+	c, err := rq.s.documents.lifecycles.of(view, b)
+	if err != nil {
+		rq.s.log.Error("the rules of lifecycle cannot be read, and nothing of the bucket expires: set them anew", "request_id", rq.id, "bucket", b.Name, "err", err)
+	}
+	return c
 }
 
 // setExpiry says in an answer when lifecycle deletes the object, and by which rule.

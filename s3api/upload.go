@@ -155,9 +155,9 @@ func (rq *request) setAbortDate(initiated int64) error {
 		return err
 	}
 	defer done()
-	c, err := rq.s.documents.lifecycles.of(view, b)
-	if err != nil || c == nil {
-		return err
+	c := rq.lifecycleOf(view, b)
+	if c == nil {
+		return nil
 	}
 	if at, rule, ok := c.AbortDate(rq.key, initiated); ok {
 		h := rq.w.Header()

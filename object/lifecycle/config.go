@@ -69,6 +69,8 @@ type Filter struct {
 	// themselves allowed.
 	Greater, Less *int64
 	form          filterForm
+	// prefixed says that Prefix was written, within Filter or And, though it be empty.
+	prefixed bool
 }
 
 // filterForm is how the filter was written, for it to be shown again as it was.

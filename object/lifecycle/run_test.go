@@ -228,7 +228,7 @@ func encodeForTest(t *rapid.T, c *Config) string {
 	for i := range c.Rules { // the form that holds any number of things, or none
 		f := &c.Rules[i].Filter
 		n := len(f.Tags)
-		if f.Prefix != "" {
+		if f.prefixed = f.Prefix != ""; f.prefixed {
 			n++
 		}
 		if f.Greater != nil {
