@@ -119,11 +119,16 @@ func refusedBy(c *object.Condition, err error) error {
 	return failed(name)
 }
 
+// compares reports whether a condition tells, by whether it holds, what is in a version.
+func compares(c *object.Condition) bool {
+	any := func(etag string) bool { return etag == "" || etag == "*" }
+	return !any(c.IfMatch) || !any(c.IfNoneMatch) || c.IfModified != nil || c.IfSize != nil
+}
+
 // mayCompare holds that who asks for a version by its ETag may read it: else the answers would
 // tell what is in it.
 func (rq *request) mayCompare(c *object.Condition) error {
-	any := func(etag string) bool { return etag == "" || etag == "*" }
-	if any(c.IfMatch) && any(c.IfNoneMatch) && c.IfModified == nil && c.IfSize == nil {
+	if !compares(c) {
 		return nil
 	}
 	return rq.allowed("s3:GetObject", accessRead, rq.bucket, rq.key)

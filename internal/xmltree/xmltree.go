@@ -37,16 +37,16 @@ type Node struct {
 	taken      []bool
 }
 
-// The bounds of Bounded: how many tags, and how many bytes from the beginning of one to that of
+// The bounds of a document: how many tags, and how many bytes from the beginning of one to that of
 // the next. The parts of an upload take 80,000 tags, a key in references 8 KiB.
 const (
 	maxTags = 100_000
 	maxRun  = 16 << 10
 )
 
-// Bounded refuses a document of very many tags or attributes before it is parsed, which takes up
+// bounded refuses a document of very many tags or attributes before it is parsed, which takes up
 // to a hundred times the memory of the document for them. Errors are of type *Error.
-func Bounded(document []byte) error {
+func bounded(document []byte) error {
 	tags := -1 // what is before the first is none
 	for run := range bytes.SplitSeq(document, []byte("<")) {
 		if tags++; tags > maxTags {
@@ -62,7 +62,7 @@ func Bounded(document []byte) error {
 // Parse reads a document, whose outermost element must have one of the names. The caller
 // bounds its length. Errors are of type *Error.
 func Parse(document []byte, names ...string) (*Node, error) {
-	if err := Bounded(document); err != nil {
+	if err := bounded(document); err != nil {
 		return nil, err
 	}
 	d := xml.NewDecoder(bytes.NewReader(document))

@@ -58,7 +58,7 @@ func TestADocumentTakesMemoryInProportionToWhatItMaySay(t *testing.T) {
 		if _, ok := errors.AsType[*Error](err); !ok || n != nil || !strings.Contains(err.Error(), "more than") {
 			t.Errorf("%s: %v", name, err)
 		}
-		if err := Bounded([]byte(document)); err == nil {
+		if err := bounded([]byte(document)); err == nil {
 			t.Errorf("%s are within bounds", name)
 		}
 	}
