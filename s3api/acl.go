@@ -104,9 +104,6 @@ func (rq *request) putObjectACL() error {
 // unchangedACL refuses a list that is to let in anyone else than the owner, whether it comes in
 // headers or as a document.
 func (rq *request) unchangedACL() error {
-	if err := refuseHeaders(rq.r.Header); err != nil {
-		return err
-	}
 	body, err := rq.small(maxDocument)
 	if err != nil {
 		return err

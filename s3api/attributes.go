@@ -41,9 +41,6 @@ var contentHeaders = []struct {
 
 // attributesOf reads what a writer says of an object in its headers.
 func attributesOf(h http.Header) (a object.Attributes, err error) {
-	if err := refuseHeaders(h); err != nil {
-		return a, err
-	}
 	if a.ContentType, err = bounded(h, "Content-Type"); err != nil {
 		return a, err
 	}
@@ -76,7 +73,7 @@ func attributesOf(h http.Header) (a object.Attributes, err error) {
 }
 
 // refuseHeaders refuses what a header asks for and is not there, by its name: to leave it out
-// silently would be to do something else.
+// silently would be to do something else. serve holds each request to it, and a form its fields.
 func refuseHeaders(h http.Header) error {
 	for name := range h {
 		switch {

@@ -22,9 +22,6 @@ func bucketOperations() []operation {
 
 // createBucket makes a bucket. Its region is that of the endpoint, whether it is named or not.
 func (rq *request) createBucket() error {
-	if err := refuseHeaders(rq.r.Header); err != nil {
-		return err
-	}
 	lock, err := one(rq.r.Header, "X-Amz-Bucket-Object-Lock-Enabled")
 	if err != nil {
 		return err

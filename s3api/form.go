@@ -132,6 +132,9 @@ func (f *form) attributes() (http.Header, object.Attributes, error) {
 	if err != nil {
 		return nil, object.Attributes{}, err
 	}
+	if err := refuseHeaders(h); err != nil {
+		return nil, object.Attributes{}, err
+	}
 	a, err := attributesOf(h)
 	if err != nil {
 		return nil, a, err

@@ -39,9 +39,6 @@ func (rq *request) uploadPart() error {
 	if err != nil {
 		return err
 	}
-	if err := refuseHeaders(rq.r.Header); err != nil {
-		return err
-	}
 	u, err := rq.upload()
 	if err != nil {
 		return err
@@ -89,9 +86,6 @@ func (rq *request) uploadPartCopy() error {
 		return err
 	}
 	h := rq.r.Header
-	if err := refuseHeaders(h); err != nil {
-		return err
-	}
 	source, err := copySourceOf(h)
 	if err != nil {
 		return err

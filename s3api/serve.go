@@ -108,6 +108,9 @@ func (rq *request) serve() error {
 	if err := rq.foreign(); err != nil {
 		return err
 	}
+	if err := refuseHeaders(rq.r.Header); err != nil {
+		return err
+	}
 	return rq.op.handle(rq)
 }
 

@@ -92,3 +92,25 @@ func TestAnUploadThatWasBegunIsAnswered(t *testing.T) {
 		t.Errorf("answered %d %s", w.Code, w.Body)
 	}
 }
+
+// TestNoOperationPassesOverAHeaderThatAsksForMore: who asks for a key of encryption is not to take the
+// answer for what was kept with it.
+func TestNoOperationPassesOverAHeaderThatAsksForMore(t *testing.T) {
+	f := start(t, nil)
+	f.bucket("bucket")
+	f.put("bucket", "key", "hello")
+	upload := f.beginUpload("/bucket/key")
+	for _, path := range []string{
+		"GET /bucket/key", "HEAD /bucket/key", "GET /bucket/key?attributes", "GET /bucket/key?tagging", "POST /bucket/key?uploadId=" + upload,
+		"PUT /bucket/key", "PUT /other", "PUT /bucket/key?acl", "POST /bucket/key?uploads", "PUT /bucket/key?partNumber=1&uploadId=" + upload, "DELETE /bucket/key", "GET /bucket",
+	} {
+		method, path, _ := strings.Cut(path, " ")
+		for name, value := range map[string]string{"x-amz-server-side-encryption-customer-algorithm": "AES256", "x-amz-acl": "public-read"} {
+			c := call{method: method, path: path, id: adminID, header: map[string]string{name: value, "X-Amz-Object-Attributes": "ETag"}}
+			want := map[string]int{"public-read": 400, "AES256": 501}[value]
+			if r := f.do(c); r.status != want {
+				t.Errorf("%s %s with %s: %d %s", method, path, name, r.status, r.body)
+			}
+		}
+	}
+}
