@@ -170,7 +170,12 @@ func directive(h http.Header, name string) (replace bool, err error) {
 
 // copyOnce copies the source as it is now.
 func (rq *request) copyOnce(p *copyPlan) error {
-	from, err := rq.findSource(&p.source)
+	from, err := rq.findSource(&p.source, func(_ *object.View, f *found) (span, error) {
+		if p.keepsSum(&f.version.Checksum) {
+			return span{}, nil
+		}
+		return span{0, f.version.Size}, nil
+	})
 	if err != nil {
 		return err
 	}
@@ -240,11 +245,16 @@ func (p *copyPlan) merged(v *object.Version) object.Attributes {
 	return a
 }
 
+// keepsSum reports whether the copy has the checksum of the source; else its bytes are read for one.
+func (p *copyPlan) keepsSum(have *object.Checksum) bool {
+	return p.algorithm == checksum.None || p.algorithm == have.Algorithm && have.Type == object.ChecksumFullObject
+}
+
 // copySum is the checksum of the copy: that of the source, or one that is computed because another
 // algorithm is asked for.
 func (rq *request) copySum(p *copyPlan, from *found) (object.Checksum, error) {
 	have := from.version.Checksum
-	if p.algorithm == checksum.None || p.algorithm == have.Algorithm && have.Type == object.ChecksumFullObject {
+	if p.keepsSum(&have) {
 		return have, nil
 	}
 	r := rq.open(&from.bytes, span{0, from.version.Size})

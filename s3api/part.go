@@ -97,16 +97,18 @@ func (rq *request) uploadPartCopy() error {
 	if err != nil {
 		return err
 	}
-	from, err := rq.findSource(&source)
+	var piece span
+	from, err := rq.findSource(&source, func(_ *object.View, f *found) (_ span, err error) {
+		if piece, err = copyRange(h, f.version.Size); err != nil {
+			return piece, err
+		}
+		if most := rq.who.maxObject(); piece.n > object.MaxPartSize || most > 0 && piece.n > most {
+			return piece, refusef(codeInvalidRequest, "The specified copy source is larger than the maximum allowable size for a copy source: %d", int64(object.MaxPartSize))
+		}
+		return piece, nil
+	})
 	if err != nil {
 		return err
-	}
-	piece, err := copyRange(h, from.version.Size)
-	if err != nil {
-		return err
-	}
-	if most := rq.who.maxObject(); piece.n > object.MaxPartSize || most > 0 && piece.n > most {
-		return refusef(codeInvalidRequest, "The specified copy source is larger than the maximum allowable size for a copy source: %d", int64(object.MaxPartSize))
 	}
 	part, err := rq.copyPart(u, number, from, piece)
 	if err != nil {
@@ -120,17 +122,22 @@ func (rq *request) uploadPartCopy() error {
 	})
 }
 
-// findSource reads the source of a copy, as the conditions on it ask.
-func (rq *request) findSource(c *copySource) (*found, error) {
-	from, err := rq.find(c.bucket, c.key, c.version)
+// findSource reads the source of a copy, as the conditions on it ask, and what is needed of it.
+func (rq *request) findSource(c *copySource, need look) (*found, error) {
+	condition := readConditionOf(rq.r.Header, "X-Amz-Copy-Source-If-")
+	from, err := rq.find(c.bucket, c.key, c.version, func(view *object.View, f *found) (span, error) {
+		if err := condition.check(f.version, codePreconditionFailed); err != nil {
+			return span{}, err
+		}
+		return need(view, f)
+	})
 	if err != nil {
 		if e, ok := errors.AsType[*apiError](err); ok && e.code == codeMethodNotAllowed {
 			err = refusef(codeInvalidRequest, "The source of a copy request may not specifically refer to a delete marker by version id.")
 		}
 		return nil, rq.hidden(err, c.bucket)
 	}
-	condition := readConditionOf(rq.r.Header, "X-Amz-Copy-Source-If-")
-	return from, condition.check(from.version, codePreconditionFailed)
+	return from, nil
 }
 
 // copyRange is the piece of a source that is to be copied: unlike a Range, one that is outside
