@@ -107,8 +107,12 @@ func failed(condition string) *apiError {
 	return refuse(codePreconditionFailed).with("Condition", condition).because(object.ErrPreconditionFailed)
 }
 
-// refusedBy is the error of a write with the condition that did not hold, where it was that.
+// refusedBy is the error of a write of an object: with the condition that did not hold, where it was
+// that, or that the bucket has no object lock.
 func refusedBy(c *object.Condition, err error) error {
+	if errors.Is(err, object.ErrInvalidBucketState) {
+		return errNoLock().because(err)
+	}
 	if !errors.Is(err, object.ErrPreconditionFailed) {
 		return err
 	}
@@ -134,40 +138,47 @@ func (rq *request) mayCompare(c *object.Condition) error {
 	return rq.allowed("s3:GetObject", accessRead, rq.bucket, rq.key)
 }
 
-// foresee reads the bucket of a write, and refuses the write where it is certain that it would be
-// refused when applied, before its body is read. What this member has applied is enough to go
-// on, as the change is decided when it is applied; to refuse takes all that was acknowledged.
-func (rq *request) foresee(c *object.Condition) (*object.Bucket, error) {
+// foresee refuses a write where it is certain that it would be refused when applied, before its
+// body is read; locks says that it brings a retention or a hold. What this member has applied is
+// enough to go on, as the change is decided when it is applied; to refuse takes all that was
+// acknowledged.
+func (rq *request) foresee(c *object.Condition, locks bool) error {
 	view, err := rq.s.service.Local(rq.ctx())
 	if err != nil {
-		return nil, err
+		return err
 	}
-	b, err := rq.refusal(view, c)
+	err = rq.refusal(view, c, locks)
 	rq.s.closeView(view)
 	if err == nil {
-		return b, nil
+		return nil
 	}
 	view, done, err := rq.view()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer done()
-	return rq.refusal(view, c)
+	return rq.refusal(view, c, locks)
 }
 
-func (rq *request) refusal(view *object.View, c *object.Condition) (*object.Bucket, error) {
+func (rq *request) refusal(view *object.View, c *object.Condition, locks bool) error {
 	b, err := view.Bucket(rq.bucket)
-	if err != nil || !conditional(c) {
-		return b, err
+	if err != nil {
+		return err
+	}
+	if locks && !b.ObjectLock {
+		return errNoLock()
+	}
+	if !conditional(c) {
+		return nil
 	}
 	v, err := view.Version(b, rq.key, nil)
 	if errors.Is(err, object.ErrNoSuchKey) {
 		v, err = nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return b, holds(c, v)
+	return holds(c, v)
 }
 
 // readCondition are the conditions of a reader, of headers with a prefix: If- or

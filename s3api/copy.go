@@ -89,7 +89,6 @@ type copyPlan struct {
 	hold         bool
 	storageGiven bool
 	algorithm    checksum.Algorithm // asked for, or None
-	destination  *object.Bucket
 }
 
 // copyObject writes an object with the bytes of another.
@@ -107,7 +106,7 @@ func (rq *request) copyObject() error {
 	if err := rq.mayCompare(&plan.condition); err != nil {
 		return err
 	}
-	if plan.destination, err = rq.foresee(&plan.condition); err != nil {
+	if err := rq.foresee(&plan.condition, locks(plan.retention, plan.hold)); err != nil {
 		return err
 	}
 	for try := 1; ; try++ {

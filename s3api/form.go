@@ -168,12 +168,8 @@ func (rq *request) putForm(f *form, least, most int64) (*object.Version, error) 
 	if err := rq.mayAttach(attributes.Tags, retention, hold); err != nil {
 		return nil, err
 	}
-	b, err := rq.foresee(&object.Condition{})
-	if err != nil {
+	if err := rq.foresee(&object.Condition{}, locks(retention, hold)); err != nil {
 		return nil, err
-	}
-	if (retention.Mode != object.LockNone || hold) && !b.ObjectLock {
-		return nil, errNoLock()
 	}
 	file, err := f.content(h, least, most)
 	if err != nil {

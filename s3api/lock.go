@@ -44,8 +44,11 @@ func (rq *request) mayAttach(tags []object.Pair, r object.Retention, hold bool) 
 	return nil
 }
 
+// locks reports whether a writer asks for what only a bucket with object lock has.
+func locks(r object.Retention, hold bool) bool { return r.Mode != object.LockNone || hold }
+
 // errNoLock refuses what only a bucket with object lock has.
-func errNoLock() error {
+func errNoLock() *apiError {
 	return refusef(codeInvalidRequest, "Bucket is missing Object Lock Configuration")
 }
 

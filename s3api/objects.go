@@ -50,12 +50,8 @@ func (rq *request) putObject() error {
 	if err != nil {
 		return err
 	}
-	b, err := rq.foresee(&condition)
-	if err != nil {
+	if err := rq.foresee(&condition, locks(retention, hold)); err != nil {
 		return err
-	}
-	if (retention.Mode != object.LockNone || hold) && !b.ObjectLock {
-		return refusef(codeInvalidRequest, "Bucket is missing Object Lock Configuration")
 	}
 	body, writer, err := rq.store(c)
 	if err != nil {
