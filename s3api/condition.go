@@ -73,35 +73,6 @@ func oneETag(h http.Header, name string) (string, error) {
 	return unquoted(text), nil
 }
 
-func conditional(c *object.Condition) bool {
-	return c.IfMatch != "" || c.IfNoneMatch != "" || c.IfModified != nil || c.IfSize != nil
-}
-
-// holds is what would be the answer if a write with a condition were applied to a version; nil is
-// none.
-func holds(c *object.Condition, v *object.Version) error {
-	if v != nil && v.DeleteMarker {
-		v = nil
-	}
-	if v == nil {
-		if c.IfMatch != "" || c.IfModified != nil || c.IfSize != nil {
-			return object.ErrNoSuchKey
-		}
-		return nil
-	}
-	switch {
-	case c.IfMatch != "" && c.IfMatch != "*" && c.IfMatch != v.ETag:
-		return failed("If-Match")
-	case c.IfNoneMatch == "*", c.IfNoneMatch != "" && c.IfNoneMatch == v.ETag:
-		return failed("If-None-Match")
-	case c.IfModified != nil && *c.IfModified/1000 != v.Modified/1000:
-		return failed("x-amz-if-match-last-modified-time")
-	case c.IfSize != nil && *c.IfSize != v.Size:
-		return failed("x-amz-if-match-size")
-	}
-	return nil
-}
-
 // failed refuses with the condition that does not hold.
 func failed(condition string) *apiError {
 	return refuse(codePreconditionFailed).with("Condition", condition).because(object.ErrPreconditionFailed)
@@ -168,7 +139,7 @@ func (rq *request) refusal(view *object.View, c *object.Condition, locks bool) e
 	if locks && !b.ObjectLock {
 		return errNoLock()
 	}
-	if !conditional(c) {
+	if *c == (object.Condition{}) {
 		return nil
 	}
 	v, err := view.Version(b, rq.key, nil)
@@ -178,7 +149,7 @@ func (rq *request) refusal(view *object.View, c *object.Condition, locks bool) e
 	if err != nil {
 		return err
 	}
-	return holds(c, v)
+	return refusedBy(c, c.Check(v))
 }
 
 // readCondition are the conditions of a reader, of headers with a prefix: If- or
