@@ -2,6 +2,7 @@ package s3api
 
 import (
 	"encoding/xml"
+	"errors"
 	"net/http"
 	"strings"
 
@@ -155,6 +156,11 @@ type deleteFailure struct {
 // deleteObjects deletes up to 1,000 keys and versions, each by itself: each is allowed or not, and
 // its condition holds or does not.
 func (rq *request) deleteObjects() error {
+	if rq.anonymous() {
+		if err := rq.strangersDelete(); err != nil {
+			return err
+		}
+	}
 	d, err := rq.digestsOf()
 	if err != nil {
 		return err
@@ -201,6 +207,43 @@ func (rq *request) deleteObjects() error {
 		out.add(&doc.objects[i], &one, doc.quiet)
 	}
 	return rq.xml(http.StatusOK, out)
+}
+
+// strangersDelete refuses who has not signed where the policy lets nobody delete anything unsigned:
+// what there is to delete is not read for that, which takes memory.
+func (rq *request) strangersDelete() error {
+	view, err := rq.s.service.Local(rq.ctx())
+	if err != nil {
+		return err
+	}
+	may, err := rq.strangersMay(view)
+	rq.s.closeView(view)
+	if err != nil || may {
+		return err
+	}
+	if rq.s.lookups.bucket.Allow() { // the policy may be new
+		view, done, err := rq.view()
+		if err != nil {
+			return err
+		}
+		defer done()
+		if may, err = rq.strangersMay(view); err != nil || may {
+			return err
+		}
+	}
+	return refuse(codeAccessDenied)
+}
+
+func (rq *request) strangersMay(view *object.View) (bool, error) {
+	b, err := view.Bucket(rq.bucket)
+	if errors.Is(err, object.ErrNoSuchBucket) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	policy, err := rq.s.documents.policies.of(view, b)
+	return policy != nil && policy.Strangers("s3:DeleteObject", "s3:DeleteObjectVersion"), err
 }
 
 // deletable turns entries into deletes, each with the error that keeps it from being tried.

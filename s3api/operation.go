@@ -30,8 +30,8 @@ const (
 	accessControl
 	// accessAdmin is for administrators alone.
 	accessAdmin
-	// accessOpen is anyone's, also unsigned: a preflight, and a form, which is authenticated
-	// by its handler.
+	// accessOpen is anyone's, also unsigned: a preflight; a form, which is authenticated by its
+	// handler; and a delete of many, which is decided on key by key.
 	accessOpen
 )
 

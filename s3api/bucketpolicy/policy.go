@@ -12,6 +12,7 @@ package bucketpolicy
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 // MaxSize bounds the document, in bytes, as AWS does.
@@ -126,6 +127,18 @@ func (p *Policy) Evaluate(r *Request) Decision {
 		decision = Allow
 	}
 	return decision
+}
+
+// Strangers reports whether the policy may let who has not signed do one of some actions to
+// something: to which, and where from, only Evaluate says.
+func (p *Policy) Strangers(actions ...string) bool {
+	for i := range p.statements {
+		s := &p.statements[i]
+		if s.effect == Allow && s.everyone && slices.ContainsFunc(actions, s.names) {
+			return true
+		}
+	}
+	return false
 }
 
 // Public reports whether the policy lets anyone in whom nothing but chance bounds: it has a
