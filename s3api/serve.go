@@ -67,7 +67,7 @@ func (s *Server) newRequest(w http.ResponseWriter, r *http.Request) *request {
 	rq.r = r.WithContext(r.Context()) // a copy: the library knows its own body by its type
 	rq.r.Body = rq.body
 	// Before it sends a status the library reads what is left of a body, for as long as that takes.
-	rq.w.settle = func() { rq.drain() }
+	rq.w.settle = rq.drain
 	h := w.Header()
 	h.Set("X-Amz-Request-Id", rq.id)
 	if s.o.HostID != "" {
@@ -128,7 +128,6 @@ func (rq *request) fail(err error) {
 	if rq.w.status != 0 {
 		panic(http.ErrAbortHandler)
 	}
-	rq.drain()
 	h := rq.w.Header()
 	for name := range h { // what a handler had to say of success
 		if !strings.HasPrefix(name, "Access-Control-") && !slices.Contains(always, name) {

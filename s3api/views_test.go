@@ -64,6 +64,8 @@ func TestARequestAsksForTheStateOnce(t *testing.T) {
 		{call{method: "GET", path: "/bucket/key"}, 1},
 		{call{method: "GET", path: "/bucket/key?uploadId=" + upload}, 1},
 		{call{method: "POST", path: "/bucket/key?uploads"}, 0},
+		{call{method: "PUT", path: "/bucket/key?tagging", body: "<Tagging><TagSet/></Tagging>"}, 0},
+		{call{method: "DELETE", path: "/bucket/key?tagging"}, 0},
 	} {
 		if r, n := views(c.call); r.status/100 != 2 || n > c.most {
 			t.Errorf("%s %s: %d, with %d views", c.method, c.path, r.status, n)
