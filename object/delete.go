@@ -79,7 +79,7 @@ func (t *tx) deleteVersion(b *Bucket, o *DeleteObject, bypass bool, d *Deleted) 
 	if v == nil {
 		return nil
 	}
-	if d.Err = v.checkDelete(t.time, bypass); d.Err != nil {
+	if d.Err = v.CheckDelete(t.time, bypass); d.Err != nil {
 		return nil
 	}
 	d.Found, d.Marker, d.Version = true, v.DeleteMarker, v.ID
