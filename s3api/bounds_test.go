@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -75,6 +76,10 @@ func TestErrorsAreToldByTheirCodes(t *testing.T) {
 		if e := errorOf(err); len(e.headers) != 1 || e.headers[0] != [2]string{"Retry-After", "1"} {
 			t.Errorf("%v: headers %v, want when to come again", err, e.headers)
 		}
+	}
+	full := fmt.Errorf("write a body: %w: %w", object.ErrUnavailable, errors.Join(fmt.Errorf("member 2: %w", chainfire.ErrNoRoom)))
+	if e := errorOf(full); e.name != "InsufficientStorage" || e.status != http.StatusInsufficientStorage || len(e.headers) != 0 {
+		t.Errorf("a body that disks are too full for: %s %d %v", e.name, e.status, e.headers)
 	}
 	e := errorOf(errors.New("a secret of the inside"))
 	if e.name != "InternalError" || strings.Contains(e.text(), "secret") {
