@@ -124,13 +124,13 @@ func (rq *request) boundParts(view *object.View, u *object.Upload, c *object.Com
 	return nil
 }
 
-// location is where the request's object is.
+// location is where the client reaches the request's object.
 func (rq *request) location() string {
 	scheme := "http://"
 	if rq.secure() {
 		scheme = "https://"
 	}
-	return scheme + rq.r.Host + rq.r.URL.EscapedPath()
+	return scheme + rq.s.hostOf(rq.r) + rq.r.URL.EscapedPath()
 }
 
 // unsummed is the request's body, of which the headers with checksums say nothing: in the

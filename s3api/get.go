@@ -132,7 +132,7 @@ func (rq *request) getObject() error {
 	var piece span
 	var status int
 	f, err := rq.find(rq.bucket, rq.key, id, func(view *object.View, f *found) (_ span, err error) {
-		if err := rq.changed(f); err != nil {
+		if err := rq.changed(f, overrides); err != nil {
 			return span{}, err
 		}
 		f.rules = rq.lifecycleOf(view, f.bucket)
@@ -171,15 +171,34 @@ func (rq *request) getObject() error {
 	return rq.sendPiece(f, piece, status)
 }
 
-// changed holds a version to the conditions of who reads it.
-func (rq *request) changed(f *found) error {
+// changed holds a version to the conditions of who reads it. That it is not modified is told with
+// what a cache keeps of it (RFC 9110, section 15.4.5).
+func (rq *request) changed(f *found, overrides []object.Pair) error {
 	v := f.version
 	condition := readConditionOf(rq.r.Header, "If-")
 	err := condition.check(v, codeNotModified)
-	if e, ok := errors.AsType[*apiError](err); ok && e.status == http.StatusNotModified {
-		return e.header("Etag", quoted(v.ETag)).header("Last-Modified", httpTime(v.Modified))
+	e, ok := errors.AsType[*apiError](err)
+	if !ok || e.status != http.StatusNotModified {
+		return err
 	}
-	return err
+	h := http.Header{}
+	setVersion(h, f.bucket, v.ID)
+	for name, value := range map[string]string{"Cache-Control": v.CacheControl, "Expires": v.Expires} {
+		for _, o := range overrides {
+			if o.Name == name {
+				value = o.Value
+			}
+		}
+		if value != "" {
+			h.Set(name, value)
+		}
+	}
+	h.Set("Etag", quoted(v.ETag))
+	h.Set("Last-Modified", httpTime(v.Modified))
+	for name := range h {
+		e = e.header(name, h.Get(name))
+	}
+	return e
 }
 
 // sendPiece reads the first of the bytes before it answers, so that what cannot be read is told
