@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"chainfire/object"
+	"chainfire/object/lifecycle"
 )
 
 // writeCondition reads what a writer asks of the version that is there.
@@ -112,44 +113,44 @@ func (rq *request) mayCompare(c *object.Condition) error {
 // foresee refuses a write where it is certain that it would be refused when applied, before its
 // body is read; locks says that it brings a retention or a hold. What this member has applied is
 // enough to go on, as the change is decided when it is applied; to refuse takes all that was
-// acknowledged.
-func (rq *request) foresee(c *object.Condition, locks bool) error {
+// acknowledged. It returns the rules of lifecycle of the bucket for the answer, nil where it has
+// none.
+func (rq *request) foresee(c *object.Condition, locks bool) (*lifecycle.Config, error) {
 	view, err := rq.s.service.Local(rq.ctx())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	err = rq.refusal(view, c, locks)
+	rules, err := rq.refusal(view, c, locks)
 	rq.s.closeView(view)
 	if err == nil {
-		return nil
+		return rules, nil
 	}
 	view, done, err := rq.view()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer done()
 	return rq.refusal(view, c, locks)
 }
 
-func (rq *request) refusal(view *object.View, c *object.Condition, locks bool) error {
+func (rq *request) refusal(view *object.View, c *object.Condition, locks bool) (*lifecycle.Config, error) {
 	b, err := view.Bucket(rq.bucket)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if locks && !b.ObjectLock {
-		return errNoLock()
+		return nil, errNoLock()
 	}
-	if *c == (object.Condition{}) {
-		return nil
+	if *c != (object.Condition{}) {
+		v, err := view.Version(b, rq.key, nil)
+		if err != nil && !errors.Is(err, object.ErrNoSuchKey) {
+			return nil, err
+		}
+		if err := refusedBy(c, c.Check(v)); err != nil {
+			return nil, err
+		}
 	}
-	v, err := view.Version(b, rq.key, nil)
-	if errors.Is(err, object.ErrNoSuchKey) {
-		v, err = nil, nil
-	}
-	if err != nil {
-		return err
-	}
-	return refusedBy(c, c.Check(v))
+	return rq.lifecycleOf(view, b), nil
 }
 
 // readCondition are the conditions of a reader, of headers with a prefix: If- or

@@ -8,6 +8,7 @@ import (
 
 	"chainfire/object"
 	"chainfire/object/checksum"
+	"chainfire/object/lifecycle"
 	"chainfire/sigv4"
 )
 
@@ -89,6 +90,7 @@ type copyPlan struct {
 	hold         bool
 	storageGiven bool
 	algorithm    checksum.Algorithm // asked for, or None
+	rules        *lifecycle.Config  // of the destination, or nil
 }
 
 // copyObject writes an object with the bytes of another.
@@ -106,7 +108,7 @@ func (rq *request) copyObject() error {
 	if err := rq.mayCompare(&plan.condition); err != nil {
 		return err
 	}
-	if err := rq.foresee(&plan.condition, locks(plan.retention, plan.hold)); err != nil {
+	if plan.rules, err = rq.foresee(&plan.condition, locks(plan.retention, plan.hold)); err != nil {
 		return err
 	}
 	for try := 1; ; try++ {
@@ -207,6 +209,7 @@ func (rq *request) copyOnce(p *copyPlan) error {
 		h.Set("X-Amz-Copy-Source-Version-Id", versionText(v.ID))
 	}
 	setVersion(h, result.Bucket, result.Version.ID)
+	setExpiry(h, p.rules, result.Version)
 	return rq.xml(http.StatusOK, &copyResult{
 		XMLNS: namespace, LastModified: timeOf(result.Version.Modified), ETag: quoted(result.Version.ETag),
 		checksums: checksumsOf(&result.Version.Checksum, result.Version.Parts),

@@ -168,7 +168,8 @@ func (rq *request) putForm(f *form, least, most int64) (*object.Version, error) 
 	if err := rq.mayAttach(attributes.Tags, retention, hold); err != nil {
 		return nil, err
 	}
-	if err := rq.foresee(&object.Condition{}, locks(retention, hold)); err != nil {
+	rules, err := rq.foresee(&object.Condition{}, locks(retention, hold))
+	if err != nil {
 		return nil, err
 	}
 	file, err := f.content(h, least, most)
@@ -195,6 +196,7 @@ func (rq *request) putForm(f *form, least, most int64) (*object.Version, error) 
 		return nil, err
 	}
 	setVersion(rq.w.Header(), result.Bucket, result.Version.ID)
+	setExpiry(rq.w.Header(), rules, result.Version)
 	return result.Version, nil
 }
 

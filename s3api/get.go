@@ -63,12 +63,13 @@ func (rq *request) lifecycleOf(view *object.View, b *object.Bucket) *lifecycle.C
 	return c
 }
 
-// setExpiry says in an answer when lifecycle deletes the object, and by which rule.
-func (f *found) setExpiry(h http.Header) {
-	if f.rules == nil || !f.version.Latest {
+// setExpiry says in an answer when the rules, nil being none, delete the newest version of a key, and
+// by which of them.
+func setExpiry(h http.Header, rules *lifecycle.Config, v *object.Version) {
+	if rules == nil {
 		return
 	}
-	if at, rule, ok := f.rules.Expiry(f.version); ok {
+	if at, rule, ok := rules.Expiry(v); ok {
 		h.Set("X-Amz-Expiration", `expiry-date="`+at.UTC().Format(http.TimeFormat)+`", rule-id="`+sigv4.EncodePath(rule)+`"`)
 	}
 }
@@ -149,7 +150,9 @@ func (rq *request) getObject() error {
 	setAttributes(h, &v.Attributes)
 	setLock(h, v)
 	setVersion(h, f.bucket, v.ID)
-	f.setExpiry(h)
+	if v.Latest {
+		setExpiry(h, f.rules, v)
+	}
 	h.Set("Etag", quoted(v.ETag))
 	h.Set("Last-Modified", httpTime(v.Modified))
 	h.Set("Accept-Ranges", "bytes")

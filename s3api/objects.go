@@ -50,7 +50,8 @@ func (rq *request) putObject() error {
 	if err != nil {
 		return err
 	}
-	if err := rq.foresee(&condition, locks(retention, hold)); err != nil {
+	rules, err := rq.foresee(&condition, locks(retention, hold))
+	if err != nil {
 		return err
 	}
 	body, writer, err := rq.store(c)
@@ -69,6 +70,7 @@ func (rq *request) putObject() error {
 	out.Set("Etag", quoted(result.Version.ETag))
 	setChecksum(out, &result.Version.Checksum, 0)
 	setVersion(out, result.Bucket, result.Version.ID)
+	setExpiry(out, rules, result.Version)
 	return rq.empty(http.StatusOK)
 }
 
