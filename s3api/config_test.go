@@ -382,7 +382,9 @@ func TestRulesThatCannotBeReadKeepNobodyFromTheObjects(t *testing.T) {
 	f.put("bucket", "key", "hello")
 	f.change(&object.Change{SetConfig: &object.SetConfig{Bucket: "bucket", Name: "lifecycle", Value: []byte("<LifecycleConfiguration/>")}})
 	for _, c := range []call{
-		{method: "GET", path: "/bucket/key"}, {method: "HEAD", path: "/bucket/key"}, {method: "POST", path: "/bucket/key?uploads"},
+		{method: "GET", path: "/bucket/key"},
+		{method: "HEAD", path: "/bucket/key"},
+		{method: "POST", path: "/bucket/key?uploads"},
 		{method: "PUT", path: "/bucket/copy", header: map[string]string{"X-Amz-Copy-Source": "/bucket/key"}},
 	} {
 		c.id = adminID

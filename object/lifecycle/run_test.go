@@ -376,7 +376,8 @@ func TestAWalkCountsWhatIsHeld(t *testing.T) {
 		{LegalHold: true},
 		{Retention: object.Retention{Mode: object.LockGovernance, Until: 9 * ms}},
 		{Retention: object.Retention{Mode: object.LockCompliance, Until: 3 * ms}},
-		{}, {},
+		{},
+		{},
 	} {
 		c := put("a", 1)
 		c.Put.LegalHold, c.Put.Retention = lock.LegalHold, lock.Retention

@@ -138,7 +138,7 @@ func (s *Service) view(ctx context.Context, local bool) (*object.View, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var rows object.Reader = s.rows.Snapshot()
+	rows := s.rows.Snapshot()
 	if local && s.local != nil {
 		rows = s.local
 	}
