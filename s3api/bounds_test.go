@@ -101,14 +101,14 @@ func TestABodyBelowTheLeastRateIsCutOff(t *testing.T) {
 				p[0] = 'x'
 				return 1, nil
 			})
-			b := &guardedBody{from: io.NopCloser(byByte), control: http.NewResponseController(httptest.NewRecorder()), limits: &limits}
+			b := &guardedBody{from: io.NopCloser(byByte), control: http.NewResponseController(httptest.NewRecorder()), idle: limits.Idle}
 			begin := time.Now()
 			_, err := io.CopyN(io.Discard, b, 200_000)
 			if (err != nil) != cut {
 				t.Errorf("a byte every %v: %v after %v", tick, err, time.Since(begin))
 			}
-			if cut && (errorOf(err).name != "RequestTimeout" || time.Since(begin) > limits.RateWindow+time.Second) {
-				t.Errorf("a byte every %v: %v after %v, want RequestTimeout after %v", tick, err, time.Since(begin), limits.RateWindow)
+			if cut && (errorOf(err).name != "RequestTimeout" || time.Since(begin) > rateWindow+time.Second) {
+				t.Errorf("a byte every %v: %v after %v, want RequestTimeout after %v", tick, err, time.Since(begin), rateWindow)
 			}
 		})
 	}

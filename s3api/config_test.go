@@ -108,6 +108,8 @@ func TestDocumentsOfABucketAreRefusedForWhatIsWrong(t *testing.T) {
 		{"lifecycle", "<LifecycleConfiguration><Rule><Filter/><Status>Enabled</Status></Rule></LifecycleConfiguration>", 400, "InvalidRequest"},
 		{"ownershipControls", "<OwnershipControls><Rule><ObjectOwnership>ObjectWriter</ObjectOwnership></Rule></OwnershipControls>", 501, "NotImplemented"},
 		{"acl", aclOf("somebody", "READ"), 400, "AccessControlListNotSupported"},
+		{"acl", strings.Replace(aclOf(testOwner, "FULL_CONTROL"), "</Grantee>", "<URI>http://acs.amazonaws.com/groups/global/AllUsers</URI></Grantee>", 1), 400, "MalformedXML"},
+		{"acl", strings.Replace(aclOf(testOwner, "FULL_CONTROL"), "</Grant>", "<Until/></Grant>", 1), 400, "MalformedXML"},
 		{"acl", "", 400, "MissingSecurityHeader"},
 		{"quota", `{"bytes":-1}`, 400, "InvalidArgument"},
 		{"quota", `{"bits":1}`, 400, "InvalidArgument"},

@@ -218,7 +218,7 @@ func (r *corsRule) answer(h http.Header, origin string) {
 	h.Set("Vary", "Origin, Access-Control-Request-Headers, Access-Control-Request-Method")
 }
 
-// preflight answers a browser that asks before it sends a request of a page. It comes without a
+// preflight answers a browser that asks before it sends a request of a page to a bucket. It comes without a
 // signature, but may be of a link that has one, for another method.
 func (rq *request) preflight() error {
 	origin, err := one(rq.r.Header, "Origin")
@@ -235,8 +235,6 @@ func (rq *request) preflight() error {
 		return refusef(codeBadRequest, "Invalid Access-Control-Request-Method: null")
 	case !slices.Contains(corsMethods, method):
 		return refusef(codeBadRequest, "Invalid Access-Control-Request-Method: %.20s", method)
-	case rq.bucket == "":
-		return refusef(codeAccessForbidden, "CORSResponse: CORS is not enabled for this bucket.")
 	}
 	headers := headerList(rq.r.Header["Access-Control-Request-Headers"])
 	d, err := rq.corsOf()

@@ -221,7 +221,7 @@ func (rq *request) strangersDelete() error {
 	if err != nil || may {
 		return err
 	}
-	if rq.s.lookups.bucket.Allow() { // the policy may be new
+	if rq.s.lookups.Allow() { // the policy may be new
 		view, done, err := rq.view()
 		if err != nil {
 			return err

@@ -23,6 +23,11 @@ func formOperations() []operation {
 	}
 }
 
+// isForm reports whether a request brings a form, whose fields have the signature.
+func isForm(r *http.Request) bool {
+	return mediaType(r.Header.Get("Content-Type")) == "multipart/form-data"
+}
+
 // authFields are what a form is signed with.
 var authFields = []string{"policy", "x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature", "x-amz-security-token"}
 

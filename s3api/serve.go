@@ -63,7 +63,7 @@ func (s *Server) newRequest(w http.ResponseWriter, r *http.Request) *request {
 	}
 	control := http.NewResponseController(w)
 	rq.w = &response{ResponseWriter: w, control: control, idle: s.o.Limits.Idle}
-	rq.body = &guardedBody{from: r.Body, control: control, limits: &s.o.Limits}
+	rq.body = &guardedBody{from: r.Body, control: control, idle: s.o.Limits.Idle}
 	rq.r = r.WithContext(r.Context()) // a copy: the library knows its own body by its type
 	rq.r.Body = rq.body
 	// Before it sends a status the library reads what is left of a body, for as long as that takes.

@@ -2,7 +2,8 @@
 // program takes each element by its name, and what it did not take is an error. Package
 // encoding/xml leaves out what it does not know, and takes the last of what may be there once.
 //
-// Names are without their namespaces. There are no directives, so no entities but those of XML
+// Names are without their namespaces, and attributes mean nothing: no document of S3 says anything
+// by them but the type of an element that its children tell as well. There are no directives, so no entities but those of XML
 // itself. A Node belongs to one goroutine.
 package xmltree
 
@@ -30,8 +31,6 @@ func refuse(format string, args ...any) error { return &Error{fmt.Sprintf(format
 type Node struct {
 	// Name is its name, and Text what is in it outside of its children.
 	Name, Text string
-	// Attributes are its attributes, by their names, but for namespaces.
-	Attributes map[string]string
 	text       []byte // of Text, as it comes
 	children   []*Node
 	taken      []bool
@@ -78,7 +77,7 @@ func Parse(document []byte, names ...string) (*Node, error) {
 		}
 		switch x := token.(type) {
 		case xml.StartElement:
-			n := newNode(x)
+			n := &Node{Name: x.Name.Local}
 			switch {
 			case len(open) == maxDepth:
 				return nil, refuse("the XML nests deeper than %d levels", maxDepth)
@@ -114,20 +113,6 @@ func Parse(document []byte, names ...string) (*Node, error) {
 		}
 	}
 	return nil, refuse("the outermost element is %s, not %s", clipped(root.Name), strings.Join(names, " or "))
-}
-
-func newNode(start xml.StartElement) *Node {
-	n := &Node{Name: start.Name.Local}
-	for _, a := range start.Attr {
-		if a.Name.Space == "xmlns" || a.Name.Local == "xmlns" {
-			continue
-		}
-		if n.Attributes == nil {
-			n.Attributes = map[string]string{}
-		}
-		n.Attributes[a.Name.Local] = a.Value
-	}
-	return n
 }
 
 // All takes the children of a name.

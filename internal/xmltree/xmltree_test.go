@@ -24,9 +24,6 @@ func TestElementsAreTakenByName(t *testing.T) {
 	if err != nil || !truth || !found {
 		t.Errorf("b is %t, %v", truth, err)
 	}
-	if n.Attributes["type"] != "T" || len(n.Attributes) != 1 {
-		t.Errorf("the attributes are %v", n.Attributes)
-	}
 	if err := n.Done(); err == nil || !strings.Contains(err.Error(), "r, which is not supported") {
 		t.Errorf("elements that nobody took end in %v", err)
 	}
