@@ -201,12 +201,7 @@ func lockOf(h http.Header, now time.Time) (r object.Retention, hold bool, err er
 
 // retentionOf reads a retention, which must end in the future.
 func retentionOf(mode, until string, now time.Time) (r object.Retention, err error) {
-	switch mode {
-	case "GOVERNANCE":
-		r.Mode = object.LockGovernance
-	case "COMPLIANCE":
-		r.Mode = object.LockCompliance
-	default:
+	if r.Mode = lockMode(mode); r.Mode == object.LockNone {
 		return r, invalidArgument("x-amz-object-lock-mode", mode, "Unknown wormMode directive.")
 	}
 	at, err := time.Parse(time.RFC3339, until)

@@ -3,6 +3,7 @@ package s3api
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -186,12 +187,7 @@ func etags(values []string) []string {
 // that matches makes the times not count. What is not modified is refused with the code given.
 func (c *readCondition) check(v *object.Version, notModified code) error {
 	has := func(list []string) bool {
-		for _, e := range list {
-			if e == "*" || e == v.ETag {
-				return true
-			}
-		}
-		return false
+		return slices.Contains(list, "*") || slices.Contains(list, v.ETag)
 	}
 	modified := time.UnixMilli(v.Modified).Truncate(time.Second)
 	switch {

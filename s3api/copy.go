@@ -146,9 +146,8 @@ func (rq *request) copyPlan() (*copyPlan, error) {
 		return nil, err
 	}
 	if name := h.Get("X-Amz-Checksum-Algorithm"); name != "" {
-		var ok bool
-		if p.algorithm, ok = checksum.Parse(strings.ToUpper(name)); !ok {
-			return nil, refusef(codeInvalidRequest, "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]")
+		if p.algorithm, err = algorithmOf(name); err != nil {
+			return nil, err
 		}
 	}
 	return p, nil

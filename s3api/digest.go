@@ -82,16 +82,25 @@ func (d *digests) readChecksums(h http.Header) error {
 	return nil
 }
 
+// algorithmOf reads the name of an algorithm in a header.
+func algorithmOf(name string) (checksum.Algorithm, error) {
+	a, ok := checksum.Parse(strings.ToUpper(name))
+	if !ok {
+		return a, refusef(codeInvalidRequest, "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]")
+	}
+	return a, nil
+}
+
 // checkNamed holds the algorithm that an SDK says it uses to the one that it does use.
 func (d *digests) checkNamed(h http.Header) error {
 	text, err := one(h, "X-Amz-Sdk-Checksum-Algorithm")
 	if err != nil || text == "" {
 		return err
 	}
-	a, ok := checksum.Parse(strings.ToUpper(text))
+	a, err := algorithmOf(text)
 	switch {
-	case !ok:
-		return refusef(codeInvalidRequest, "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]")
+	case err != nil:
+		return err
 	case d.algorithm == checksum.None && d.md5 == nil:
 		return refusef(codeInvalidRequest, "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found.")
 	case d.algorithm != checksum.None && a != d.algorithm:

@@ -259,10 +259,10 @@ func (rq *request) piece(view *object.View, f *found) (span, int, error) {
 
 // part is one part of an object: of one that was not written in parts there is the first alone.
 func (rq *request) part(view *object.View, f *found) (span, int, error) {
-	v, text := f.version, rq.param("partNumber")
-	number, err := strconv.Atoi(text)
-	if err != nil || number < 1 || number > object.MaxParts {
-		return span{}, 0, invalidArgument("partNumber", text, "Part number must be an integer between 1 and 10000, inclusive")
+	v := f.version
+	number, err := rq.partNumber()
+	if err != nil {
+		return span{}, 0, err
 	}
 	h := rq.w.Header()
 	checksums := strings.EqualFold(rq.r.Header.Get("X-Amz-Checksum-Mode"), "ENABLED")

@@ -153,8 +153,8 @@ func defaultRetentionOf(n *xmltree.Node) (*object.LockRule, error) {
 		return nil, err
 	}
 	out := &object.LockRule{}
-	if out.Mode, err = lockMode(mode); err != nil {
-		return nil, err
+	if out.Mode = lockMode(mode); out.Mode == object.LockNone {
+		return nil, refuse(codeMalformedXML)
 	}
 	switch {
 	case hasDays == hasYears:
@@ -166,14 +166,15 @@ func defaultRetentionOf(n *xmltree.Node) (*object.LockRule, error) {
 	return out, nil
 }
 
-func lockMode(mode string) (object.LockMode, error) {
+// lockMode reads a mode as S3 writes it; LockNone is of none that there is.
+func lockMode(mode string) object.LockMode {
 	switch mode {
-	case "GOVERNANCE":
-		return object.LockGovernance, nil
-	case "COMPLIANCE":
-		return object.LockCompliance, nil
+	case lockText(object.LockGovernance):
+		return object.LockGovernance
+	case lockText(object.LockCompliance):
+		return object.LockCompliance
 	}
-	return object.LockNone, refuse(codeMalformedXML)
+	return object.LockNone
 }
 
 type retentionDocument struct {
@@ -249,8 +250,8 @@ func (rq *request) putRetention() error {
 	case hasMode != hasUntil:
 		return refuse(codeMalformedXML)
 	case hasMode:
-		if _, err := lockMode(mode); err != nil {
-			return err
+		if lockMode(mode) == object.LockNone {
+			return refuse(codeMalformedXML)
 		}
 		if r, err = retentionOf(mode, until, rq.s.o.Now()); err != nil {
 			return err

@@ -17,6 +17,9 @@ const (
 	objectLevel
 )
 
+// String is the level as S3 names it.
+func (l level) String() string { return [...]string{"SERVICE", "BUCKET", "OBJECT"}[l] }
+
 // access is what an access key must be granted for an operation.
 type access uint8
 
@@ -138,7 +141,7 @@ func find(table []operation, r *http.Request, at level, q sigv4.Query) (*operati
 	slices.Sort(methods)
 	return nil, refuse(codeMethodNotAllowed).
 		with("Method", r.Method).
-		with("ResourceType", [...]string{"SERVICE", "BUCKET", "OBJECT"}[at]).
+		with("ResourceType", at.String()).
 		header("Allow", strings.Join(slices.Compact(methods), ", "))
 }
 

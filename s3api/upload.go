@@ -73,9 +73,8 @@ func askedChecksum(h http.Header) (c object.Checksum, err error) {
 		}
 		return c, nil
 	}
-	var ok bool
-	if c.Algorithm, ok = checksum.Parse(strings.ToUpper(name)); !ok {
-		return c, refusef(codeInvalidRequest, "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]")
+	if c.Algorithm, err = algorithmOf(name); err != nil {
+		return c, err
 	}
 	c.Type, err = askedType(c.Algorithm, kind)
 	return c, err

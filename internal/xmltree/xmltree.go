@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -107,10 +108,8 @@ func Parse(document []byte, names ...string) (*Node, error) {
 	if root == nil {
 		return nil, refuse("there is no element")
 	}
-	for _, name := range names {
-		if root.Name == name {
-			return root, nil
-		}
+	if slices.Contains(names, root.Name) {
+		return root, nil
 	}
 	return nil, refuse("the outermost element is %s, not %s", clipped(root.Name), strings.Join(names, " or "))
 }

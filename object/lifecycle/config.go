@@ -8,6 +8,8 @@ package lifecycle
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"chainfire/object"
@@ -105,17 +107,11 @@ func (f *Filter) matches(v *object.Version) bool {
 		return false
 	}
 	for _, want := range f.Tags {
-		found := false
-		for _, tag := range v.Tags {
-			found = found || tag == want
-		}
-		if !found {
+		if !slices.Contains(v.Tags, want) {
 			return false
 		}
 	}
 	return true
 }
 
-func (f *Filter) matchesKey(key string) bool {
-	return len(key) >= len(f.Prefix) && key[:len(f.Prefix)] == f.Prefix
-}
+func (f *Filter) matchesKey(key string) bool { return strings.HasPrefix(key, f.Prefix) }
