@@ -5,6 +5,8 @@ import (
 	"crypto/md5"
 	"crypto/subtle"
 	"encoding/base64"
+	"encoding/hex"
+	"hash"
 	"net/http"
 	"strings"
 
@@ -169,4 +171,41 @@ func checksumType(c *object.Checksum) string {
 		return "COMPOSITE"
 	}
 	return "FULL_OBJECT"
+}
+
+// digester computes what an object or a part hashes to, of what is written to it. It belongs to one
+// goroutine.
+type digester struct {
+	md5       hash.Hash
+	algorithm checksum.Algorithm
+	sum       hash.Hash // by algorithm, nil for None
+}
+
+func newDigester(a checksum.Algorithm) digester {
+	return digester{md5: md5.New(), algorithm: a, sum: checksum.New(a)}
+}
+
+// Write never fails.
+func (d *digester) Write(p []byte) (int, error) {
+	d.md5.Write(p)
+	if d.sum != nil {
+		d.sum.Write(p)
+	}
+	return len(p), nil
+}
+
+// etag is the MD5 of what was written, in hex.
+func (d *digester) etag() string { return hex.EncodeToString(d.md5.Sum(nil)) }
+
+// checksum is that of what was written, none where the algorithm is None.
+func (d *digester) checksum() object.Checksum {
+	if d.sum == nil {
+		return object.Checksum{}
+	}
+	return object.Checksum{Algorithm: d.algorithm, Type: object.ChecksumFullObject, Value: d.sum.Sum(nil)}
+}
+
+// check holds what was written to what a request says of it.
+func (d *digester) check(said *digests, trailer http.Header) error {
+	return said.check(d.md5.Sum(nil), d.checksum().Value, trailer)
 }

@@ -181,18 +181,11 @@ func (rq *request) putForm(f *form, least, most int64) (*object.Version, error) 
 	if err != nil {
 		return nil, err
 	}
-	w, err := rq.s.service.NewBody(rq.ctx(), -1)
+	body, w, err := rq.store(-1, file)
 	if err != nil {
 		return nil, err
 	}
 	defer w.Close()
-	if err := rq.copyTo(w, file); err != nil {
-		return nil, err
-	}
-	body, err := w.Finish(rq.ctx())
-	if err != nil {
-		return nil, err
-	}
 	result, err := rq.change(&object.Change{Put: &object.Put{
 		Bucket: rq.bucket, Key: rq.key, Attributes: attributes, ETag: file.etag(), Checksum: file.checksum(),
 		Retention: retention, LegalHold: hold, Body: body,

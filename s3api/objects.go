@@ -54,7 +54,7 @@ func (rq *request) putObject() error {
 	if err != nil {
 		return err
 	}
-	body, writer, err := rq.store(c)
+	body, writer, err := rq.store(c.length, c)
 	if err != nil {
 		return err
 	}

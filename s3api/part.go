@@ -1,8 +1,6 @@
 package s3api
 
 import (
-	"crypto/md5"
-	"encoding/hex"
 	"encoding/xml"
 	"errors"
 	"io"
@@ -50,7 +48,7 @@ func (rq *request) uploadPart() error {
 	if err := checkPartSum(u, c.algorithm); err != nil {
 		return err
 	}
-	body, writer, err := rq.store(c)
+	body, writer, err := rq.store(c.length, c)
 	if err != nil {
 		return err
 	}
@@ -163,34 +161,18 @@ func copyRange(h http.Header, size int64) (span, error) {
 
 // copyPart stores a piece of a source as a part.
 func (rq *request) copyPart(u *object.Upload, number int, from *found, piece span) (*object.Part, error) {
-	w, err := rq.s.service.NewBody(rq.ctx(), piece.n)
+	r := rq.open(&from.bytes, piece)
+	defer r.Close()
+	sums := newDigester(u.Checksum.Algorithm)
+	body, w, err := rq.store(piece.n, io.TeeReader(r, &sums))
 	if err != nil {
 		return nil, err
 	}
 	defer w.Close()
-	digest := md5.New()
-	into := []io.Writer{w, digest}
-	sum := checksum.New(u.Checksum.Algorithm)
-	if sum != nil {
-		into = append(into, sum)
-	}
-	r := rq.open(&from.bytes, piece)
-	defer r.Close()
-	if err := rq.copyTo(io.MultiWriter(into...), r); err != nil {
-		return nil, err
-	}
-	body, err := w.Finish(rq.ctx())
-	if err != nil {
-		return nil, err
-	}
-	put := &object.PutPart{
+	result, err := rq.change(&object.Change{PutPart: &object.PutPart{
 		Bucket: rq.bucket, Key: rq.key, Upload: u.ID, Number: number,
-		ETag: hex.EncodeToString(digest.Sum(nil)), Body: body,
-	}
-	if sum != nil {
-		put.Checksum = object.Checksum{Algorithm: u.Checksum.Algorithm, Value: sum.Sum(nil)}
-	}
-	result, err := rq.change(&object.Change{PutPart: put})
+		ETag: sums.etag(), Checksum: sums.checksum(), Body: body,
+	}})
 	if err != nil {
 		return nil, err
 	}
