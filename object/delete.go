@@ -42,7 +42,7 @@ func (t *tx) deleteNewest(b *Bucket, o *DeleteObject, _ bool, d *Deleted) error 
 	if o.Expired && v.DeleteMarker {
 		return nil // there is nothing to expire
 	}
-	if d.Err = o.If.check(v.live()); d.Err != nil {
+	if d.Err = o.If.Check(v); d.Err != nil {
 		return nil
 	}
 	d.Found = v.live() != nil
@@ -72,14 +72,14 @@ func (t *tx) deleteVersion(b *Bucket, o *DeleteObject, bypass bool, d *Deleted) 
 		if o.Expired && !v.DeleteMarker && newest.Seq == v.Seq {
 			return nil // the newer ones were deleted meanwhile, and it is the key's again
 		}
-		if d.Err = o.If.check(newest.live()); d.Err != nil {
+		if d.Err = o.If.Check(newest); d.Err != nil {
 			return nil
 		}
 	}
 	if v == nil {
 		return nil
 	}
-	if d.Err = v.checkDelete(t.time, bypass); d.Err != nil {
+	if d.Err = v.CheckDelete(t.time, bypass); d.Err != nil {
 		return nil
 	}
 	d.Found, d.Marker, d.Version = true, v.DeleteMarker, v.ID

@@ -117,8 +117,9 @@ func (t *tx) setObject(c *SetObject) (*Result, error) {
 	return &Result{Bucket: b, Version: v}, nil
 }
 
-// checkDelete refuses to delete a version for good while it is held.
-func (v *Version) checkDelete(at int64, bypass bool) error {
+// CheckDelete refuses, with ErrLocked, to delete a version for good while it is held at a time in
+// Unix milliseconds; bypass passes over governance.
+func (v *Version) CheckDelete(at int64, bypass bool) error {
 	switch {
 	case v.LegalHold:
 		return fmt.Errorf("%w: version %d of key %q is under a legal hold", ErrLocked, v.Seq, v.Key)

@@ -130,11 +130,13 @@ func (t *tx) checkCondition(b *Bucket, key string, c Condition) error {
 	if err != nil {
 		return err
 	}
-	return c.check(v.live())
+	return c.Check(v)
 }
 
-// check holds the condition to the version that a key has, nil for none.
-func (c *Condition) check(v *Version) error {
+// Check holds the condition to the newest version of a key, nil for none; a delete marker is none.
+// What does not hold is ErrPreconditionFailed, or ErrNoSuchKey where there is none.
+func (c *Condition) Check(v *Version) error {
+	v = v.live()
 	if c.IfNoneMatch != "" && v != nil && (c.IfNoneMatch == "*" || c.IfNoneMatch == v.ETag) {
 		return fmt.Errorf("%w: there is a version with ETag %s", ErrPreconditionFailed, v.ETag)
 	}

@@ -104,9 +104,6 @@ func (rq *request) putObjectACL() error {
 // unchangedACL refuses a list that is to let in anyone else than the owner, whether it comes in
 // headers or as a document.
 func (rq *request) unchangedACL() error {
-	if err := refuseHeaders(rq.r.Header); err != nil {
-		return err
-	}
 	body, err := rq.small(maxDocument)
 	if err != nil {
 		return err
@@ -127,6 +124,7 @@ func (rq *request) unchangedACL() error {
 	return checkACL(n)
 }
 
+// checkACL holds a list to the one that there is.
 func checkACL(n *xmltree.Node) error {
 	if _, err := n.One("Owner"); err != nil {
 		return err
@@ -146,26 +144,39 @@ func checkACL(n *xmltree.Node) error {
 		return refuse(codeMalformedXML)
 	}
 	for _, g := range grants {
-		permission, err := g.Need("Permission")
-		if err != nil {
+		if err := checkGrant(g); err != nil {
 			return err
-		}
-		who, err := g.One("Grantee")
-		if err != nil {
-			return err
-		}
-		if who == nil {
-			return refuse(codeMalformedXML)
-		}
-		id, _, err := who.String("ID")
-		if err != nil {
-			return err
-		}
-		if id != ownerID || permission != "FULL_CONTROL" {
-			return refuse(codeACLNotSupported)
 		}
 	}
 	return list.Done()
+}
+
+func checkGrant(n *xmltree.Node) error {
+	permission, err := n.Need("Permission")
+	if err != nil {
+		return err
+	}
+	who, err := n.One("Grantee")
+	if err != nil {
+		return err
+	}
+	if who == nil {
+		return refuse(codeMalformedXML)
+	}
+	id, _, err := who.String("ID")
+	if err != nil {
+		return err
+	}
+	if _, _, err := who.String("DisplayName"); err != nil {
+		return err
+	}
+	if id != ownerID || permission != "FULL_CONTROL" {
+		return refuse(codeACLNotSupported)
+	}
+	if err := who.Done(); err != nil {
+		return err
+	}
+	return n.Done()
 }
 
 type ownershipDocument struct {

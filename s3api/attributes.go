@@ -41,9 +41,6 @@ var contentHeaders = []struct {
 
 // attributesOf reads what a writer says of an object in its headers.
 func attributesOf(h http.Header) (a object.Attributes, err error) {
-	if err := refuseHeaders(h); err != nil {
-		return a, err
-	}
 	if a.ContentType, err = bounded(h, "Content-Type"); err != nil {
 		return a, err
 	}
@@ -76,7 +73,7 @@ func attributesOf(h http.Header) (a object.Attributes, err error) {
 }
 
 // refuseHeaders refuses what a header asks for and is not there, by its name: to leave it out
-// silently would be to do something else.
+// silently would be to do something else. serve holds each request to it, and a form its fields.
 func refuseHeaders(h http.Header) error {
 	for name := range h {
 		switch {
@@ -204,12 +201,7 @@ func lockOf(h http.Header, now time.Time) (r object.Retention, hold bool, err er
 
 // retentionOf reads a retention, which must end in the future.
 func retentionOf(mode, until string, now time.Time) (r object.Retention, err error) {
-	switch mode {
-	case "GOVERNANCE":
-		r.Mode = object.LockGovernance
-	case "COMPLIANCE":
-		r.Mode = object.LockCompliance
-	default:
+	if r.Mode = lockMode(mode); r.Mode == object.LockNone {
 		return r, invalidArgument("x-amz-object-lock-mode", mode, "Unknown wormMode directive.")
 	}
 	at, err := time.Parse(time.RFC3339, until)

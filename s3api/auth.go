@@ -5,11 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-
-	"golang.org/x/time/rate"
 
 	"chainfire/object"
+	"chainfire/s3api/bucketpolicy"
 	"chainfire/sigv4"
 )
 
@@ -127,11 +125,6 @@ func (l *lookup) secret(id, token string) (string, error) {
 	return secret, nil
 }
 
-// secondLooks bounds how often strangers make this member ask the cluster for keys.
-type secondLooks struct{ bucket *rate.Limiter }
-
-func newSecondLooks() *secondLooks { return &secondLooks{rate.NewLimiter(100, 100)} }
-
 // authenticated runs verify, which is to read keys with the context given, first against what
 // this member has applied. If the key is not there, or its secret is another one, it looks
 // again in a state that has all that was acknowledged: the key may be new.
@@ -148,7 +141,7 @@ func (s *Server) authenticated(ctx context.Context, verify func(context.Context)
 	}
 	var refused *sigv4.Error
 	again := errors.As(err, &refused) && (refused.Code == sigv4.InvalidAccessKeyID || refused.Code == sigv4.SignatureDoesNotMatch)
-	if !again || !s.lookups.bucket.Allow() {
+	if !again || !s.lookups.Allow() {
 		return nil, identity{}, err
 	}
 	if view, err = s.service.View(ctx); err != nil {
@@ -252,7 +245,7 @@ func (rq *request) allowedEach(actions []string, a access, bucket string, keys [
 	all, err := rq.judge(view, actions, granted, bucket, keys, answers)
 	rq.s.closeView(view)
 	// The policy may be new. Strangers make us ask as often as they make us look for keys.
-	if err != nil || all || rq.who.key == nil && !rq.s.lookups.bucket.Allow() {
+	if err != nil || all || rq.who.key == nil && !rq.s.lookups.Allow() {
 		return answers, err
 	}
 	view, done, err := rq.view()
@@ -268,12 +261,12 @@ func (rq *request) allowedEach(actions []string, a access, bucket string, keys [
 func (rq *request) judge(view *object.View, actions []string, granted bool, bucket string, keys []string, answers []error) (bool, error) {
 	all := true
 	for i, key := range keys {
-		said, err := rq.s.policy.decide(rq, view, actions[min(i, len(actions)-1)], bucket, key)
+		said, err := rq.decide(view, actions[min(i, len(actions)-1)], bucket, key)
 		if err != nil {
 			return false, err
 		}
 		answers[i] = nil
-		if said == denies || !granted && said != allows {
+		if said == bucketpolicy.Deny || !granted && said != bucketpolicy.Allow {
 			answers[i], all = refuse(codeAccessDenied), false
 		}
 	}
@@ -282,11 +275,6 @@ func (rq *request) judge(view *object.View, actions []string, granted bool, buck
 
 // anonymous reports whether a request is not signed.
 func (rq *request) anonymous() bool { return rq.who.key == nil }
-
-// isForm reports whether a POST brings a form, whose fields have the signature.
-func isForm(r *http.Request) bool {
-	return r.Method == http.MethodPost && mediaType(r.Header.Get("Content-Type")) == "multipart/form-data"
-}
 
 // maxObject bounds the size of what who asks may write; 0 is no bound.
 func (i *identity) maxObject() int64 {

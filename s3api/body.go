@@ -13,7 +13,8 @@ import (
 type guardedBody struct {
 	from    io.ReadCloser
 	control *http.ResponseController
-	limits  *Limits
+	// idle is how long the client may move nothing.
+	idle time.Duration
 	// pace, if it is not nil, waits until so many bytes may have come.
 	pace func(n int) error
 	// total is how many bytes came. began and ended say whether any was asked for, and
@@ -36,7 +37,7 @@ func (b *guardedBody) Read(p []byte) (int, error) {
 	b.began = true
 	begin := time.Now()
 	// A writer that knows no deadlines is that of a test.
-	deadline := begin.Add(b.limits.Idle)
+	deadline := begin.Add(b.idle)
 	if !b.until.IsZero() && b.until.Before(deadline) {
 		deadline = b.until
 	}
@@ -65,10 +66,10 @@ func (b *guardedBody) Read(p []byte) (int, error) {
 func (b *guardedBody) rated(n int, waited time.Duration) error {
 	b.waited += waited
 	b.moved += int64(n)
-	if b.waited < b.limits.RateWindow {
+	if b.waited < rateWindow {
 		return nil
 	}
-	if float64(b.moved) < b.waited.Seconds()*float64(b.limits.MinRate) {
+	if float64(b.moved) < b.waited.Seconds()*minRate {
 		return refuse(codeRequestTimeout)
 	}
 	b.waited, b.moved = 0, 0

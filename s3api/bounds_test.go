@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -76,6 +77,10 @@ func TestErrorsAreToldByTheirCodes(t *testing.T) {
 			t.Errorf("%v: headers %v, want when to come again", err, e.headers)
 		}
 	}
+	full := fmt.Errorf("write a body: %w: %w", object.ErrUnavailable, errors.Join(fmt.Errorf("member 2: %w", chainfire.ErrNoRoom)))
+	if e := errorOf(full); e.name != "InsufficientStorage" || e.status != http.StatusInsufficientStorage || len(e.headers) != 0 {
+		t.Errorf("a body that disks are too full for: %s %d %v", e.name, e.status, e.headers)
+	}
 	e := errorOf(errors.New("a secret of the inside"))
 	if e.name != "InternalError" || strings.Contains(e.text(), "secret") {
 		t.Errorf("an unknown error: %s %q", e.name, e.text())
@@ -96,14 +101,14 @@ func TestABodyBelowTheLeastRateIsCutOff(t *testing.T) {
 				p[0] = 'x'
 				return 1, nil
 			})
-			b := &guardedBody{from: io.NopCloser(byByte), control: http.NewResponseController(httptest.NewRecorder()), limits: &limits}
+			b := &guardedBody{from: io.NopCloser(byByte), control: http.NewResponseController(httptest.NewRecorder()), idle: limits.Idle}
 			begin := time.Now()
 			_, err := io.CopyN(io.Discard, b, 200_000)
 			if (err != nil) != cut {
 				t.Errorf("a byte every %v: %v after %v", tick, err, time.Since(begin))
 			}
-			if cut && (errorOf(err).name != "RequestTimeout" || time.Since(begin) > limits.RateWindow+time.Second) {
-				t.Errorf("a byte every %v: %v after %v, want RequestTimeout after %v", tick, err, time.Since(begin), limits.RateWindow)
+			if cut && (errorOf(err).name != "RequestTimeout" || time.Since(begin) > rateWindow+time.Second) {
+				t.Errorf("a byte every %v: %v after %v, want RequestTimeout after %v", tick, err, time.Since(begin), rateWindow)
 			}
 		})
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 
+	"chainfire/internal/xmltree"
 	"chainfire/object"
 )
 
@@ -19,19 +20,8 @@ func bucketOperations() []operation {
 	}
 }
 
-type createBucketDocument struct {
-	XMLName            xml.Name `xml:"CreateBucketConfiguration"`
-	LocationConstraint string
-	Location           *struct{ Type, Name string }
-	Bucket             *struct{ Type, DataRedundancy string }
-	Tags               *struct{ Tag []struct{ Key, Value string } }
-}
-
 // createBucket makes a bucket. Its region is that of the endpoint, whether it is named or not.
 func (rq *request) createBucket() error {
-	if err := refuseHeaders(rq.r.Header); err != nil {
-		return err
-	}
 	lock, err := one(rq.r.Header, "X-Amz-Bucket-Object-Lock-Enabled")
 	if err != nil {
 		return err
@@ -49,11 +39,11 @@ func (rq *request) createBucket() error {
 		return err
 	}
 	if len(b) > 0 {
-		var doc createBucketDocument
-		if err := parseXML(b, &doc); err != nil {
+		n, err := xmltree.Parse(b, "CreateBucketConfiguration")
+		if err != nil {
 			return err
 		}
-		if err := rq.checkLocation(&doc); err != nil {
+		if err := rq.checkLocation(n); err != nil {
 			return err
 		}
 	}
@@ -70,15 +60,33 @@ func (rq *request) createBucket() error {
 	return rq.empty(http.StatusOK)
 }
 
-func (rq *request) checkLocation(doc *createBucketDocument) error {
-	switch {
-	case doc.Location != nil || doc.Bucket != nil:
+// checkLocation holds what is said of a new bucket to what there is.
+func (rq *request) checkLocation(n *xmltree.Node) error {
+	location, _, err := n.String("LocationConstraint")
+	if err != nil {
+		return err
+	}
+	if len(n.All("Location")) > 0 || len(n.All("Bucket")) > 0 {
 		return notImplemented("a directory bucket")
-	case doc.Tags != nil && len(doc.Tags.Tag) > 0:
+	}
+	tags, err := n.One("Tags")
+	if err != nil {
+		return err
+	}
+	if tags != nil && len(tags.All("Tag")) > 0 {
 		return notImplemented("tags in CreateBucket (PutBucketTagging sets them)")
-	case doc.LocationConstraint != "" && doc.LocationConstraint != rq.s.o.Region:
+	}
+	if tags != nil {
+		if err := tags.Done(); err != nil {
+			return err
+		}
+	}
+	if err := n.Done(); err != nil {
+		return err
+	}
+	if location != "" && location != rq.s.o.Region {
 		return refusef(codeInvalidLocation, "The specified location-constraint is not valid: this endpoint is in %s.", rq.s.o.Region).
-			with("LocationConstraint", doc.LocationConstraint)
+			with("LocationConstraint", location)
 	}
 	return nil
 }

@@ -13,32 +13,29 @@ import (
 	"chainfire/s3api/bucketpolicy"
 )
 
-// bucketPolicies decides by the policies of buckets.
-type bucketPolicies struct{ *documents }
-
-func (p bucketPolicies) decide(rq *request, view *object.View, action, bucket, key string) (decision, error) {
+// decide is what the policy of a bucket, if it has one in a view, says of an action of who asks on
+// the bucket or, with a key, on an object of it. A bucket that is not there says nothing.
+func (rq *request) decide(view *object.View, action, bucket, key string) (bucketpolicy.Decision, error) {
 	b, err := view.Bucket(bucket)
 	if errors.Is(err, object.ErrNoSuchBucket) {
-		return silent, nil
+		return bucketpolicy.None, nil
 	}
 	if err != nil {
-		return silent, err
+		return bucketpolicy.None, err
 	}
-	policy, err := p.policies.of(view, b)
+	policy, err := rq.s.documents.policies.of(view, b)
 	if err != nil || policy == nil {
-		return silent, err
+		return bucketpolicy.None, err
 	}
-	switch policy.Evaluate(rq.policyRequest(action, bucket, key)) {
-	case bucketpolicy.Deny:
-		return denies, nil
-	case bucketpolicy.Allow:
-		block, err := p.blocks.of(view, b)
-		if err != nil || block != nil && block.RestrictPublicBuckets && rq.anonymous() && policy.Public() {
-			return silent, err
-		}
-		return allows, nil
+	said := policy.Evaluate(rq.policyRequest(action, bucket, key))
+	if said != bucketpolicy.Allow || !rq.anonymous() || !policy.Public() {
+		return said, nil
 	}
-	return silent, nil
+	block, err := rq.s.documents.blocks.of(view, b)
+	if err != nil || block != nil && block.RestrictPublicBuckets {
+		return bucketpolicy.None, err
+	}
+	return said, nil
 }
 
 // policyRequest is what a policy is asked.

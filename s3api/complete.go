@@ -11,6 +11,7 @@ import (
 	"chainfire/internal/xmltree"
 	"chainfire/object"
 	"chainfire/object/checksum"
+	"chainfire/object/lifecycle"
 )
 
 // maxCompleteDocument bounds the document that names the parts: MaxParts of them, each with an
@@ -51,7 +52,7 @@ func (rq *request) completeUpload() error {
 	if c.Parts, err = completeParts(body); err != nil {
 		return err
 	}
-	_, asked, err := rq.completing(c)
+	asked, rules, err := rq.completing(c)
 	if err != nil {
 		return err
 	}
@@ -67,28 +68,30 @@ func (rq *request) completeUpload() error {
 	}
 	v := result.Version
 	setVersion(rq.w.Header(), result.Bucket, v.ID)
+	setExpiry(rq.w.Header(), rules, v)
 	return rq.xml(http.StatusOK, &completeResult{
 		XMLNS: namespace, Location: newText(rq.location()), Bucket: rq.bucket, Key: newText(rq.key),
 		ETag: quoted(v.ETag), checksums: checksumsOf(&v.Checksum, v.Parts),
 	})
 }
 
-// completing reads which checksum the upload asked for, and holds the parts to how large an object
-// who asks may write; an upload that was completed already asks for nothing any more.
-func (rq *request) completing(c *object.Complete) (*object.Bucket, object.Checksum, error) {
+// completing reads which checksum the upload asked for and the rules of lifecycle of its bucket, and
+// holds the parts to how large an object who asks may write; an upload that was completed already
+// asks for nothing any more, and what it became may not be the newest.
+func (rq *request) completing(c *object.Complete) (object.Checksum, *lifecycle.Config, error) {
 	view, b, done, err := rq.bucketView()
 	if err != nil {
-		return nil, object.Checksum{}, err
+		return object.Checksum{}, nil, err
 	}
 	defer done()
 	u, err := view.Upload(b, rq.key, c.Upload)
 	switch {
 	case errors.Is(err, object.ErrNoSuchUpload):
-		return b, object.Checksum{}, nil
+		return object.Checksum{}, nil, nil
 	case err != nil:
-		return nil, object.Checksum{}, err
+		return object.Checksum{}, nil, err
 	}
-	return b, u.Checksum, rq.boundParts(view, u, c)
+	return u.Checksum, rq.lifecycleOf(view, b), rq.boundParts(view, u, c)
 }
 
 // boundParts refuses parts that together are more than who asks may write, and fixes their size:
@@ -124,13 +127,13 @@ func (rq *request) boundParts(view *object.View, u *object.Upload, c *object.Com
 	return nil
 }
 
-// location is where the request's object is.
+// location is where the client reaches the request's object.
 func (rq *request) location() string {
 	scheme := "http://"
 	if rq.secure() {
 		scheme = "https://"
 	}
-	return scheme + rq.r.Host + rq.r.URL.EscapedPath()
+	return scheme + rq.s.hostOf(rq.r) + rq.r.URL.EscapedPath()
 }
 
 // unsummed is the request's body, of which the headers with checksums say nothing: in the

@@ -3,11 +3,13 @@ package s3api
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"chainfire/object"
+	"chainfire/object/lifecycle"
 )
 
 // writeCondition reads what a writer asks of the version that is there.
@@ -73,42 +75,17 @@ func oneETag(h http.Header, name string) (string, error) {
 	return unquoted(text), nil
 }
 
-func conditional(c *object.Condition) bool {
-	return c.IfMatch != "" || c.IfNoneMatch != "" || c.IfModified != nil || c.IfSize != nil
-}
-
-// holds is what would be the answer if a write with a condition were applied to a version; nil is
-// none.
-func holds(c *object.Condition, v *object.Version) error {
-	if v != nil && v.DeleteMarker {
-		v = nil
-	}
-	if v == nil {
-		if c.IfMatch != "" || c.IfModified != nil || c.IfSize != nil {
-			return object.ErrNoSuchKey
-		}
-		return nil
-	}
-	switch {
-	case c.IfMatch != "" && c.IfMatch != "*" && c.IfMatch != v.ETag:
-		return failed("If-Match")
-	case c.IfNoneMatch == "*", c.IfNoneMatch != "" && c.IfNoneMatch == v.ETag:
-		return failed("If-None-Match")
-	case c.IfModified != nil && *c.IfModified/1000 != v.Modified/1000:
-		return failed("x-amz-if-match-last-modified-time")
-	case c.IfSize != nil && *c.IfSize != v.Size:
-		return failed("x-amz-if-match-size")
-	}
-	return nil
-}
-
 // failed refuses with the condition that does not hold.
 func failed(condition string) *apiError {
 	return refuse(codePreconditionFailed).with("Condition", condition).because(object.ErrPreconditionFailed)
 }
 
-// refusedBy is the error of a write with the condition that did not hold, where it was that.
+// refusedBy is the error of a write of an object: with the condition that did not hold, where it was
+// that, or that the bucket has no object lock.
 func refusedBy(c *object.Condition, err error) error {
+	if errors.Is(err, object.ErrInvalidBucketState) {
+		return errNoLock().because(err)
+	}
 	if !errors.Is(err, object.ErrPreconditionFailed) {
 		return err
 	}
@@ -119,50 +96,62 @@ func refusedBy(c *object.Condition, err error) error {
 	return failed(name)
 }
 
+// compares reports whether a condition tells, by whether it holds, what is in a version.
+func compares(c *object.Condition) bool {
+	any := func(etag string) bool { return etag == "" || etag == "*" }
+	return !any(c.IfMatch) || !any(c.IfNoneMatch) || c.IfModified != nil || c.IfSize != nil
+}
+
 // mayCompare holds that who asks for a version by its ETag may read it: else the answers would
 // tell what is in it.
 func (rq *request) mayCompare(c *object.Condition) error {
-	any := func(etag string) bool { return etag == "" || etag == "*" }
-	if any(c.IfMatch) && any(c.IfNoneMatch) && c.IfModified == nil && c.IfSize == nil {
+	if !compares(c) {
 		return nil
 	}
 	return rq.allowed("s3:GetObject", accessRead, rq.bucket, rq.key)
 }
 
-// foresee reads the bucket of a write, and refuses the write where it is certain that it would be
-// refused when applied, before its body is read. What this member has applied is enough to go
-// on, as the change is decided when it is applied; to refuse takes all that was acknowledged.
-func (rq *request) foresee(c *object.Condition) (*object.Bucket, error) {
+// foresee refuses a write where it is certain that it would be refused when applied, before its
+// body is read; locks says that it brings a retention or a hold. What this member has applied is
+// enough to go on, as the change is decided when it is applied; to refuse takes all that was
+// acknowledged. It returns the rules of lifecycle of the bucket for the answer, nil where it has
+// none.
+func (rq *request) foresee(c *object.Condition, locks bool) (*lifecycle.Config, error) {
 	view, err := rq.s.service.Local(rq.ctx())
 	if err != nil {
 		return nil, err
 	}
-	b, err := rq.refusal(view, c)
+	rules, err := rq.refusal(view, c, locks)
 	rq.s.closeView(view)
 	if err == nil {
-		return b, nil
+		return rules, nil
 	}
 	view, done, err := rq.view()
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	return rq.refusal(view, c)
+	return rq.refusal(view, c, locks)
 }
 
-func (rq *request) refusal(view *object.View, c *object.Condition) (*object.Bucket, error) {
+func (rq *request) refusal(view *object.View, c *object.Condition, locks bool) (*lifecycle.Config, error) {
 	b, err := view.Bucket(rq.bucket)
-	if err != nil || !conditional(c) {
-		return b, err
-	}
-	v, err := view.Version(b, rq.key, nil)
-	if errors.Is(err, object.ErrNoSuchKey) {
-		v, err = nil, nil
-	}
 	if err != nil {
 		return nil, err
 	}
-	return b, holds(c, v)
+	if locks && !b.ObjectLock {
+		return nil, errNoLock()
+	}
+	if *c != (object.Condition{}) {
+		v, err := view.Version(b, rq.key, nil)
+		if err != nil && !errors.Is(err, object.ErrNoSuchKey) {
+			return nil, err
+		}
+		if err := refusedBy(c, c.Check(v)); err != nil {
+			return nil, err
+		}
+	}
+	return rq.lifecycleOf(view, b), nil
 }
 
 // readCondition are the conditions of a reader, of headers with a prefix: If- or
@@ -198,12 +187,7 @@ func etags(values []string) []string {
 // that matches makes the times not count. What is not modified is refused with the code given.
 func (c *readCondition) check(v *object.Version, notModified code) error {
 	has := func(list []string) bool {
-		for _, e := range list {
-			if e == "*" || e == v.ETag {
-				return true
-			}
-		}
-		return false
+		return slices.Contains(list, "*") || slices.Contains(list, v.ETag)
 	}
 	modified := time.UnixMilli(v.Modified).Truncate(time.Second)
 	switch {

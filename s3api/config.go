@@ -63,8 +63,11 @@ func refusedDocument(err error) *apiError {
 
 // tree is the request's body as a document of which nothing is to be passed over. Its outermost
 // element has the name given.
-func (rq *request) tree(name string) (*xmltree.Node, error) {
-	b, err := rq.small(maxDocument)
+func (rq *request) tree(name string) (*xmltree.Node, error) { return rq.treeOf(maxDocument, name) }
+
+// treeOf is tree of a document of at most limit bytes.
+func (rq *request) treeOf(limit int64, name string) (*xmltree.Node, error) {
+	b, err := rq.small(limit)
 	if err != nil {
 		return nil, err
 	}

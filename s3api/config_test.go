@@ -108,6 +108,8 @@ func TestDocumentsOfABucketAreRefusedForWhatIsWrong(t *testing.T) {
 		{"lifecycle", "<LifecycleConfiguration><Rule><Filter/><Status>Enabled</Status></Rule></LifecycleConfiguration>", 400, "InvalidRequest"},
 		{"ownershipControls", "<OwnershipControls><Rule><ObjectOwnership>ObjectWriter</ObjectOwnership></Rule></OwnershipControls>", 501, "NotImplemented"},
 		{"acl", aclOf("somebody", "READ"), 400, "AccessControlListNotSupported"},
+		{"acl", strings.Replace(aclOf(testOwner, "FULL_CONTROL"), "</Grantee>", "<URI>http://acs.amazonaws.com/groups/global/AllUsers</URI></Grantee>", 1), 400, "MalformedXML"},
+		{"acl", strings.Replace(aclOf(testOwner, "FULL_CONTROL"), "</Grant>", "<Until/></Grant>", 1), 400, "MalformedXML"},
 		{"acl", "", 400, "MissingSecurityHeader"},
 		{"quota", `{"bytes":-1}`, 400, "InvalidArgument"},
 		{"quota", `{"bits":1}`, 400, "InvalidArgument"},
@@ -341,5 +343,71 @@ func TestReadersAreToldWhenAnObjectExpires(t *testing.T) {
 				t.Errorf("%s %s tells %q, not %q", method, path, got, want)
 			}
 		}
+	}
+}
+
+// TestWritersAreToldWhenAnObjectExpires, however it is written.
+func TestWritersAreToldWhenAnObjectExpires(t *testing.T) {
+	f := start(t, nil)
+	f.bucket("bucket")
+	f.put("bucket", "source", "hello")
+	f.policy(`{"Effect":"Allow","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::bucket/*"}`)
+	f.do(call{method: "PUT", path: "/bucket?lifecycle", id: adminID, body: "<LifecycleConfiguration><Rule><ID>a</ID><Filter><And><Prefix>tmp/</Prefix><ObjectSizeGreaterThan>1</ObjectSizeGreaterThan></And></Filter><Status>Enabled</Status><Expiration><Date>2999-01-01T00:00:00Z</Date></Expiration></Rule></LifecycleConfiguration>"}).want(t, http.StatusOK, "")
+	upload := f.beginUpload("/bucket/tmp/parts")
+	part := f.do(call{method: "PUT", path: "/bucket/tmp/parts?partNumber=1&uploadId=" + upload, id: adminID, body: "hello"})
+	complete := "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>" + part.header.Get("Etag") + "</ETag></Part></CompleteMultipartUpload>"
+	form := "--b\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\ntmp/form\r\n--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"k\"\r\n\r\nhello\r\n--b--\r\n"
+	const told = `expiry-date="Tue, 01 Jan 2999 00:00:00 GMT", rule-id="a"`
+	for _, c := range []struct {
+		call
+		want string
+	}{
+		{call{method: "PUT", path: "/bucket/tmp/a", body: "hello", id: adminID}, told},
+		{call{method: "PUT", path: "/bucket/tmp/small", body: "x", id: adminID}, ""},
+		{call{method: "PUT", path: "/bucket/other", body: "hello", id: adminID}, ""},
+		{call{method: "PUT", path: "/bucket/tmp/copy", id: adminID, header: map[string]string{"X-Amz-Copy-Source": "/bucket/source"}}, told},
+		{call{method: "POST", path: "/bucket/tmp/parts?uploadId=" + upload, body: complete, id: adminID}, told},
+		{call{method: "POST", path: "/bucket/tmp/parts?uploadId=" + upload, body: complete, id: adminID}, ""}, // once more: another may be the newest
+		{call{method: "POST", path: "/bucket", body: form, header: map[string]string{"Content-Type": "multipart/form-data; boundary=b"}}, told},
+	} {
+		if r := f.do(c.call); r.status/100 != 2 || r.header.Get("X-Amz-Expiration") != c.want {
+			t.Errorf("%s %s: %d, and tells %q, not %q: %s", c.method, c.path, r.status, r.header.Get("X-Amz-Expiration"), c.want, r.body)
+		}
+	}
+}
+
+// TestRulesThatCannotBeReadKeepNobodyFromTheObjects: they are said in the log, and lifecycle alone
+// stands still.
+func TestRulesThatCannotBeReadKeepNobodyFromTheObjects(t *testing.T) {
+	f := start(t, nil)
+	f.bucket("bucket")
+	f.put("bucket", "key", "hello")
+	f.change(&object.Change{SetConfig: &object.SetConfig{Bucket: "bucket", Name: "lifecycle", Value: []byte("<LifecycleConfiguration/>")}})
+	for _, c := range []call{
+		{method: "GET", path: "/bucket/key"},
+		{method: "HEAD", path: "/bucket/key"},
+		{method: "POST", path: "/bucket/key?uploads"},
+		{method: "PUT", path: "/bucket/copy", header: map[string]string{"X-Amz-Copy-Source": "/bucket/key"}},
+	} {
+		c.id = adminID
+		f.do(c).want(t, http.StatusOK, "")
+	}
+	if !strings.Contains(f.log.String(), "rules of lifecycle cannot be read") {
+		t.Error("the log says nothing of it")
+	}
+}
+
+// TestAnEmptyPrefixAmongOthersIsKept: rules that are taken can be read again.
+func TestAnEmptyPrefixAmongOthersIsKept(t *testing.T) {
+	f := start(t, nil)
+	f.bucket("bucket")
+	f.put("bucket", "key", "hello")
+	f.do(call{method: "PUT", path: "/bucket?lifecycle", id: adminID, body: "<LifecycleConfiguration><Rule><Filter><And><Prefix/><Tag><Key>k</Key><Value>v</Value></Tag></And></Filter><Status>Enabled</Status><Expiration><Days>1</Days></Expiration></Rule></LifecycleConfiguration>"}).want(t, http.StatusOK, "")
+	if r := f.do(call{method: "GET", path: "/bucket?lifecycle", id: adminID}); !strings.Contains(r.body, "<And><Prefix></Prefix><Tag>") {
+		t.Errorf("they are shown as %s", r.body)
+	}
+	f.do(call{method: "GET", path: "/bucket/key", id: adminID}).want(t, http.StatusOK, "")
+	if strings.Contains(f.log.String(), "cannot be read") {
+		t.Error("the rules cannot be read")
 	}
 }

@@ -1,10 +1,8 @@
 package s3api
 
 import (
-	"crypto/md5"
-	"encoding/hex"
+	"cmp"
 	"errors"
-	"hash"
 	"io"
 	"strconv"
 
@@ -19,14 +17,11 @@ type content struct {
 	// length is in bytes.
 	length int64
 
-	from    *sigv4.Body
-	digests digests
-	md5     hash.Hash
-	sum     hash.Hash
-	// algorithm is that of sum.
-	algorithm checksum.Algorithm
-	n         int64
-	err       error
+	from *sigv4.Body
+	said digests
+	digester
+	n   int64
+	err error
 }
 
 // content is the body of a request that must have one, of at most limit bytes. Where the
@@ -48,12 +43,9 @@ func (rq *request) content(limit int64, fallback checksum.Algorithm) (*content, 
 	if err != nil {
 		return nil, err
 	}
-	c := &content{length: length, from: rq.verified.Body(rq.body), digests: d, md5: md5.New(), algorithm: d.algorithm}
-	if c.algorithm == checksum.None {
-		c.algorithm = fallback
-	}
-	c.sum = checksum.New(c.algorithm)
-	return c, nil
+	return &content{
+		length: length, from: rq.verified.Body(rq.body), said: d, digester: newDigester(cmp.Or(d.algorithm, fallback)),
+	}, nil
 }
 
 // Read reads what the body holds.
@@ -63,10 +55,7 @@ func (c *content) Read(p []byte) (int, error) {
 	}
 	n, err := c.from.Read(p)
 	c.n += int64(n)
-	c.md5.Write(p[:n])
-	if c.sum != nil {
-		c.sum.Write(p[:n])
-	}
+	_, _ = c.Write(p[:n]) // never fails
 	switch {
 	case c.n > c.length:
 		err = refuse(codeIncompleteBody)
@@ -82,11 +71,7 @@ func (c *content) end() error {
 	if c.n != c.length {
 		return refuse(codeIncompleteBody)
 	}
-	var sum []byte
-	if c.sum != nil {
-		sum = c.sum.Sum(nil)
-	}
-	if err := c.digests.check(c.md5.Sum(nil), sum, c.from.Trailer()); err != nil {
+	if err := c.check(&c.said, c.from.Trailer()); err != nil {
 		return err
 	}
 	return io.EOF
@@ -96,17 +81,6 @@ func isRefusal(err error) bool {
 	var a *apiError
 	var b *sigv4.Error
 	return errors.As(err, &a) || errors.As(err, &b)
-}
-
-// etag is the MD5 of what was read, in hex.
-func (c *content) etag() string { return hex.EncodeToString(c.md5.Sum(nil)) }
-
-// checksum is that of what was read.
-func (c *content) checksum() object.Checksum {
-	if c.sum == nil {
-		return object.Checksum{}
-	}
-	return object.Checksum{Algorithm: c.algorithm, Type: object.ChecksumFullObject, Value: c.sum.Sum(nil)}
 }
 
 // noContent holds that a request brings no body, and that it says so in what it signed.
@@ -141,27 +115,23 @@ func (rq *request) smallBy(limit int64, d digests) ([]byte, error) {
 	if length >= 0 && int64(len(b)) != length {
 		return nil, refuse(codeIncompleteBody)
 	}
-	md5Sum := md5.Sum(b)
-	var sum []byte
-	if h := checksum.New(d.algorithm); h != nil {
-		h.Write(b)
-		sum = h.Sum(nil)
-	}
-	if err := d.check(md5Sum[:], sum, body.Trailer()); err != nil {
+	sums := newDigester(d.algorithm)
+	_, _ = sums.Write(b) // never fails
+	if err := sums.check(&d, body.Trailer()); err != nil {
 		return nil, err
 	}
 	return b, nil
 }
 
-// store reads the content into a body of the service, which is durable once this returned
-// without an error. The caller closes the writer, if there is one, after the change that
-// refers to the body was answered.
-func (rq *request) store(c *content) (body object.Body, w object.BodyWriter, err error) {
-	w, err = rq.s.service.NewBody(rq.ctx(), c.length)
+// store reads a source to its end into a body of the service, which is durable once this returned
+// without an error; size is how many bytes are to come, -1 where that is not known. The caller
+// closes the writer, if there is one, after the change that refers to the body was answered.
+func (rq *request) store(size int64, from io.Reader) (body object.Body, w object.BodyWriter, err error) {
+	w, err = rq.s.service.NewBody(rq.ctx(), size)
 	if err != nil {
 		return object.Body{}, nil, err
 	}
-	if err = rq.copyTo(w, c); err == nil {
+	if err = rq.copyTo(w, from); err == nil {
 		body, err = w.Finish(rq.ctx())
 	}
 	if err != nil {
@@ -175,18 +145,6 @@ func (rq *request) store(c *content) (body object.Body, w object.BodyWriter, err
 func (rq *request) copyTo(w io.Writer, from io.Reader) error {
 	buffer, _ := rq.s.buffers.Get().(*[copyBuffer]byte)
 	defer rq.s.buffers.Put(buffer)
-	for {
-		n, err := from.Read(buffer[:])
-		if n > 0 {
-			if _, writeErr := w.Write(buffer[:n]); writeErr != nil {
-				return writeErr
-			}
-		}
-		if errors.Is(err, io.EOF) && !isRefusal(err) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
+	_, err := io.CopyBuffer(w, from, buffer[:])
+	return err
 }

@@ -8,6 +8,7 @@ import (
 
 	"chainfire/object"
 	"chainfire/object/checksum"
+	"chainfire/object/lifecycle"
 	"chainfire/sigv4"
 )
 
@@ -89,7 +90,7 @@ type copyPlan struct {
 	hold         bool
 	storageGiven bool
 	algorithm    checksum.Algorithm // asked for, or None
-	destination  *object.Bucket
+	rules        *lifecycle.Config  // of the destination, or nil
 }
 
 // copyObject writes an object with the bytes of another.
@@ -107,7 +108,7 @@ func (rq *request) copyObject() error {
 	if err := rq.mayCompare(&plan.condition); err != nil {
 		return err
 	}
-	if plan.destination, err = rq.foresee(&plan.condition); err != nil {
+	if plan.rules, err = rq.foresee(&plan.condition, locks(plan.retention, plan.hold)); err != nil {
 		return err
 	}
 	for try := 1; ; try++ {
@@ -145,9 +146,8 @@ func (rq *request) copyPlan() (*copyPlan, error) {
 		return nil, err
 	}
 	if name := h.Get("X-Amz-Checksum-Algorithm"); name != "" {
-		var ok bool
-		if p.algorithm, ok = checksum.Parse(strings.ToUpper(name)); !ok {
-			return nil, refusef(codeInvalidRequest, "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]")
+		if p.algorithm, err = algorithmOf(name); err != nil {
+			return nil, err
 		}
 	}
 	return p, nil
@@ -170,7 +170,12 @@ func directive(h http.Header, name string) (replace bool, err error) {
 
 // copyOnce copies the source as it is now.
 func (rq *request) copyOnce(p *copyPlan) error {
-	from, err := rq.findSource(&p.source)
+	from, err := rq.findSource(&p.source, func(_ *object.View, f *found) (span, error) {
+		if p.keepsSum(&f.version.Checksum) {
+			return span{}, nil
+		}
+		return span{0, f.version.Size}, nil
+	})
 	if err != nil {
 		return err
 	}
@@ -203,6 +208,7 @@ func (rq *request) copyOnce(p *copyPlan) error {
 		h.Set("X-Amz-Copy-Source-Version-Id", versionText(v.ID))
 	}
 	setVersion(h, result.Bucket, result.Version.ID)
+	setExpiry(h, p.rules, result.Version)
 	return rq.xml(http.StatusOK, &copyResult{
 		XMLNS: namespace, LastModified: timeOf(result.Version.Modified), ETag: quoted(result.Version.ETag),
 		checksums: checksumsOf(&result.Version.Checksum, result.Version.Parts),
@@ -240,11 +246,16 @@ func (p *copyPlan) merged(v *object.Version) object.Attributes {
 	return a
 }
 
+// keepsSum reports whether the copy has the checksum of the source; else its bytes are read for one.
+func (p *copyPlan) keepsSum(have *object.Checksum) bool {
+	return p.algorithm == checksum.None || p.algorithm == have.Algorithm && have.Type == object.ChecksumFullObject
+}
+
 // copySum is the checksum of the copy: that of the source, or one that is computed because another
 // algorithm is asked for.
 func (rq *request) copySum(p *copyPlan, from *found) (object.Checksum, error) {
 	have := from.version.Checksum
-	if p.algorithm == checksum.None || p.algorithm == have.Algorithm && have.Type == object.ChecksumFullObject {
+	if p.keepsSum(&have) {
 		return have, nil
 	}
 	r := rq.open(&from.bytes, span{0, from.version.Size})

@@ -155,12 +155,9 @@ func (r *corsRule) allows(origin, method string, headers []string) bool {
 	if !slices.Contains(r.Methods, method) || !slices.ContainsFunc(r.Origins, func(o string) bool { return wildcard(o, origin) }) {
 		return false
 	}
-	for _, h := range headers {
-		if !slices.ContainsFunc(r.Headers, func(allowed string) bool { return wildcard(strings.ToLower(allowed), h) }) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(headers, func(h string) bool {
+		return !slices.ContainsFunc(r.Headers, func(allowed string) bool { return wildcard(strings.ToLower(allowed), h) })
+	})
 }
 
 // corsOf is the CORS rules of the request's bucket as this member has applied them, nil where it
@@ -218,7 +215,7 @@ func (r *corsRule) answer(h http.Header, origin string) {
 	h.Set("Vary", "Origin, Access-Control-Request-Headers, Access-Control-Request-Method")
 }
 
-// preflight answers a browser that asks before it sends a request of a page. It comes without a
+// preflight answers a browser that asks before it sends a request of a page to a bucket. It comes without a
 // signature, but may be of a link that has one, for another method.
 func (rq *request) preflight() error {
 	origin, err := one(rq.r.Header, "Origin")
@@ -235,8 +232,6 @@ func (rq *request) preflight() error {
 		return refusef(codeBadRequest, "Invalid Access-Control-Request-Method: null")
 	case !slices.Contains(corsMethods, method):
 		return refusef(codeBadRequest, "Invalid Access-Control-Request-Method: %.20s", method)
-	case rq.bucket == "":
-		return refusef(codeAccessForbidden, "CORSResponse: CORS is not enabled for this bucket.")
 	}
 	headers := headerList(rq.r.Header["Access-Control-Request-Headers"])
 	d, err := rq.corsOf()
@@ -244,7 +239,7 @@ func (rq *request) preflight() error {
 		return err
 	}
 	if d == nil {
-		return refusef(codeAccessForbidden, "CORSResponse: CORS is not enabled for this bucket.").with("Method", method).with("ResourceType", rq.resourceType())
+		return refusef(codeAccessForbidden, "CORSResponse: CORS is not enabled for this bucket.").with("Method", method).with("ResourceType", rq.level().String())
 	}
 	for i := range d.Rules {
 		r := &d.Rules[i]
@@ -257,11 +252,7 @@ func (rq *request) preflight() error {
 		}
 		return rq.empty(http.StatusOK)
 	}
-	return refuse(codeAccessForbidden).with("Method", method).with("ResourceType", rq.resourceType())
-}
-
-func (rq *request) resourceType() string {
-	return [...]string{"SERVICE", "BUCKET", "OBJECT"}[rq.level()]
+	return refuse(codeAccessForbidden).with("Method", method).with("ResourceType", rq.level().String())
 }
 
 // headerList are the names of a list, in lower case. What is no name allows nothing.

@@ -2,9 +2,11 @@ package s3api
 
 import (
 	"encoding/xml"
+	"errors"
 	"net/http"
 	"strings"
 
+	"chainfire/internal/xmltree"
 	"chainfire/object"
 )
 
@@ -71,18 +73,63 @@ func (rq *request) deleteObject() error {
 // maxDeleteDocument bounds the document of DeleteObjects.
 const maxDeleteDocument = 2 << 20
 
+// deleteDocument is what is asked to be deleted.
 type deleteDocument struct {
-	XMLName xml.Name `xml:"Delete"`
-	Quiet   bool
-	Objects []deleteEntry `xml:"Object"`
+	quiet   bool
+	objects []deleteEntry
 }
 
+// deleteEntry is one key, or one version of it, as it was written: empty is not there.
 type deleteEntry struct {
-	Key              string
-	VersionID        string `xml:"VersionId"`
-	ETag             string
-	LastModifiedTime string
-	Size             *int64
+	key, version     string
+	etag, modified   string
+	hasETag, hasTime bool
+	size             *int64
+}
+
+// deleteDocumentOf reads what is asked to be deleted. What is not understood might be a condition,
+// so that nothing may be passed over.
+func deleteDocumentOf(n *xmltree.Node) (d deleteDocument, err error) {
+	if d.quiet, _, err = n.Bool("Quiet"); err != nil {
+		return d, err
+	}
+	list := n.All("Object")
+	if err := n.Done(); err != nil {
+		return d, err
+	}
+	if len(list) == 0 || len(list) > object.MaxDeletes {
+		return d, refusef(codeMalformedXML, "One request deletes 1 to %d objects, not %d.", object.MaxDeletes, len(list))
+	}
+	d.objects = make([]deleteEntry, len(list))
+	for i, one := range list {
+		if d.objects[i], err = deleteEntryOf(one); err != nil {
+			return d, err
+		}
+	}
+	return d, nil
+}
+
+func deleteEntryOf(n *xmltree.Node) (e deleteEntry, err error) {
+	if e.key, err = n.Need("Key"); err != nil {
+		return e, err
+	}
+	if e.version, _, err = n.String("VersionId"); err != nil {
+		return e, err
+	}
+	if e.etag, e.hasETag, err = n.String("ETag"); err != nil {
+		return e, err
+	}
+	if e.modified, e.hasTime, err = n.String("LastModifiedTime"); err != nil {
+		return e, err
+	}
+	size, hasSize, err := n.Int("Size")
+	if err != nil {
+		return e, err
+	}
+	if hasSize {
+		e.size = &size
+	}
+	return e, n.Done()
 }
 
 type deleteResult struct {
@@ -109,6 +156,11 @@ type deleteFailure struct {
 // deleteObjects deletes up to 1,000 keys and versions, each by itself: each is allowed or not, and
 // its condition holds or does not.
 func (rq *request) deleteObjects() error {
+	if rq.anonymous() {
+		if err := rq.strangersDelete(); err != nil {
+			return err
+		}
+	}
 	d, err := rq.digestsOf()
 	if err != nil {
 		return err
@@ -120,14 +172,15 @@ func (rq *request) deleteObjects() error {
 	if err != nil {
 		return err
 	}
-	var doc deleteDocument
-	if err := rq.document(maxDeleteDocument, &doc); err != nil {
+	n, err := rq.treeOf(maxDeleteDocument, "Delete")
+	if err != nil {
 		return err
 	}
-	if len(doc.Objects) == 0 || len(doc.Objects) > object.MaxDeletes {
-		return refuse(codeMalformedXML)
+	doc, err := deleteDocumentOf(n)
+	if err != nil {
+		return err
 	}
-	errs, deletes, err := rq.deletable(doc.Objects)
+	errs, deletes, err := rq.deletable(doc.objects)
 	if err != nil {
 		return err
 	}
@@ -146,14 +199,51 @@ func (rq *request) deleteObjects() error {
 		deleted = result.Deleted
 	}
 	out := &deleteResult{XMLNS: namespace}
-	for i := range doc.Objects {
+	for i := range doc.objects {
 		var one object.Deleted
 		if one.Err = errs[i]; one.Err == nil {
 			one, deleted = deleted[0], deleted[1:]
 		}
-		out.add(&doc.Objects[i], &one, doc.Quiet)
+		out.add(&doc.objects[i], &one, doc.quiet)
 	}
 	return rq.xml(http.StatusOK, out)
+}
+
+// strangersDelete refuses who has not signed where the policy lets nobody delete anything unsigned:
+// what there is to delete is not read for that, which takes memory.
+func (rq *request) strangersDelete() error {
+	view, err := rq.s.service.Local(rq.ctx())
+	if err != nil {
+		return err
+	}
+	may, err := rq.strangersMay(view)
+	rq.s.closeView(view)
+	if err != nil || may {
+		return err
+	}
+	if rq.s.lookups.Allow() { // the policy may be new
+		view, done, err := rq.view()
+		if err != nil {
+			return err
+		}
+		defer done()
+		if may, err = rq.strangersMay(view); err != nil || may {
+			return err
+		}
+	}
+	return refuse(codeAccessDenied)
+}
+
+func (rq *request) strangersMay(view *object.View) (bool, error) {
+	b, err := view.Bucket(rq.bucket)
+	if errors.Is(err, object.ErrNoSuchBucket) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	policy, err := rq.s.documents.policies.of(view, b)
+	return policy != nil && policy.Strangers("s3:DeleteObject", "s3:DeleteObjectVersion"), err
 }
 
 // deletable turns entries into deletes, each with the error that keeps it from being tried.
@@ -164,12 +254,12 @@ func (rq *request) deletable(entries []deleteEntry) ([]error, []object.DeleteObj
 	compared := false
 	for i := range entries {
 		e := &entries[i]
-		keys[i], actions[i] = e.Key, "s3:DeleteObject"
-		if e.VersionID != "" {
+		keys[i], actions[i] = e.key, "s3:DeleteObject"
+		if e.version != "" {
 			actions[i] = "s3:DeleteObjectVersion"
 		}
 		out[i], bad[i] = e.read()
-		compared = compared || e.ETag != "" && e.ETag != "*" || e.LastModifiedTime != "" || e.Size != nil
+		compared = compared || compares(&out[i].If)
 	}
 	errs, err := rq.allowedEach(actions, accessWrite, rq.bucket, keys)
 	if err != nil {
@@ -188,7 +278,7 @@ func (rq *request) deletable(entries []deleteEntry) ([]error, []object.DeleteObj
 		return nil, nil, err
 	}
 	for i := range errs {
-		if c := &out[i].If; errs[i] == nil && (c.IfMatch != "" && c.IfMatch != "*" || c.IfModified != nil || c.IfSize != nil) {
+		if errs[i] == nil && compares(&out[i].If) {
 			errs[i] = readable[i]
 		}
 	}
@@ -197,25 +287,30 @@ func (rq *request) deletable(entries []deleteEntry) ([]error, []object.DeleteObj
 
 // read is an entry as a delete.
 func (e *deleteEntry) read() (d object.DeleteObject, err error) {
-	d.Key = e.Key
-	if e.Key == "" {
+	d.Key = e.key
+	if e.key == "" {
 		return d, refusef(codeInvalidArgument, "An entry has no key.")
 	}
-	if err := checkKey(e.Key); err != nil {
+	if err := checkKey(e.key); err != nil {
 		return d, err
 	}
-	if e.VersionID != "" {
-		id, err := parseVersion(e.VersionID)
+	if e.version != "" {
+		id, err := parseVersion(e.version)
 		if err != nil {
 			return d, refuse(codeNoSuchVersion).because(err)
 		}
 		d.Version = &id
 	}
-	d.If.IfMatch, d.If.IfSize = unquoted(e.ETag), e.Size
-	if e.LastModifiedTime != "" {
-		at, err := parseTime(e.LastModifiedTime)
+	if e.hasETag {
+		if d.If.IfMatch = unquoted(e.etag); d.If.IfMatch == "" {
+			return d, invalidArgument("ETag", e.etag, "The ETag of an entry is empty: leave it out to delete whatever is there.")
+		}
+	}
+	d.If.IfSize = e.size
+	if e.hasTime {
+		at, err := parseTime(e.modified)
 		if err != nil {
-			return d, invalidArgument("LastModifiedTime", e.LastModifiedTime, "The time is neither as in RFC 9110 nor as in ISO 8601.")
+			return d, invalidArgument("LastModifiedTime", e.modified, "The time is neither as in RFC 9110 nor as in ISO 8601.")
 		}
 		ms := at.UnixMilli()
 		d.If.IfModified = &ms
@@ -225,16 +320,16 @@ func (e *deleteEntry) read() (d object.DeleteObject, err error) {
 
 // add says what became of an entry.
 func (r *deleteResult) add(e *deleteEntry, d *object.Deleted, quiet bool) {
-	version := optional(e.VersionID)
+	version := optional(e.version)
 	if d.Err != nil {
 		refused := errorOf(d.Err)
-		r.Errors = append(r.Errors, deleteFailure{Key: newText(e.Key), VersionID: version, Code: refused.name, Message: newText(refused.text())})
+		r.Errors = append(r.Errors, deleteFailure{Key: newText(e.key), VersionID: version, Code: refused.name, Message: newText(refused.text())})
 		return
 	}
 	if quiet {
 		return
 	}
-	entry := deletedEntry{Key: newText(e.Key), VersionID: version, DeleteMarker: d.Marker}
+	entry := deletedEntry{Key: newText(e.key), VersionID: version, DeleteMarker: d.Marker}
 	if d.Marker {
 		entry.DeleteMarkerVersionID = versionText(d.Version)
 	}

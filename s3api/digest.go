@@ -5,6 +5,8 @@ import (
 	"crypto/md5"
 	"crypto/subtle"
 	"encoding/base64"
+	"encoding/hex"
+	"hash"
 	"net/http"
 	"strings"
 
@@ -82,16 +84,25 @@ func (d *digests) readChecksums(h http.Header) error {
 	return nil
 }
 
+// algorithmOf reads the name of an algorithm in a header.
+func algorithmOf(name string) (checksum.Algorithm, error) {
+	a, ok := checksum.Parse(strings.ToUpper(name))
+	if !ok {
+		return a, refusef(codeInvalidRequest, "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]")
+	}
+	return a, nil
+}
+
 // checkNamed holds the algorithm that an SDK says it uses to the one that it does use.
 func (d *digests) checkNamed(h http.Header) error {
 	text, err := one(h, "X-Amz-Sdk-Checksum-Algorithm")
 	if err != nil || text == "" {
 		return err
 	}
-	a, ok := checksum.Parse(strings.ToUpper(text))
+	a, err := algorithmOf(text)
 	switch {
-	case !ok:
-		return refusef(codeInvalidRequest, "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]")
+	case err != nil:
+		return err
 	case d.algorithm == checksum.None && d.md5 == nil:
 		return refusef(codeInvalidRequest, "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found.")
 	case d.algorithm != checksum.None && a != d.algorithm:
@@ -160,4 +171,41 @@ func checksumType(c *object.Checksum) string {
 		return "COMPOSITE"
 	}
 	return "FULL_OBJECT"
+}
+
+// digester computes what an object or a part hashes to, of what is written to it. It belongs to one
+// goroutine.
+type digester struct {
+	md5       hash.Hash
+	algorithm checksum.Algorithm
+	sum       hash.Hash // by algorithm, nil for None
+}
+
+func newDigester(a checksum.Algorithm) digester {
+	return digester{md5: md5.New(), algorithm: a, sum: checksum.New(a)}
+}
+
+// Write never fails.
+func (d *digester) Write(p []byte) (int, error) {
+	d.md5.Write(p)
+	if d.sum != nil {
+		d.sum.Write(p)
+	}
+	return len(p), nil
+}
+
+// etag is the MD5 of what was written, in hex.
+func (d *digester) etag() string { return hex.EncodeToString(d.md5.Sum(nil)) }
+
+// checksum is that of what was written, none where the algorithm is None.
+func (d *digester) checksum() object.Checksum {
+	if d.sum == nil {
+		return object.Checksum{}
+	}
+	return object.Checksum{Algorithm: d.algorithm, Type: object.ChecksumFullObject, Value: d.sum.Sum(nil)}
+}
+
+// check holds what was written to what a request says of it.
+func (d *digester) check(said *digests, trailer http.Header) error {
+	return said.check(d.md5.Sum(nil), d.checksum().Value, trailer)
 }

@@ -127,7 +127,8 @@ func (e *apiError) Error() string {
 
 func (e *apiError) Unwrap() error { return e.cause }
 
-// mapped are the errors of what is below, with the code that each becomes. It is never written.
+// mapped are the errors of what is below, with the code that each becomes: of several the first
+// counts. It is never written.
 var mapped = []struct {
 	from error
 	to   code
@@ -159,6 +160,9 @@ var mapped = []struct {
 	{object.ErrKeyExists, codeInvalidArgument},
 	{object.ErrNoSuchAccessKey, codeInvalidArgument},
 	{object.ErrTooManyKeys, codeInvalidArgument},
+	// Full disks are why a body is not kept: who tries again finds them as full.
+	{chainfire.ErrNoSpace, codeInsufficientStorage},
+	{chainfire.ErrNoRoom, codeInsufficientStorage},
 	{object.ErrUnavailable, codeServiceUnavailable},
 
 	{chainfire.ErrNoLeader, codeServiceUnavailable},
@@ -171,8 +175,6 @@ var mapped = []struct {
 	{chainfire.ErrStopped, codeServiceUnavailable},
 	{chainfire.ErrLearner, codeServiceUnavailable},
 	{chainfire.ErrRequestTooLarge, codeEntityTooLarge},
-	{chainfire.ErrNoSpace, codeInsufficientStorage},
-	{chainfire.ErrNoRoom, codeInsufficientStorage},
 	{chainfire.ErrFeatureLevel, codeNotImplemented},
 	{context.DeadlineExceeded, codeServiceUnavailable},
 	{context.Canceled, codeRequestTimeout},

@@ -23,6 +23,11 @@ func formOperations() []operation {
 	}
 }
 
+// isForm reports whether a request brings a form, whose fields have the signature.
+func isForm(r *http.Request) bool {
+	return mediaType(r.Header.Get("Content-Type")) == "multipart/form-data"
+}
+
 // authFields are what a form is signed with.
 var authFields = []string{"policy", "x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature", "x-amz-security-token"}
 
@@ -132,6 +137,9 @@ func (f *form) attributes() (http.Header, object.Attributes, error) {
 	if err != nil {
 		return nil, object.Attributes{}, err
 	}
+	if err := refuseHeaders(h); err != nil {
+		return nil, object.Attributes{}, err
+	}
 	a, err := attributesOf(h)
 	if err != nil {
 		return nil, a, err
@@ -165,29 +173,19 @@ func (rq *request) putForm(f *form, least, most int64) (*object.Version, error) 
 	if err := rq.mayAttach(attributes.Tags, retention, hold); err != nil {
 		return nil, err
 	}
-	b, err := rq.foresee(&object.Condition{})
+	rules, err := rq.foresee(&object.Condition{}, locks(retention, hold))
 	if err != nil {
 		return nil, err
-	}
-	if (retention.Mode != object.LockNone || hold) && !b.ObjectLock {
-		return nil, errNoLock()
 	}
 	file, err := f.content(h, least, most)
 	if err != nil {
 		return nil, err
 	}
-	w, err := rq.s.service.NewBody(rq.ctx(), -1)
+	body, w, err := rq.store(-1, file)
 	if err != nil {
 		return nil, err
 	}
 	defer w.Close()
-	if err := rq.copyTo(w, file); err != nil {
-		return nil, err
-	}
-	body, err := w.Finish(rq.ctx())
-	if err != nil {
-		return nil, err
-	}
 	result, err := rq.change(&object.Change{Put: &object.Put{
 		Bucket: rq.bucket, Key: rq.key, Attributes: attributes, ETag: file.etag(), Checksum: file.checksum(),
 		Retention: retention, LegalHold: hold, Body: body,
@@ -196,6 +194,7 @@ func (rq *request) putForm(f *form, least, most int64) (*object.Version, error) 
 		return nil, err
 	}
 	setVersion(rq.w.Header(), result.Bucket, result.Version.ID)
+	setExpiry(rq.w.Header(), rules, result.Version)
 	return result.Version, nil
 }
 

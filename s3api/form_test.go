@@ -19,6 +19,7 @@ import (
 
 	"chainfire/object"
 	"chainfire/object/checksum"
+	"chainfire/s3api"
 	"chainfire/sigv4"
 )
 
@@ -283,5 +284,22 @@ func TestFormsAreBounded(t *testing.T) {
 	}
 	if body, _ := f.get("bucket", "open"); body != "bytes" {
 		t.Errorf("the object is %q", body)
+	}
+}
+
+// TestAnObjectIsWhereTheClientAsked: behind a proxy that is believed, not where the proxy asked.
+func TestAnObjectIsWhereTheClientAsked(t *testing.T) {
+	for trusted, want := range map[bool]string{true: "https://files.example/bucket/k", false: "http://inside.example/bucket/k"} {
+		f := start(t, func(o *s3api.Options) { o.TrustForwarded = trusted })
+		f.bucket("bucket")
+		f.policy(`{"Effect":"Allow","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::bucket/*"}`)
+		body := "--b\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\nk\r\n--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"k\"\r\n\r\nx\r\n--b--\r\n"
+		r := f.request(call{method: "POST", path: "/bucket", body: body, header: map[string]string{
+			"Content-Type": "multipart/form-data; boundary=b", "X-Forwarded-Host": "files.example, inside.example", "X-Forwarded-Proto": "https",
+		}})
+		r.Host = "inside.example"
+		if got := f.send(r); got.status != http.StatusNoContent || got.header.Get("Location") != want {
+			t.Errorf("trusted %t: %d %q %s", trusted, got.status, got.header.Get("Location"), got.body)
+		}
 	}
 }

@@ -1,10 +1,8 @@
 package s3api
 
 import (
-	"crypto/md5"
-	"encoding/hex"
+	"cmp"
 	"errors"
-	"hash"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -13,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"chainfire/object"
 	"chainfire/object/checksum"
 )
 
@@ -129,9 +126,8 @@ type formFile struct {
 	from        io.Reader
 	least, most int64
 	n           int64
-	digests     digests
-	algorithm   checksum.Algorithm
-	md5, sum    hash.Hash
+	said        digests
+	digester
 }
 
 // content is the file, of least to most bytes, with the checksums that the fields give.
@@ -140,19 +136,15 @@ func (f *form) content(h http.Header, least, most int64) (*formFile, error) {
 	if err := d.readChecksums(h); err != nil {
 		return nil, err
 	}
-	c := &formFile{from: f.file, least: least, most: most, digests: d, algorithm: d.algorithm, md5: md5.New()}
-	if c.algorithm == checksum.None {
-		c.algorithm = checksum.CRC64NVME
-	}
-	c.sum = checksum.New(c.algorithm)
-	return c, nil
+	return &formFile{
+		from: f.file, least: least, most: most, said: d, digester: newDigester(cmp.Or(d.algorithm, checksum.CRC64NVME)),
+	}, nil
 }
 
 func (c *formFile) Read(p []byte) (int, error) {
 	n, err := c.from.Read(p)
 	c.n += int64(n)
-	c.md5.Write(p[:n])
-	c.sum.Write(p[:n])
+	_, _ = c.Write(p[:n]) // never fails
 	switch {
 	case c.n > c.most:
 		return 0, refuse(codeEntityTooLarge).with("MaxSizeAllowed", strconv.FormatInt(c.most, 10))
@@ -161,7 +153,7 @@ func (c *formFile) Read(p []byte) (int, error) {
 			return 0, refusef(codeEntityTooSmall, "Your proposed upload is smaller than the minimum allowed size").
 				with("ProposedSize", strconv.FormatInt(c.n, 10)).with("MinSizeAllowed", strconv.FormatInt(c.least, 10))
 		}
-		if err := c.digests.check(nil, c.sum.Sum(nil), nil); err != nil {
+		if err := c.check(&c.said, nil); err != nil {
 			return 0, err
 		}
 	case errors.Is(err, io.ErrUnexpectedEOF) && !isRefusal(err):
@@ -170,10 +162,4 @@ func (c *formFile) Read(p []byte) (int, error) {
 		err = badForm(err)
 	}
 	return n, err
-}
-
-func (c *formFile) etag() string { return hex.EncodeToString(c.md5.Sum(nil)) }
-
-func (c *formFile) checksum() object.Checksum {
-	return object.Checksum{Algorithm: c.algorithm, Type: object.ChecksumFullObject, Value: c.sum.Sum(nil)}
 }

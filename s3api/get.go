@@ -3,7 +3,6 @@ package s3api
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -15,17 +14,21 @@ import (
 	"chainfire/sigv4"
 )
 
-// found is a version that is to be read, and where its bytes are.
+// found is a version that is to be read, and where those of its bytes are that are needed.
 type found struct {
 	bucket  *object.Bucket
 	version *object.Version
 	bytes   source
-	// rules are the bucket's rules of lifecycle, nil where it has none.
+	// rules are the bucket's rules of lifecycle, nil where it has none or they were not read.
 	rules *lifecycle.Config
 }
 
+// look decides on a version that was found, within the view that it was found in, which piece of
+// it is needed. Of no bytes nothing more is read.
+type look func(view *object.View, f *found) (span, error)
+
 // find reads the version that a request asks for, which is no delete marker, in one view.
-func (rq *request) find(bucket, key string, id *object.VersionID) (*found, error) {
+func (rq *request) find(bucket, key string, id *object.VersionID, need look) (*found, error) {
 	view, done, err := rq.view()
 	if err != nil {
 		return nil, err
@@ -40,19 +43,33 @@ func (rq *request) find(bucket, key string, id *object.VersionID) (*found, error
 		return nil, err
 	}
 	out := &found{bucket: b, version: v}
-	if out.rules, err = rq.s.documents.lifecycles.of(view, b); err != nil {
+	piece, err := need(view, out)
+	if err == nil {
+		err = out.bytes.locate(view, v, piece)
+	}
+	if err != nil {
 		return nil, err
 	}
-	out.bytes, err = sourceOf(view, v)
-	return out, err
+	return out, nil
 }
 
-// setExpiry says in an answer when lifecycle deletes the object, and by which rule.
-func (f *found) setExpiry(h http.Header) {
-	if f.rules == nil || !f.version.Latest {
+// lifecycleOf is the rules of lifecycle of a bucket in a view, nil where it has none. Answers only
+// tell what they will do: where they cannot be read that is told to the log, and the request goes on.
+func (rq *request) lifecycleOf(view *object.View, b *object.Bucket) *lifecycle.Config {
+	c, err := rq.s.documents.lifecycles.of(view, b)
+	if err != nil {
+		rq.s.log.Error("the rules of lifecycle cannot be read, and nothing of the bucket expires: set them anew", "request_id", rq.id, "bucket", b.Name, "err", err)
+	}
+	return c
+}
+
+// setExpiry says in an answer when the rules, nil being none, delete the newest version of a key, and
+// by which of them.
+func setExpiry(h http.Header, rules *lifecycle.Config, v *object.Version) {
+	if rules == nil {
 		return
 	}
-	if at, rule, ok := f.rules.Expiry(f.version); ok {
+	if at, rule, ok := rules.Expiry(v); ok {
 		h.Set("X-Amz-Expiration", `expiry-date="`+at.UTC().Format(http.TimeFormat)+`", rule-id="`+sigv4.EncodePath(rule)+`"`)
 	}
 }
@@ -113,28 +130,29 @@ func (rq *request) getObject() error {
 	if err != nil {
 		return err
 	}
-	f, err := rq.find(rq.bucket, rq.key, id)
+	var piece span
+	var status int
+	f, err := rq.find(rq.bucket, rq.key, id, func(view *object.View, f *found) (_ span, err error) {
+		if err := rq.changed(f, overrides); err != nil {
+			return span{}, err
+		}
+		f.rules = rq.lifecycleOf(view, f.bucket)
+		if piece, status, err = rq.piece(view, f); err != nil || rq.r.Method == http.MethodHead {
+			return span{}, err
+		}
+		return piece, nil
+	})
 	if err != nil {
 		return rq.hidden(err, rq.bucket)
 	}
 	v := f.version
-	condition := readConditionOf(rq.r.Header, "If-")
 	h := rq.w.Header()
-	if err := condition.check(v, codeNotModified); err != nil {
-		var e *apiError
-		if errors.As(err, &e) && e.status == http.StatusNotModified {
-			return e.header("Etag", quoted(v.ETag)).header("Last-Modified", httpTime(v.Modified))
-		}
-		return err
-	}
-	piece, status, err := rq.piece(f)
-	if err != nil {
-		return err
-	}
 	setAttributes(h, &v.Attributes)
 	setLock(h, v)
 	setVersion(h, f.bucket, v.ID)
-	f.setExpiry(h)
+	if v.Latest {
+		setExpiry(h, f.rules, v)
+	}
 	h.Set("Etag", quoted(v.ETag))
 	h.Set("Last-Modified", httpTime(v.Modified))
 	h.Set("Accept-Ranges", "bytes")
@@ -154,6 +172,36 @@ func (rq *request) getObject() error {
 		return nil
 	}
 	return rq.sendPiece(f, piece, status)
+}
+
+// changed holds a version to the conditions of who reads it. That it is not modified is told with
+// what a cache keeps of it (RFC 9110, section 15.4.5).
+func (rq *request) changed(f *found, overrides []object.Pair) error {
+	v := f.version
+	condition := readConditionOf(rq.r.Header, "If-")
+	err := condition.check(v, codeNotModified)
+	e, ok := errors.AsType[*apiError](err)
+	if !ok || e.status != http.StatusNotModified {
+		return err
+	}
+	h := http.Header{}
+	setVersion(h, f.bucket, v.ID)
+	for name, value := range map[string]string{"Cache-Control": v.CacheControl, "Expires": v.Expires} {
+		for _, o := range overrides {
+			if o.Name == name {
+				value = o.Value
+			}
+		}
+		if value != "" {
+			h.Set(name, value)
+		}
+	}
+	h.Set("Etag", quoted(v.ETag))
+	h.Set("Last-Modified", httpTime(v.Modified))
+	for name := range h {
+		e = e.header(name, h.Get(name))
+	}
+	return e
 }
 
 // sendPiece reads the first of the bytes before it answers, so that what cannot be read is told
@@ -186,7 +234,7 @@ func (rq *request) overrides() (out []object.Pair, err error) {
 
 // piece is what a request asks for of an object, by Range or partNumber, and the status of the
 // answer.
-func (rq *request) piece(f *found) (span, int, error) {
+func (rq *request) piece(view *object.View, f *found) (span, int, error) {
 	v := f.version
 	whole := span{0, v.Size}
 	text := rq.r.Header.Get("Range")
@@ -194,7 +242,7 @@ func (rq *request) piece(f *found) (span, int, error) {
 		if text != "" {
 			return whole, 0, refusef(codeInvalidRequest, "Cannot specify both Range header and partNumber query parameter")
 		}
-		return rq.part(f)
+		return rq.part(view, f)
 	}
 	if text == "" || !ifRange(rq.r.Header, v) {
 		return whole, http.StatusOK, nil
@@ -210,11 +258,11 @@ func (rq *request) piece(f *found) (span, int, error) {
 }
 
 // part is one part of an object: of one that was not written in parts there is the first alone.
-func (rq *request) part(f *found) (span, int, error) {
-	v, text := f.version, rq.param("partNumber")
-	number, err := strconv.Atoi(text)
-	if err != nil || number < 1 || number > object.MaxParts {
-		return span{}, 0, invalidArgument("partNumber", text, "Part number must be an integer between 1 and 10000, inclusive")
+func (rq *request) part(view *object.View, f *found) (span, int, error) {
+	v := f.version
+	number, err := rq.partNumber()
+	if err != nil {
+		return span{}, 0, err
 	}
 	h := rq.w.Header()
 	checksums := strings.EqualFold(rq.r.Header.Get("X-Amz-Checksum-Mode"), "ENABLED")
@@ -226,6 +274,9 @@ func (rq *request) part(f *found) (span, int, error) {
 			setChecksum(h, &v.Checksum, 0)
 		}
 		return span{0, v.Size}, partialUnlessEmpty(v.Size), nil
+	}
+	if err := f.bytes.readParts(view, v); err != nil {
+		return span{}, 0, err
 	}
 	off := int64(0)
 	for i := range f.bytes.parts {
@@ -248,120 +299,4 @@ func partialUnlessEmpty(size int64) int {
 		return http.StatusOK
 	}
 	return http.StatusPartialContent
-}
-
-// maxHeldExtents bounds the extents of an object that are in memory while it is read: 16 GiB of
-// it. What is beyond is looked up when it is its turn.
-const maxHeldExtents = 16 << 10
-
-// source is where the bytes of a version are.
-type source struct {
-	// parts are those of a version of many, else one that stands for all of it. Bodies are
-	// of the first of them.
-	parts  []object.Part
-	bodies []*object.Body
-}
-
-// sourceOf finds the bytes of a version.
-func sourceOf(view *object.View, v *object.Version) (s source, err error) {
-	if v.Parts > 0 {
-		if s.parts, err = view.Parts(v); err != nil {
-			return s, err
-		}
-	} else {
-		s.parts = []object.Part{{Number: 1, Size: v.Size, Body: v.Body}}
-	}
-	for held, i := 0, 0; i < len(s.parts) && held < maxHeldExtents; i++ {
-		body := &object.Body{}
-		if s.parts[i].Size > 0 {
-			if body, err = view.Body(s.parts[i].Body); err != nil {
-				return s, err
-			}
-		}
-		s.bodies = append(s.bodies, body)
-		held += len(body.Extents)
-	}
-	return s, nil
-}
-
-// reader reads a piece of a source, one body after the other.
-type reader struct {
-	rq   *request
-	from *source
-	next int // the part that is next
-	skip int64
-	left int64
-	file io.ReadCloser
-	n    int64 // left of file
-}
-
-func (rq *request) open(from *source, s span) *reader {
-	return &reader{rq: rq, from: from, skip: s.off, left: s.n}
-}
-
-// begin opens the first body.
-func (r *reader) begin() error {
-	if r.left == 0 || r.file != nil {
-		return nil
-	}
-	for r.next < len(r.from.parts) && r.skip >= r.from.parts[r.next].Size {
-		r.skip -= r.from.parts[r.next].Size
-		r.next++
-	}
-	if r.next == len(r.from.parts) {
-		return fmt.Errorf("an object ends %d bytes before its size", r.left)
-	}
-	body, err := r.body(r.next)
-	if err != nil {
-		return err
-	}
-	r.n = min(r.left, r.from.parts[r.next].Size-r.skip)
-	if r.file, err = r.rq.s.service.OpenBody(r.rq.ctx(), body, r.skip, r.n); err != nil {
-		return err
-	}
-	r.skip = 0
-	r.next++
-	return nil
-}
-
-// body is where the bytes of a part are.
-func (r *reader) body(i int) (*object.Body, error) {
-	if i < len(r.from.bodies) {
-		return r.from.bodies[i], nil
-	}
-	view, err := r.rq.s.service.Local(r.rq.ctx())
-	if err != nil {
-		return nil, err
-	}
-	defer r.rq.s.closeView(view)
-	return view.Body(r.from.parts[i].Body)
-}
-
-// Read reads on, and fails where a body ends before it should.
-func (r *reader) Read(p []byte) (int, error) {
-	if r.left == 0 {
-		return 0, io.EOF
-	}
-	if err := r.begin(); err != nil {
-		return 0, err
-	}
-	n, err := r.file.Read(p[:min(int64(len(p)), r.n)])
-	r.left -= int64(n)
-	r.n -= int64(n)
-	switch {
-	case r.n == 0 && (err == nil || errors.Is(err, io.EOF)):
-		err = r.file.Close()
-		r.file = nil
-	case errors.Is(err, io.EOF):
-		err = io.ErrUnexpectedEOF
-	}
-	return n, err
-}
-
-// Close closes what is open.
-func (r *reader) Close() {
-	if r.file != nil {
-		_ = r.file.Close() // of a reader nothing is lost
-		r.file = nil
-	}
 }

@@ -2,14 +2,21 @@ package s3api_test
 
 import (
 	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/google/go-cmp/cmp"
 	"github.com/minio/minio-go/v7"
+
+	"chainfire/s3api"
+	"chainfire/s3api/s3test"
 )
 
 var listed = []string{"a", "b/1", "b/2", "b/c/3", "d e", "d+f", "ü/x", "z//y"}
@@ -173,5 +180,43 @@ func TestListingsOfVersions(t *testing.T) {
 	r := f.do(call{method: "GET", path: "/versions?versions&key-marker=a&version-id-marker=null", id: adminID})
 	if strings.Contains(r.body, "<Version>") || !strings.Contains(r.body, "<DeleteMarker>") {
 		t.Errorf("after the null version: %s", r.body)
+	}
+}
+
+// watching is a writer of answers that looks, at each piece of one, which views are open.
+type watching struct {
+	*httptest.ResponseRecorder
+	service *s3test.Service
+	held    int
+}
+
+func (w *watching) Write(p []byte) (int, error) {
+	views, _ := w.service.Left()
+	w.held = max(w.held, views)
+	return w.ResponseRecorder.Write(p)
+}
+
+// TestNoAnswerHoldsTheStateWhileItIsWritten: a client that reads slowly would keep alive all that was
+// deleted meanwhile.
+func TestNoAnswerHoldsTheStateWhileItIsWritten(t *testing.T) {
+	f := start(t, nil)
+	f.versioned("bucket")
+	f.put("bucket", "key", "hello")
+	upload := f.beginUpload("/bucket/parts")
+	server := s3api.New(s3api.Options{Service: f.service, Logger: slog.New(slog.DiscardHandler)})
+	for _, path := range []string{
+		"/", "/?max-buckets=1", "/bucket", "/bucket?list-type=2", "/bucket?versions", "/bucket?versions&max-keys=0", "/bucket?uploads",
+		"/bucket/parts?uploadId=" + upload, "/bucket/key", "/bucket/key?attributes", "/bucket/key?tagging", "/bucket?versioning", "/bucket?acl",
+	} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, http.NoBody)
+		r.Header.Set("X-Amz-Object-Attributes", "ETag")
+		if err := signer(adminID).Sign(r, hashOf(""), time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		w := &watching{ResponseRecorder: httptest.NewRecorder(), service: f.service}
+		server.ServeHTTP(w, r)
+		if w.Code != http.StatusOK || w.held != 0 {
+			t.Errorf("%s: %d, and %d views are open while it is written", path, w.Code, w.held)
+		}
 	}
 }

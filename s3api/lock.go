@@ -44,8 +44,11 @@ func (rq *request) mayAttach(tags []object.Pair, r object.Retention, hold bool) 
 	return nil
 }
 
+// locks reports whether a writer asks for what only a bucket with object lock has.
+func locks(r object.Retention, hold bool) bool { return r.Mode != object.LockNone || hold }
+
 // errNoLock refuses what only a bucket with object lock has.
-func errNoLock() error {
+func errNoLock() *apiError {
 	return refusef(codeInvalidRequest, "Bucket is missing Object Lock Configuration")
 }
 
@@ -150,8 +153,8 @@ func defaultRetentionOf(n *xmltree.Node) (*object.LockRule, error) {
 		return nil, err
 	}
 	out := &object.LockRule{}
-	if out.Mode, err = lockMode(mode); err != nil {
-		return nil, err
+	if out.Mode = lockMode(mode); out.Mode == object.LockNone {
+		return nil, refuse(codeMalformedXML)
 	}
 	switch {
 	case hasDays == hasYears:
@@ -163,14 +166,15 @@ func defaultRetentionOf(n *xmltree.Node) (*object.LockRule, error) {
 	return out, nil
 }
 
-func lockMode(mode string) (object.LockMode, error) {
+// lockMode reads a mode as S3 writes it; LockNone is of none that there is.
+func lockMode(mode string) object.LockMode {
 	switch mode {
-	case "GOVERNANCE":
-		return object.LockGovernance, nil
-	case "COMPLIANCE":
-		return object.LockCompliance, nil
+	case lockText(object.LockGovernance):
+		return object.LockGovernance
+	case lockText(object.LockCompliance):
+		return object.LockCompliance
 	}
-	return object.LockNone, refuse(codeMalformedXML)
+	return object.LockNone
 }
 
 type retentionDocument struct {
@@ -246,8 +250,8 @@ func (rq *request) putRetention() error {
 	case hasMode != hasUntil:
 		return refuse(codeMalformedXML)
 	case hasMode:
-		if _, err := lockMode(mode); err != nil {
-			return err
+		if lockMode(mode) == object.LockNone {
+			return refuse(codeMalformedXML)
 		}
 		if r, err = retentionOf(mode, until, rq.s.o.Now()); err != nil {
 			return err

@@ -1,6 +1,7 @@
 package s3api_test
 
 import (
+	"maps"
 	"net/http"
 	"testing"
 	"time"
@@ -157,4 +158,30 @@ func TestABucketWithoutObjectLockSaysSo(t *testing.T) {
 		c.id = adminID
 		f.do(c).want(t, http.StatusBadRequest, "InvalidRequest")
 	}
+}
+
+// TestALockInABucketWithoutLockIsARequestThatIsWrong, however the object comes; and one that was just
+// given object lock takes it, also at a member that does not know yet.
+func TestALockInABucketWithoutLockIsARequestThatIsWrong(t *testing.T) {
+	f := start(t, nil)
+	f.versioned("bucket")
+	f.put("bucket", "key", "x")
+	lock := map[string]string{"X-Amz-Object-Lock-Legal-Hold": "ON"}
+	retain := map[string]string{"X-Amz-Object-Lock-Mode": "GOVERNANCE", "X-Amz-Object-Lock-Retain-Until-Date": "2999-01-01T00:00:00Z"}
+	for _, header := range []map[string]string{lock, retain} {
+		from := maps.Clone(header)
+		from["X-Amz-Copy-Source"] = "/bucket/key"
+		for _, c := range []call{
+			{method: "PUT", path: "/bucket/new", header: header, body: "x"},
+			{method: "PUT", path: "/bucket/new", header: from},
+			{method: "POST", path: "/bucket/new?uploads", header: header},
+		} {
+			c.id = adminID
+			f.do(c).want(t, http.StatusBadRequest, "InvalidRequest")
+		}
+	}
+	f.service.Lag()
+	defer f.service.Catch()
+	f.do(call{method: "PUT", path: "/bucket?object-lock", id: adminID, body: "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>"}).want(t, http.StatusOK, "")
+	f.do(call{method: "PUT", path: "/bucket/new", id: adminID, header: retain, body: "x"}).want(t, http.StatusOK, "")
 }

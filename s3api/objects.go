@@ -15,7 +15,7 @@ func objectOperations() []operation {
 		{name: "GetObject", method: http.MethodGet, level: objectLevel, action: "s3:GetObject", access: accessRead, handle: (*request).getObject},
 		{name: "HeadObject", method: http.MethodHead, level: objectLevel, action: "s3:GetObject", access: accessRead, handle: (*request).getObject},
 		{name: "DeleteObject", method: http.MethodDelete, level: objectLevel, action: "s3:DeleteObject", access: accessWrite, handle: (*request).deleteObject},
-		{name: "DeleteObjects", method: http.MethodPost, level: bucketLevel, query: []string{"delete"}, action: "s3:DeleteObject", access: accessListed, handle: (*request).deleteObjects},
+		{name: "DeleteObjects", method: http.MethodPost, level: bucketLevel, query: []string{"delete"}, action: "s3:DeleteObject", access: accessOpen, handle: (*request).deleteObjects},
 		{name: "ListObjects", method: http.MethodGet, level: bucketLevel, action: "s3:ListBucket", access: accessRead, handle: (*request).listObjects},
 		{name: "ListObjectsV2", method: http.MethodGet, level: bucketLevel, query: []string{"list-type=2"}, action: "s3:ListBucket", access: accessRead, handle: (*request).listObjectsV2},
 		{name: "ListObjectVersions", method: http.MethodGet, level: bucketLevel, query: []string{"versions"}, action: "s3:ListBucketVersions", access: accessRead, handle: (*request).listVersions},
@@ -50,14 +50,11 @@ func (rq *request) putObject() error {
 	if err != nil {
 		return err
 	}
-	b, err := rq.foresee(&condition)
+	rules, err := rq.foresee(&condition, locks(retention, hold))
 	if err != nil {
 		return err
 	}
-	if (retention.Mode != object.LockNone || hold) && !b.ObjectLock {
-		return refusef(codeInvalidRequest, "Bucket is missing Object Lock Configuration")
-	}
-	body, writer, err := rq.store(c)
+	body, writer, err := rq.store(c.length, c)
 	if err != nil {
 		return err
 	}
@@ -73,6 +70,7 @@ func (rq *request) putObject() error {
 	out.Set("Etag", quoted(result.Version.ETag))
 	setChecksum(out, &result.Version.Checksum, 0)
 	setVersion(out, result.Bucket, result.Version.ID)
+	setExpiry(out, rules, result.Version)
 	return rq.empty(http.StatusOK)
 }
 

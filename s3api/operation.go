@@ -17,6 +17,9 @@ const (
 	objectLevel
 )
 
+// String is the level as S3 names it.
+func (l level) String() string { return [...]string{"SERVICE", "BUCKET", "OBJECT"}[l] }
+
 // access is what an access key must be granted for an operation.
 type access uint8
 
@@ -30,8 +33,8 @@ const (
 	accessControl
 	// accessAdmin is for administrators alone.
 	accessAdmin
-	// accessOpen is anyone's, also unsigned: a preflight, and a form, which is authenticated
-	// by its handler.
+	// accessOpen is anyone's, also unsigned: a preflight; a form, which is authenticated by its
+	// handler; and a delete of many, which is decided on key by key.
 	accessOpen
 )
 
@@ -138,7 +141,7 @@ func find(table []operation, r *http.Request, at level, q sigv4.Query) (*operati
 	slices.Sort(methods)
 	return nil, refuse(codeMethodNotAllowed).
 		with("Method", r.Method).
-		with("ResourceType", [...]string{"SERVICE", "BUCKET", "OBJECT"}[at]).
+		with("ResourceType", at.String()).
 		header("Allow", strings.Join(slices.Compact(methods), ", "))
 }
 

@@ -1,8 +1,6 @@
 package s3api
 
 import (
-	"crypto/md5"
-	"encoding/hex"
 	"encoding/xml"
 	"errors"
 	"io"
@@ -39,9 +37,6 @@ func (rq *request) uploadPart() error {
 	if err != nil {
 		return err
 	}
-	if err := refuseHeaders(rq.r.Header); err != nil {
-		return err
-	}
 	u, err := rq.upload()
 	if err != nil {
 		return err
@@ -53,7 +48,7 @@ func (rq *request) uploadPart() error {
 	if err := checkPartSum(u, c.algorithm); err != nil {
 		return err
 	}
-	body, writer, err := rq.store(c)
+	body, writer, err := rq.store(c.length, c)
 	if err != nil {
 		return err
 	}
@@ -89,9 +84,6 @@ func (rq *request) uploadPartCopy() error {
 		return err
 	}
 	h := rq.r.Header
-	if err := refuseHeaders(h); err != nil {
-		return err
-	}
 	source, err := copySourceOf(h)
 	if err != nil {
 		return err
@@ -103,16 +95,18 @@ func (rq *request) uploadPartCopy() error {
 	if err != nil {
 		return err
 	}
-	from, err := rq.findSource(&source)
+	var piece span
+	from, err := rq.findSource(&source, func(_ *object.View, f *found) (_ span, err error) {
+		if piece, err = copyRange(h, f.version.Size); err != nil {
+			return piece, err
+		}
+		if most := rq.who.maxObject(); piece.n > object.MaxPartSize || most > 0 && piece.n > most {
+			return piece, refusef(codeInvalidRequest, "The specified copy source is larger than the maximum allowable size for a copy source: %d", int64(object.MaxPartSize))
+		}
+		return piece, nil
+	})
 	if err != nil {
 		return err
-	}
-	piece, err := copyRange(h, from.version.Size)
-	if err != nil {
-		return err
-	}
-	if most := rq.who.maxObject(); piece.n > object.MaxPartSize || most > 0 && piece.n > most {
-		return refusef(codeInvalidRequest, "The specified copy source is larger than the maximum allowable size for a copy source: %d", int64(object.MaxPartSize))
 	}
 	part, err := rq.copyPart(u, number, from, piece)
 	if err != nil {
@@ -126,17 +120,22 @@ func (rq *request) uploadPartCopy() error {
 	})
 }
 
-// findSource reads the source of a copy, as the conditions on it ask.
-func (rq *request) findSource(c *copySource) (*found, error) {
-	from, err := rq.find(c.bucket, c.key, c.version)
+// findSource reads the source of a copy, as the conditions on it ask, and what is needed of it.
+func (rq *request) findSource(c *copySource, need look) (*found, error) {
+	condition := readConditionOf(rq.r.Header, "X-Amz-Copy-Source-If-")
+	from, err := rq.find(c.bucket, c.key, c.version, func(view *object.View, f *found) (span, error) {
+		if err := condition.check(f.version, codePreconditionFailed); err != nil {
+			return span{}, err
+		}
+		return need(view, f)
+	})
 	if err != nil {
 		if e, ok := errors.AsType[*apiError](err); ok && e.code == codeMethodNotAllowed {
 			err = refusef(codeInvalidRequest, "The source of a copy request may not specifically refer to a delete marker by version id.")
 		}
 		return nil, rq.hidden(err, c.bucket)
 	}
-	condition := readConditionOf(rq.r.Header, "X-Amz-Copy-Source-If-")
-	return from, condition.check(from.version, codePreconditionFailed)
+	return from, nil
 }
 
 // copyRange is the piece of a source that is to be copied: unlike a Range, one that is outside
@@ -162,34 +161,18 @@ func copyRange(h http.Header, size int64) (span, error) {
 
 // copyPart stores a piece of a source as a part.
 func (rq *request) copyPart(u *object.Upload, number int, from *found, piece span) (*object.Part, error) {
-	w, err := rq.s.service.NewBody(rq.ctx(), piece.n)
+	r := rq.open(&from.bytes, piece)
+	defer r.Close()
+	sums := newDigester(u.Checksum.Algorithm)
+	body, w, err := rq.store(piece.n, io.TeeReader(r, &sums))
 	if err != nil {
 		return nil, err
 	}
 	defer w.Close()
-	digest := md5.New()
-	into := []io.Writer{w, digest}
-	sum := checksum.New(u.Checksum.Algorithm)
-	if sum != nil {
-		into = append(into, sum)
-	}
-	r := rq.open(&from.bytes, piece)
-	defer r.Close()
-	if err := rq.copyTo(io.MultiWriter(into...), r); err != nil {
-		return nil, err
-	}
-	body, err := w.Finish(rq.ctx())
-	if err != nil {
-		return nil, err
-	}
-	put := &object.PutPart{
+	result, err := rq.change(&object.Change{PutPart: &object.PutPart{
 		Bucket: rq.bucket, Key: rq.key, Upload: u.ID, Number: number,
-		ETag: hex.EncodeToString(digest.Sum(nil)), Body: body,
-	}
-	if sum != nil {
-		put.Checksum = object.Checksum{Algorithm: u.Checksum.Algorithm, Value: sum.Sum(nil)}
-	}
-	result, err := rq.change(&object.Change{PutPart: put})
+		ETag: sums.etag(), Checksum: sums.checksum(), Body: body,
+	}})
 	if err != nil {
 		return nil, err
 	}

@@ -154,3 +154,51 @@ func TestAPolicyThatCannotBeReadLetsNobodyIn(t *testing.T) {
 	f.policy(readPublic)
 	f.do(call{method: "GET", path: "/bucket/public/a"}).want(t, http.StatusOK, "")
 }
+
+// TestADeleteOfManyIsAllowedToStrangersKeyByKey, exactly as single deletes are.
+func TestADeleteOfManyIsAllowedToStrangersKeyByKey(t *testing.T) {
+	f := startPolicy(t)
+	doc := `<Delete><Object><Key>public/a</Key></Object><Object><Key>public/b</Key><ETag>*</ETag></Object>` +
+		`<Object><Key>public/c</Key><Size>1</Size></Object><Object><Key>public/d</Key><VersionId>null</VersionId></Object>` +
+		`<Object><Key>public/held/a</Key></Object><Object><Key>other</Key></Object></Delete>`
+	kept := []string{"public/c", "public/d", "public/held/a", "other"}
+	for _, key := range append([]string{"public/b"}, kept...) {
+		f.put("bucket", key, "x")
+	}
+	remove := call{method: "POST", path: "/bucket?delete", body: doc, header: map[string]string{"Content-MD5": md5Of(doc)}}
+	f.do(remove).want(t, http.StatusForbidden, "AccessDenied") // nobody may delete anything
+	f.policy(`{"Effect":"Allow","Principal":"*","Action":"s3:DeleteObject","Resource":"arn:aws:s3:::bucket/public/*"}`,
+		`{"Effect":"Deny","Principal":"*","Action":"s3:DeleteObject","Resource":"arn:aws:s3:::bucket/public/held/*"}`)
+	bypass := remove
+	bypass.header = map[string]string{"Content-MD5": md5Of(doc), "X-Amz-Bypass-Governance-Retention": "true"}
+	f.do(bypass).want(t, http.StatusForbidden, "AccessDenied")
+	r := f.do(remove)
+	r.want(t, http.StatusOK, "")
+	for _, key := range []string{"public/a", "public/b"} {
+		if _, code := f.get("bucket", key); code != "NoSuchKey" || !strings.Contains(r.body, "<Deleted><Key>"+key+"</Key></Deleted>") {
+			t.Errorf("%s: %q, and the answer %s", key, code, r.body)
+		}
+	}
+	for _, key := range kept {
+		if _, code := f.get("bucket", key); code != "" || !strings.Contains(r.body, "<Error><Key>"+key+"</Key>") {
+			t.Errorf("%s: %q, and the answer %s", key, code, r.body)
+		}
+	}
+	if n := strings.Count(r.body, "<Code>AccessDenied</Code>"); n != len(kept) {
+		t.Errorf("%d keys are denied: %s", n, r.body)
+	}
+}
+
+// TestAPolicyThatLetsStrangersDeleteCountsFromTheAnswerOn, also on a member that has not applied it.
+func TestAPolicyThatLetsStrangersDeleteCountsFromTheAnswerOn(t *testing.T) {
+	f := startPolicy(t)
+	f.service.Lag()
+	defer f.service.Catch()
+	f.policy(`{"Effect":"Allow","Principal":"*","Action":"s3:DeleteObject","Resource":"arn:aws:s3:::bucket/*"}`)
+	doc := `<Delete><Object><Key>public/a</Key></Object></Delete>`
+	r := f.do(call{method: "POST", path: "/bucket?delete", body: doc, header: map[string]string{"Content-MD5": md5Of(doc)}})
+	if r.status != http.StatusOK || !strings.Contains(r.body, "<Deleted>") {
+		t.Errorf("answered %d %s", r.status, r.body)
+	}
+	f.do(call{method: "POST", path: "/nobucket?delete", body: doc, header: map[string]string{"Content-MD5": md5Of(doc)}}).want(t, http.StatusForbidden, "AccessDenied")
+}

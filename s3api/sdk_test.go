@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -268,5 +269,27 @@ func TestRanges(t *testing.T) {
 		if r.code != code {
 			t.Errorf("part %s: %d %q, want %q", number, r.status, r.code, code)
 		}
+	}
+}
+
+// TestACacheIsToldWhatItKeepsOfAnObjectThatIsNotModified: it takes over what a 304 says.
+func TestACacheIsToldWhatItKeepsOfAnObjectThatIsNotModified(t *testing.T) {
+	f := start(t, nil)
+	f.versioned("bucket")
+	header := map[string]string{"Cache-Control": "max-age=60", "Expires": "Wed, 21 Oct 2065 07:28:00 GMT", "Content-Language": "de"}
+	put := f.do(call{method: "PUT", path: "/bucket/key", id: adminID, body: "x", header: header})
+	ask := func(method, query string) *reply {
+		return f.do(call{method: method, path: "/bucket/key" + query, id: adminID, header: map[string]string{"If-None-Match": put.header.Get("Etag")}})
+	}
+	for _, method := range []string{"GET", "HEAD"} {
+		r := ask(method, "")
+		h := r.header
+		if r.status != http.StatusNotModified || h.Get("Cache-Control") != header["Cache-Control"] || h.Get("Expires") != header["Expires"] || h.Get("Content-Language") != "" ||
+			h.Get("Etag") != put.header.Get("Etag") || h.Get("X-Amz-Version-Id") != put.header.Get("X-Amz-Version-Id") || h.Get("Last-Modified") == "" {
+			t.Errorf("%s: %d %v", method, r.status, h)
+		}
+	}
+	if h := ask("GET", "?response-cache-control=no-store").header; h.Get("Cache-Control") != "no-store" || h.Get("Expires") != header["Expires"] {
+		t.Errorf("with what the link asks for: %v", h)
 	}
 }

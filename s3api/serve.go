@@ -63,11 +63,11 @@ func (s *Server) newRequest(w http.ResponseWriter, r *http.Request) *request {
 	}
 	control := http.NewResponseController(w)
 	rq.w = &response{ResponseWriter: w, control: control, idle: s.o.Limits.Idle}
-	rq.body = &guardedBody{from: r.Body, control: control, limits: &s.o.Limits}
+	rq.body = &guardedBody{from: r.Body, control: control, idle: s.o.Limits.Idle}
 	rq.r = r.WithContext(r.Context()) // a copy: the library knows its own body by its type
 	rq.r.Body = rq.body
 	// Before it sends a status the library reads what is left of a body, for as long as that takes.
-	rq.w.settle = func() { rq.drain() }
+	rq.w.settle = rq.drain
 	h := w.Header()
 	h.Set("X-Amz-Request-Id", rq.id)
 	if s.o.HostID != "" {
@@ -108,6 +108,9 @@ func (rq *request) serve() error {
 	if err := rq.foreign(); err != nil {
 		return err
 	}
+	if err := refuseHeaders(rq.r.Header); err != nil {
+		return err
+	}
 	return rq.op.handle(rq)
 }
 
@@ -125,7 +128,6 @@ func (rq *request) fail(err error) {
 	if rq.w.status != 0 {
 		panic(http.ErrAbortHandler)
 	}
-	rq.drain()
 	h := rq.w.Header()
 	for name := range h { // what a handler had to say of success
 		if !strings.HasPrefix(name, "Access-Control-") && !slices.Contains(always, name) {

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"chainfire/object"
 	"chainfire/sigv4"
 )
@@ -57,27 +59,30 @@ type Limits struct {
 	Requests int
 	// Idle is how long a client may move no byte of a body, default a minute.
 	Idle time.Duration
-	// MinRate is the least number of bytes of a body that a client must move per second
-	// of those that the server waits for it, default 1024. It is held over windows of
-	// RateWindow, default 30 s.
-	MinRate    int64
-	RateWindow time.Duration
-	// Headers is how long the headers of a request may take, default 20 s; KeepAlive how
-	// long a connection may wait for the next request, default 2 minutes. HeaderBytes
-	// bounds the headers, default 64 KiB.
-	Headers, KeepAlive time.Duration
-	HeaderBytes        int
+	// Headers is how long the headers of a request may take, default 20 s.
+	Headers time.Duration
 }
+
+// Bounds that are the same for all servers.
+const (
+	// minRate is the least number of bytes of a body that a client must move per second of
+	// those that the server waits for it. It is held over windows of rateWindow.
+	minRate    = 1 << 10
+	rateWindow = 30 * time.Second
+	// keepAlive is how long a connection may wait for the next request; headerBytes bounds
+	// the headers of one.
+	keepAlive   = 2 * time.Minute
+	headerBytes = 64 << 10
+	// maxLookups is how often per second strangers make this member ask the cluster for keys
+	// and policies that it does not know.
+	maxLookups = 100
+)
 
 func (l Limits) withDefaults() Limits {
 	return Limits{
-		Requests:    cmp.Or(l.Requests, 1024),
-		Idle:        cmp.Or(l.Idle, time.Minute),
-		MinRate:     cmp.Or(l.MinRate, 1<<10),
-		RateWindow:  cmp.Or(l.RateWindow, 30*time.Second),
-		Headers:     cmp.Or(l.Headers, 20*time.Second),
-		KeepAlive:   cmp.Or(l.KeepAlive, 2*time.Minute),
-		HeaderBytes: cmp.Or(l.HeaderBytes, 64<<10),
+		Requests: cmp.Or(l.Requests, 1024),
+		Idle:     cmp.Or(l.Idle, time.Minute),
+		Headers:  cmp.Or(l.Headers, 20*time.Second),
 	}
 }
 
@@ -88,13 +93,13 @@ type Server struct {
 	log      *slog.Logger
 	verifier sigv4.Verifier
 	table    []operation
-	policy   policy
 	// documents are those of buckets, as they were read.
 	documents *documents
 	slots     chan struct{}
-	lookups   *secondLooks
-	rates     *rates
-	buffers   sync.Pool
+	// lookups bounds how often strangers make this member ask the cluster.
+	lookups *rate.Limiter
+	rates   *rates
+	buffers sync.Pool
 }
 
 // New makes a server.
@@ -120,10 +125,9 @@ func New(o Options) *Server {
 		table:     operations(),
 		documents: newDocuments(),
 		slots:     make(chan struct{}, o.Limits.Requests),
-		lookups:   newSecondLooks(),
+		lookups:   rate.NewLimiter(maxLookups, maxLookups),
 		rates:     newRates(),
 	}
-	s.policy = newPolicy(s.documents)
 	s.buffers.New = func() any { return new([copyBuffer]byte) }
 	return s
 }
@@ -134,8 +138,8 @@ func (s *Server) HTTPServer() *http.Server {
 	return &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: s.o.Limits.Headers,
-		IdleTimeout:       s.o.Limits.KeepAlive,
-		MaxHeaderBytes:    s.o.Limits.HeaderBytes,
+		IdleTimeout:       keepAlive,
+		MaxHeaderBytes:    headerBytes,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 }

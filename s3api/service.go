@@ -50,29 +50,41 @@ func (rq *request) listBuckets() error {
 	if region := rq.param("bucket-region"); region != "" && region != rq.s.o.Region {
 		return rq.xml(http.StatusOK, out)
 	}
+	var more bool
+	if out.Buckets, more, err = rq.visibleBuckets(prefix, after, limit); err != nil {
+		return err
+	}
+	if more {
+		out.ContinuationToken = tokenOf(out.Buckets[limit-1].Name)
+	}
+	return rq.xml(http.StatusOK, out)
+}
+
+// visibleBuckets are at most limit buckets after a name that the access key may read or write, and
+// whether there are more.
+func (rq *request) visibleBuckets(prefix, after string, limit int) (out []bucketEntry, more bool, err error) {
 	view, done, err := rq.view()
 	if err != nil {
-		return err
+		return nil, false, err
 	}
 	defer done()
 	for {
 		page, err := view.Buckets(prefix, after, object.MaxPage)
 		if err != nil {
-			return err
+			return nil, false, err
 		}
 		for i := range page {
 			b := &page[i]
 			if !rq.who.granted(accessRead, b.Name) && !rq.who.granted(accessWrite, b.Name) {
 				continue
 			}
-			if len(out.Buckets) == limit {
-				out.ContinuationToken = tokenOf(out.Buckets[limit-1].Name)
-				return rq.xml(http.StatusOK, out)
+			if len(out) == limit {
+				return out, true, nil
 			}
-			out.Buckets = append(out.Buckets, bucketEntry{Name: b.Name, CreationDate: timeOf(b.Created), BucketRegion: rq.s.o.Region})
+			out = append(out, bucketEntry{Name: b.Name, CreationDate: timeOf(b.Created), BucketRegion: rq.s.o.Region})
 		}
 		if len(page) < object.MaxPage {
-			return rq.xml(http.StatusOK, out)
+			return out, false, nil
 		}
 		after = page[len(page)-1].Name
 	}

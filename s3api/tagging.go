@@ -160,11 +160,6 @@ func (rq *request) deleteTagging() error {
 // setObject changes something of the request's object in place, and answers with a status.
 func (rq *request) setObject(c *object.SetObject, status int) error {
 	c.Bucket, c.Key = rq.bucket, rq.key
-	_, _, done, err := rq.bucketView()
-	if err != nil {
-		return err
-	}
-	done()
 	result, err := rq.change(&object.Change{SetObject: c})
 	if err != nil {
 		return rq.hidden(err, rq.bucket)

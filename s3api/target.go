@@ -54,13 +54,17 @@ func checkKey(key string) error {
 }
 
 // bucketOfHost is the bucket that the host of a request names.
-func (s *Server) bucketOfHost(r *http.Request) string {
+func (s *Server) bucketOfHost(r *http.Request) string { return s.bucketIn(s.hostOf(r)) }
+
+// hostOf is the host, and the port where there is one, that the client asked.
+func (s *Server) hostOf(r *http.Request) string {
 	if s.o.TrustForwarded {
-		if first, _, _ := strings.Cut(r.Header.Get("X-Forwarded-Host"), ","); strings.TrimSpace(first) != "" {
-			return s.bucketIn(strings.TrimSpace(first))
+		first, _, _ := strings.Cut(r.Header.Get("X-Forwarded-Host"), ",")
+		if first = strings.TrimSpace(first); first != "" {
+			return first
 		}
 	}
-	return s.bucketIn(r.Host)
+	return r.Host
 }
 
 // bucketIn is the bucket that a host names, which is a sub-domain of one of ours; empty is none.

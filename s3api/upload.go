@@ -9,6 +9,7 @@ import (
 
 	"chainfire/object"
 	"chainfire/object/checksum"
+	"chainfire/object/lifecycle"
 )
 
 // uploadOperations are those on uploads of many parts.
@@ -72,9 +73,8 @@ func askedChecksum(h http.Header) (c object.Checksum, err error) {
 		}
 		return c, nil
 	}
-	var ok bool
-	if c.Algorithm, ok = checksum.Parse(strings.ToUpper(name)); !ok {
-		return c, refusef(codeInvalidRequest, "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]")
+	if c.Algorithm, err = algorithmOf(name); err != nil {
+		return c, err
 	}
 	c.Type, err = askedType(c.Algorithm, kind)
 	return c, err
@@ -127,10 +127,11 @@ func (rq *request) createUpload() error {
 	if err != nil {
 		return err
 	}
-	result, err := rq.change(&object.Change{CreateUpload: &object.CreateUpload{
+	change := &object.Change{CreateUpload: &object.CreateUpload{
 		Bucket: rq.bucket, Key: rq.key, Owner: rq.who.id(), Attributes: attributes,
 		Checksum: sum, Retention: retention, LegalHold: hold,
-	}})
+	}}
+	result, err := rq.change(change)
 	if errors.Is(err, object.ErrInvalidBucketState) {
 		return errNoLock()
 	}
@@ -142,29 +143,37 @@ func (rq *request) createUpload() error {
 		out.Set("X-Amz-Checksum-Algorithm", sum.Algorithm.String())
 		out.Set("X-Amz-Checksum-Type", checksumType(&sum))
 	}
-	if err := rq.setAbortDate(rq.now()); err != nil {
-		return err
-	}
+	setAbortDate(out, rq.rulesAfter(), rq.key, change.Time)
 	return rq.xml(http.StatusOK, &uploadResult{XMLNS: namespace, Bucket: rq.bucket, Key: newText(rq.key), UploadID: uploadText(result.Upload)})
 }
 
-// setAbortDate says in an answer when lifecycle aborts an upload that was begun at a time.
-func (rq *request) setAbortDate(initiated int64) error {
-	view, b, done, err := rq.bucketView()
+// rulesAfter is the rules of lifecycle of the request's bucket after a change of it, which this
+// member has applied. The change is made: that its rules cannot be read is not said of it.
+func (rq *request) rulesAfter() *lifecycle.Config {
+	view, err := rq.s.service.Local(rq.ctx())
 	if err != nil {
-		return err
+		rq.s.log.Warn("the rules of lifecycle cannot be read for an answer", "request_id", rq.id, "bucket", rq.bucket, "err", err)
+		return nil
 	}
-	defer done()
-	c, err := rq.s.documents.lifecycles.of(view, b)
-	if err != nil || c == nil {
-		return err
+	defer rq.s.closeView(view)
+	b, err := view.Bucket(rq.bucket)
+	if err != nil { // it may be gone already
+		rq.s.log.Debug("the rules of lifecycle cannot be read for an answer", "request_id", rq.id, "bucket", rq.bucket, "err", err)
+		return nil
 	}
-	if at, rule, ok := c.AbortDate(rq.key, initiated); ok {
-		h := rq.w.Header()
+	return rq.lifecycleOf(view, b)
+}
+
+// setAbortDate says in an answer when the rules, nil being none, abort an upload that was begun at
+// a time in Unix milliseconds.
+func setAbortDate(h http.Header, rules *lifecycle.Config, key string, initiated int64) {
+	if rules == nil {
+		return
+	}
+	if at, rule, ok := rules.AbortDate(key, initiated); ok {
 		h.Set("X-Amz-Abort-Date", at.UTC().Format(http.TimeFormat))
 		h.Set("X-Amz-Abort-Rule-Id", rule)
 	}
-	return nil
 }
 
 func (rq *request) abortUpload() error {

@@ -7,6 +7,7 @@ import (
 
 	"chainfire/object"
 	"chainfire/object/checksum"
+	"chainfire/object/lifecycle"
 )
 
 type partsResult struct {
@@ -50,44 +51,52 @@ func (rq *request) listParts() error {
 		return err
 	}
 	limit = min(limit, object.MaxPage)
-	u, parts, more, err := rq.parts(id, after, limit)
+	page, err := rq.parts(id, after, limit)
 	if err != nil {
 		return err
 	}
+	u := page.upload
 	out := &partsResult{
 		XMLNS: namespace, Bucket: rq.bucket, Key: newText(rq.key), UploadID: uploadText(u.ID),
-		PartNumberMarker: after, MaxParts: limit, IsTruncated: more,
+		PartNumberMarker: after, MaxParts: limit, IsTruncated: page.more,
 		Initiator: theOwner(), Owner: theOwner(), StorageClass: u.StorageClass,
 	}
 	if u.Checksum.Algorithm != checksum.None {
 		out.ChecksumAlgorithm, out.ChecksumType = u.Checksum.Algorithm.String(), checksumType(&u.Checksum)
 	}
-	for i := range parts {
-		p := &parts[i]
+	for i := range page.parts {
+		p := &page.parts[i]
 		out.Part = append(out.Part, partEntry{
 			PartNumber: p.Number, LastModified: timeOf(p.Modified), ETag: quoted(p.ETag), Size: p.Size, checksums: partChecksums(&p.Checksum),
 		})
 		out.NextPartNumberMarker = p.Number
 	}
-	if err := rq.setAbortDate(u.Initiated); err != nil {
-		return err
-	}
+	setAbortDate(rq.w.Header(), page.rules, rq.key, u.Initiated)
 	return rq.xml(http.StatusOK, out)
 }
 
-// parts reads a page of the parts of an upload.
-func (rq *request) parts(id uint64, after, limit int) (*object.Upload, []object.Part, bool, error) {
+// partsPage is a page of the parts of an upload, and the rules of lifecycle of its bucket.
+type partsPage struct {
+	upload *object.Upload
+	parts  []object.Part
+	more   bool
+	rules  *lifecycle.Config
+}
+
+// parts reads a page of the parts of an upload, all of it in one view.
+func (rq *request) parts(id uint64, after, limit int) (*partsPage, error) {
 	view, b, done, err := rq.bucketView()
 	if err != nil {
-		return nil, nil, false, err
+		return nil, err
 	}
 	defer done()
 	u, err := view.Upload(b, rq.key, id)
 	if err != nil {
-		return nil, nil, false, err
+		return nil, err
 	}
-	parts, more, err := view.UploadParts(u, after, limit)
-	return u, parts, more, err
+	page := &partsPage{upload: u, rules: rq.lifecycleOf(view, b)}
+	page.parts, page.more, err = view.UploadParts(u, after, limit)
+	return page, err
 }
 
 type uploadsResult struct {

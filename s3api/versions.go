@@ -52,20 +52,9 @@ func (rq *request) listVersions() error {
 	if versionMarker != "" && marker == "" {
 		return invalidArgument("version-id-marker", versionMarker, "A version-id marker cannot be specified without a key marker.")
 	}
-	view, b, done, err := rq.bucketView()
+	page, err := rq.versionsPage(&l, marker, versionMarker)
 	if err != nil {
 		return err
-	}
-	defer done()
-	after, err := seqOf(view, b, marker, versionMarker)
-	if err != nil {
-		return err
-	}
-	page := &object.ListResult{}
-	if l.limit > 0 {
-		if page, err = listPage(rq.ctx(), view, b, &l, object.ListRequest{After: marker, AfterVersion: after, Versions: true}); err != nil {
-			return err
-		}
 	}
 	out := &listVersionsResult{
 		XMLNS: namespace, Name: rq.bucket, Prefix: l.text(l.prefix), KeyMarker: l.text(marker),
@@ -83,6 +72,23 @@ func (rq *request) listVersions() error {
 		out.Versions = append(out.Versions, l.version(&page.Entries[i]))
 	}
 	return rq.xml(http.StatusOK, out)
+}
+
+// versionsPage reads a page of versions. A page of nothing is not asked for.
+func (rq *request) versionsPage(l *listing, marker, versionMarker string) (*object.ListResult, error) {
+	view, b, done, err := rq.bucketView()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	after, err := seqOf(view, b, marker, versionMarker)
+	if err != nil {
+		return nil, err
+	}
+	if l.limit == 0 {
+		return &object.ListResult{}, nil
+	}
+	return listPage(rq.ctx(), view, b, l, object.ListRequest{After: marker, AfterVersion: after, Versions: true})
 }
 
 // seqOf is where a listing of versions goes on: a version's id is its Seq, but for the null one.

@@ -216,12 +216,25 @@ func TestDeletesOfManyRefuseDocumentsThatAreNone(t *testing.T) {
 		{"text after it", "<Delete>" + one + "</Delete>k", "MalformedXML"},
 		{"an end that is missing", "<Delete>" + one, "MalformedXML"},
 		{"too deep", strings.Repeat("<Delete>", 100) + strings.Repeat("</Delete>", 100), "MalformedXML"},
+		{"an element that is not known", "<Delete><Object><Key>k</Key><Etag>&quot;0&quot;</Etag></Object></Delete>", "MalformedXML"},
+		{"an element of another level", "<Delete>" + one + "<ETag>&quot;0&quot;</ETag></Delete>", "MalformedXML"},
+		{"two conditions of one kind", "<Delete><Object><Key>k</Key><ETag>&quot;0&quot;</ETag><ETag>*</ETag></Object></Delete>", "MalformedXML"},
+		{"two keys", "<Delete><Object><Key>other</Key><Key>k</Key></Object></Delete>", "MalformedXML"},
+		{"no key", "<Delete><Object/>" + one + "</Delete>", "MalformedXML"},
+		{"a size that is none", "<Delete><Object><Key>k</Key><Size/></Object></Delete>", "MalformedXML"},
 		{"too long", "<Delete>" + strings.Repeat(" ", 2<<20) + one + "</Delete>", "EntityTooLarge"},
 	} {
 		header := map[string]string{"Content-MD5": md5Of(tc.body)}
 		r := f.do(call{method: "POST", path: "/many?delete", id: adminID, body: tc.body, header: header})
 		if r.code != tc.code {
 			t.Errorf("%s: %d %q, want %q", tc.name, r.status, r.code, tc.code)
+		}
+	}
+	for _, empty := range []string{"<ETag/>", "<LastModifiedTime/>"} { // of the entry: others are deleted
+		body := "<Delete><Object><Key>k</Key>" + empty + "</Object></Delete>"
+		r := f.do(call{method: "POST", path: "/many?delete", id: adminID, body: body, header: map[string]string{"Content-MD5": md5Of(body)}})
+		if !strings.Contains(r.body, "<Error><Key>k</Key><Code>InvalidArgument</Code>") {
+			t.Errorf("%s: %d %s", empty, r.status, r.body)
 		}
 	}
 	f.do(call{method: "POST", path: "/many?delete", id: adminID, body: "<Delete>" + one + "</Delete>"}).want(t, 400, "InvalidRequest")
@@ -438,4 +451,25 @@ func TestABodyNeedsALength(t *testing.T) {
 	defer resp.Body.Close()
 	b, _ := io.ReadAll(resp.Body)
 	replyOf(resp, b).want(t, http.StatusLengthRequired, "MissingContentLength")
+}
+
+// TestWhatANewBucketIsToBeIsUnderstoodOrRefused: an element that is passed over would make another
+// bucket than was asked for.
+func TestWhatANewBucketIsToBeIsUnderstoodOrRefused(t *testing.T) {
+	f := start(t, nil)
+	for inner, code := range map[string]string{
+		"<LocationConstraint>eu-west-1</LocationConstraint>":                      "InvalidLocationConstraint",
+		"<locationConstraint>eu-west-1</locationConstraint>":                      "MalformedXML",
+		"<LocationConstraint/><LocationConstraint>eu-west-1</LocationConstraint>": "MalformedXML",
+		"<Location><Type>AvailabilityZone</Type></Location>":                      "NotImplemented",
+		"<Bucket><Type>Directory</Type></Bucket>":                                 "NotImplemented",
+		"<Tags><Tag><Key>k</Key><Value>v</Value></Tag></Tags>":                    "NotImplemented",
+		"<Tags><Label/></Tags>":                                                   "MalformedXML",
+		"<Tags/><LocationConstraint>us-east-1</LocationConstraint>":               "",
+	} {
+		body := "<CreateBucketConfiguration>" + inner + "</CreateBucketConfiguration>"
+		if r := f.do(call{method: "PUT", path: "/new", id: adminID, body: body}); r.code != code {
+			t.Errorf("%s: %d %q, want %q", inner, r.status, r.code, code)
+		}
+	}
 }

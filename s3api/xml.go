@@ -3,80 +3,18 @@ package s3api
 import (
 	"bytes"
 	"encoding/xml"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
-
-	"chainfire/internal/xmltree"
 )
 
 // namespace is that of the documents of S3.
 const namespace = "http://s3.amazonaws.com/doc/2006-03-01/"
 
-// Bounds of documents that requests bring.
-const (
-	maxDocument = 1 << 20
-	maxDepth    = 16
-)
-
-// document reads the request's body, of at most limit bytes, verified, as an XML document.
-func (rq *request) document(limit int64, into any) error {
-	b, err := rq.small(limit)
-	if err != nil {
-		return err
-	}
-	return parseXML(b, into)
-}
-
-// parseXML reads one document and nothing besides: no directives, so that it defines no
-// entities, not too deep, nothing after it.
-func parseXML(b []byte, into any) error {
-	if len(bytes.TrimSpace(b)) == 0 {
-		return refuse(codeMissingRequestBody)
-	}
-	if err := xmltree.Bounded(b); err != nil {
-		return err
-	}
-	d := xml.NewDecoder(bytes.NewReader(b))
-	depth, roots := 0, 0
-	for {
-		token, err := d.RawToken()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return refuse(codeMalformedXML).because(err)
-		}
-		switch token := token.(type) {
-		case xml.Directive:
-			return refuse(codeMalformedXML).because(errors.New("it has a directive"))
-		case xml.StartElement:
-			if depth == 0 {
-				roots++
-			}
-			if depth++; depth > maxDepth {
-				return refuse(codeMalformedXML).because(fmt.Errorf("it is deeper than %d", maxDepth))
-			}
-		case xml.EndElement:
-			depth--
-		case xml.CharData:
-			if depth == 0 && len(bytes.TrimSpace(token)) > 0 {
-				return refuse(codeMalformedXML).because(errors.New("there is text outside of the document"))
-			}
-		}
-	}
-	if roots != 1 {
-		return refuse(codeMalformedXML).because(fmt.Errorf("it has %d roots", roots))
-	}
-	if err := xml.Unmarshal(b, into); err != nil {
-		return refuse(codeMalformedXML).because(err)
-	}
-	return nil
-}
+// maxDocument bounds the documents that requests bring, but for those with bounds of their own.
+const maxDocument = 1 << 20
 
 // xml answers with a document.
 func (rq *request) xml(status int, v any) error {

@@ -2,7 +2,8 @@
 // program takes each element by its name, and what it did not take is an error. Package
 // encoding/xml leaves out what it does not know, and takes the last of what may be there once.
 //
-// Names are without their namespaces. There are no directives, so no entities but those of XML
+// Names are without their namespaces, and attributes mean nothing: no document of S3 says anything
+// by them but the type of an element that its children tell as well. There are no directives, so no entities but those of XML
 // itself. A Node belongs to one goroutine.
 package xmltree
 
@@ -12,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -30,23 +32,21 @@ func refuse(format string, args ...any) error { return &Error{fmt.Sprintf(format
 type Node struct {
 	// Name is its name, and Text what is in it outside of its children.
 	Name, Text string
-	// Attributes are its attributes, by their names, but for namespaces.
-	Attributes map[string]string
 	text       []byte // of Text, as it comes
 	children   []*Node
 	taken      []bool
 }
 
-// The bounds of Bounded: how many tags, and how many bytes from the beginning of one to that of
+// The bounds of a document: how many tags, and how many bytes from the beginning of one to that of
 // the next. The parts of an upload take 80,000 tags, a key in references 8 KiB.
 const (
 	maxTags = 100_000
 	maxRun  = 16 << 10
 )
 
-// Bounded refuses a document of very many tags or attributes before it is parsed, which takes up
+// bounded refuses a document of very many tags or attributes before it is parsed, which takes up
 // to a hundred times the memory of the document for them. Errors are of type *Error.
-func Bounded(document []byte) error {
+func bounded(document []byte) error {
 	tags := -1 // what is before the first is none
 	for run := range bytes.SplitSeq(document, []byte("<")) {
 		if tags++; tags > maxTags {
@@ -62,7 +62,7 @@ func Bounded(document []byte) error {
 // Parse reads a document, whose outermost element must have one of the names. The caller
 // bounds its length. Errors are of type *Error.
 func Parse(document []byte, names ...string) (*Node, error) {
-	if err := Bounded(document); err != nil {
+	if err := bounded(document); err != nil {
 		return nil, err
 	}
 	d := xml.NewDecoder(bytes.NewReader(document))
@@ -78,7 +78,7 @@ func Parse(document []byte, names ...string) (*Node, error) {
 		}
 		switch x := token.(type) {
 		case xml.StartElement:
-			n := newNode(x)
+			n := &Node{Name: x.Name.Local}
 			switch {
 			case len(open) == maxDepth:
 				return nil, refuse("the XML nests deeper than %d levels", maxDepth)
@@ -108,26 +108,10 @@ func Parse(document []byte, names ...string) (*Node, error) {
 	if root == nil {
 		return nil, refuse("there is no element")
 	}
-	for _, name := range names {
-		if root.Name == name {
-			return root, nil
-		}
+	if slices.Contains(names, root.Name) {
+		return root, nil
 	}
 	return nil, refuse("the outermost element is %s, not %s", clipped(root.Name), strings.Join(names, " or "))
-}
-
-func newNode(start xml.StartElement) *Node {
-	n := &Node{Name: start.Name.Local}
-	for _, a := range start.Attr {
-		if a.Name.Space == "xmlns" || a.Name.Local == "xmlns" {
-			continue
-		}
-		if n.Attributes == nil {
-			n.Attributes = map[string]string{}
-		}
-		n.Attributes[a.Name.Local] = a.Value
-	}
-	return n
 }
 
 // All takes the children of a name.

@@ -24,9 +24,6 @@ func TestElementsAreTakenByName(t *testing.T) {
 	if err != nil || !truth || !found {
 		t.Errorf("b is %t, %v", truth, err)
 	}
-	if n.Attributes["type"] != "T" || len(n.Attributes) != 1 {
-		t.Errorf("the attributes are %v", n.Attributes)
-	}
 	if err := n.Done(); err == nil || !strings.Contains(err.Error(), "r, which is not supported") {
 		t.Errorf("elements that nobody took end in %v", err)
 	}
@@ -58,7 +55,7 @@ func TestADocumentTakesMemoryInProportionToWhatItMaySay(t *testing.T) {
 		if _, ok := errors.AsType[*Error](err); !ok || n != nil || !strings.Contains(err.Error(), "more than") {
 			t.Errorf("%s: %v", name, err)
 		}
-		if err := Bounded([]byte(document)); err == nil {
+		if err := bounded([]byte(document)); err == nil {
 			t.Errorf("%s are within bounds", name)
 		}
 	}

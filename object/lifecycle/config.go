@@ -8,6 +8,8 @@ package lifecycle
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"chainfire/object"
@@ -69,6 +71,8 @@ type Filter struct {
 	// themselves allowed.
 	Greater, Less *int64
 	form          filterForm
+	// prefixed says that Prefix was written, within Filter or And, though it be empty.
+	prefixed bool
 }
 
 // filterForm is how the filter was written, for it to be shown again as it was.
@@ -103,17 +107,11 @@ func (f *Filter) matches(v *object.Version) bool {
 		return false
 	}
 	for _, want := range f.Tags {
-		found := false
-		for _, tag := range v.Tags {
-			found = found || tag == want
-		}
-		if !found {
+		if !slices.Contains(v.Tags, want) {
 			return false
 		}
 	}
 	return true
 }
 
-func (f *Filter) matchesKey(key string) bool {
-	return len(key) >= len(f.Prefix) && key[:len(f.Prefix)] == f.Prefix
-}
+func (f *Filter) matchesKey(key string) bool { return strings.HasPrefix(key, f.Prefix) }

@@ -92,6 +92,8 @@ func TestAConfigurationIsShownAsItWasWritten(t *testing.T) {
 		"<Expiration><ExpiredObjectDeleteMarker>false</ExpiredObjectDeleteMarker></Expiration><ID>a</ID><Prefix></Prefix><Status>Enabled</Status>",
 		"<ID>a</ID><Filter><Tag><Key>k</Key><Value>v</Value></Tag></Filter><Status>Enabled</Status><NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays><NewerNoncurrentVersions>2</NewerNoncurrentVersions></NoncurrentVersionExpiration>",
 		"<ID>a</ID><Filter><And><Prefix>x</Prefix><Tag><Key>k</Key><Value></Value></Tag><ObjectSizeGreaterThan>0</ObjectSizeGreaterThan><ObjectSizeLessThan>9</ObjectSizeLessThan></And></Filter><Status>Enabled</Status><NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays></NoncurrentVersionExpiration>",
+		"<ID>a</ID><Filter><And><Prefix></Prefix><Tag><Key>k</Key><Value>v</Value></Tag></And></Filter><Status>Enabled</Status><NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays></NoncurrentVersionExpiration>",
+		"<ID>a</ID><Filter><And><ObjectSizeGreaterThan>0</ObjectSizeGreaterThan><ObjectSizeLessThan>9</ObjectSizeLessThan></And></Filter><Status>Enabled</Status><NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays></NoncurrentVersionExpiration>",
 		"<ID>a</ID><Filter><Prefix>x</Prefix></Filter><Status>Enabled</Status><AbortIncompleteMultipartUpload><DaysAfterInitiation>7</DaysAfterInitiation></AbortIncompleteMultipartUpload>",
 	} {
 		text, err := mustParse(t, document(rule)).XML()
@@ -157,6 +159,7 @@ func TestTheEarliestRuleIsWhatAnswersName(t *testing.T) {
 // shown and taken again.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(document(enabled + all + oneDay)))
+	f.Add([]byte(document(enabled + "<Filter><And><Prefix/><Tag><Key>k</Key><Value/></Tag></And></Filter>" + oneDay)))
 	f.Add([]byte(document(enabled + "<Prefix>a</Prefix><AbortIncompleteMultipartUpload><DaysAfterInitiation>7</DaysAfterInitiation></AbortIncompleteMultipartUpload>")))
 	f.Fuzz(func(t *testing.T, document []byte) {
 		c, err := Parse(document)

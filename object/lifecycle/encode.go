@@ -92,7 +92,7 @@ func (r *Rule) xml() xmlRule {
 
 func (f *Filter) xml() xmlAsked {
 	out := xmlAsked{Greater: f.Greater, Less: f.Less, Tags: tagsXML(f.Tags)}
-	if f.Prefix != "" || f.form == formOne && len(f.Tags) == 0 && f.Greater == nil && f.Less == nil {
+	if f.prefixed {
 		out.Prefix = &f.Prefix
 	}
 	return out

@@ -12,11 +12,13 @@ const day = 24 * time.Hour
 type Action uint8
 
 // The actions. DeleteKey is a delete of the key, which leaves a delete marker where versioning
-// is on; DeleteVersion is one of the version for good.
+// is on; DeleteVersion is one of the version for good, and Hold to keep one that would be deleted
+// if nothing locked it.
 const (
 	Keep Action = iota
 	DeleteKey
 	DeleteVersion
+	Hold
 )
 
 // Position is where a version stands among those of its key.
@@ -29,7 +31,7 @@ type Position struct {
 	Alone bool
 }
 
-// Evaluate says what is to be done with a version at a time. A version that is locked is kept.
+// Evaluate says what is to be done with a version at a time.
 func (c *Config) Evaluate(v *object.Version, p Position, now time.Time) Action {
 	for i := range c.Rules {
 		r := &c.Rules[i]
@@ -49,8 +51,8 @@ func (c *Config) Evaluate(v *object.Version, p Position, now time.Time) Action {
 		case r.Expiration.reached(v.Modified, now):
 			action = DeleteKey
 		}
-		if action == DeleteVersion && locked(v, now) {
-			action = Keep
+		if action == DeleteVersion && v.CheckDelete(now.UnixMilli(), false) != nil {
+			action = Hold
 		}
 		if action != Keep {
 			return action
@@ -115,9 +117,4 @@ func due(from, days int64) time.Time {
 		d--
 	}
 	return time.UnixMilli((d + days + 1) * ms).UTC()
-}
-
-// locked reports whether a version may not be deleted.
-func locked(v *object.Version, now time.Time) bool {
-	return v.LegalHold || v.Retention.Mode != object.LockNone && v.Retention.Until > now.UnixMilli()
 }

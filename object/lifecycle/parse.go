@@ -168,7 +168,7 @@ func (f *Filter) parse(n *xmltree.Node) error {
 		return err
 	}
 	if found {
-		f.Prefix = prefix
+		f.Prefix, f.prefixed = prefix, true
 		asked++
 	}
 	for _, size := range []struct {

@@ -26,8 +26,8 @@ type Stats struct {
 	Expired, Removed int
 	// Aborted are the uploads aborted.
 	Aborted int
-	// Held are the versions that retention or a legal hold kept, and Refused those whose
-	// delete was refused for something else.
+	// Held are the versions that the rules are to delete for good, and that retention or a legal
+	// hold kept; Refused are those whose delete was refused for something else.
 	Held, Refused int
 }
 
@@ -159,6 +159,8 @@ func (w *walker) decide(v *object.Version, p Position) {
 	case DeleteVersion:
 		id := v.ID
 		w.delete = append(w.delete, object.DeleteObject{Key: v.Key, Version: &id, Expired: true, Seq: v.Seq})
+	case Hold:
+		w.stats.Held++
 	case Keep:
 	}
 }

@@ -228,7 +228,7 @@ func encodeForTest(t *rapid.T, c *Config) string {
 	for i := range c.Rules { // the form that holds any number of things, or none
 		f := &c.Rules[i].Filter
 		n := len(f.Tags)
-		if f.Prefix != "" {
+		if f.prefixed = f.Prefix != ""; f.prefixed {
 			n++
 		}
 		if f.Greater != nil {
@@ -364,5 +364,32 @@ func TestTheWalkWaitsForItsPaceAndEndsWithIt(t *testing.T) {
 	})
 	if !errors.Is(err, enough) || len(s.versions(t)) != 1 {
 		t.Errorf("the walk ended with %v", err)
+	}
+}
+
+// TestAWalkCountsWhatIsHeld: what an operator wonders about is why the versions are still there.
+func TestAWalkCountsWhatIsHeld(t *testing.T) {
+	s := newService(t, document(enabled+all+"<NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays></NoncurrentVersionExpiration>"), object.VersioningEnabled)
+	yes := true
+	s.at(t, 0, object.Change{SetBucket: &object.SetBucket{Name: "logs", ObjectLock: &yes}})
+	for _, lock := range []object.Put{
+		{LegalHold: true},
+		{Retention: object.Retention{Mode: object.LockGovernance, Until: 9 * ms}},
+		{Retention: object.Retention{Mode: object.LockCompliance, Until: 3 * ms}},
+		{},
+		{},
+	} {
+		c := put("a", 1)
+		c.Put.LegalHold, c.Put.Retention = lock.LegalHold, lock.Retention
+		s.at(t, 0, c)
+	}
+	if stats := s.run(t, 1*ms); stats != (Stats{Versions: 5}) {
+		t.Errorf("before anything is due: %+v", stats)
+	}
+	if stats := s.run(t, 3*ms); stats != (Stats{Versions: 5, Removed: 2, Held: 2}) {
+		t.Errorf("with two that are held: %+v", stats)
+	}
+	if left := s.versions(t); len(left) != 3 {
+		t.Errorf("%d versions are left", len(left))
 	}
 }

@@ -1,6 +1,7 @@
 package bucketpolicy
 
 import (
+	"cmp"
 	"maps"
 	"net/netip"
 	"slices"
@@ -220,7 +221,7 @@ func (c *condition) compareWith(r *Request) (equal, known bool) {
 		if r.MaxKeys == nil {
 			return false, false
 		}
-		return slices.ContainsFunc(c.numbers, func(n int64) bool { return c.compare(sign(*r.MaxKeys, n)) }), true
+		return slices.ContainsFunc(c.numbers, func(n int64) bool { return c.compare(cmp.Compare(*r.MaxKeys, n)) }), true
 	case "aws:username":
 		return c.anyText(r.Principal, r), r.Principal != ""
 	}
@@ -240,16 +241,6 @@ func (c *condition) anyText(value string, r *Request) bool {
 		value, name = strings.ToLower(value), strings.ToLower(name)
 	}
 	return anyMatches(c.texts, value, name)
-}
-
-func sign(a, b int64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // bounds reports whether the condition holds a request to addresses or to names that the

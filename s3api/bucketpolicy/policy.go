@@ -12,6 +12,7 @@ package bucketpolicy
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 // MaxSize bounds the document, in bytes, as AWS does.
@@ -128,25 +129,24 @@ func (p *Policy) Evaluate(r *Request) Decision {
 	return decision
 }
 
+// Strangers reports whether the policy may let who has not signed do one of some actions to
+// something: to which, and where from, only Evaluate says.
+func (p *Policy) Strangers(actions ...string) bool {
+	return slices.ContainsFunc(p.statements, func(s statement) bool {
+		return s.effect == Allow && s.everyone && slices.ContainsFunc(actions, s.names)
+	})
+}
+
 // Public reports whether the policy lets anyone in whom nothing but chance bounds: it has a
 // statement that allows something to everyone, and that no condition holds to ranges of
 // addresses (of at least 8 bits, or 32 of IPv6) or to named keys.
 func (p *Policy) Public() bool {
-	for i := range p.statements {
-		s := &p.statements[i]
-		if s.effect == Allow && s.everyone && !s.bounded() {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(p.statements, func(s statement) bool {
+		return s.effect == Allow && s.everyone && !s.bounded()
+	})
 }
 
 // bounded reports whether a condition narrows down who is meant by everyone.
 func (s *statement) bounded() bool {
-	for i := range s.conditions {
-		if s.conditions[i].bounds() {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.conditions, func(c condition) bool { return c.bounds() })
 }

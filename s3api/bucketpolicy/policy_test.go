@@ -179,6 +179,27 @@ func TestAPolicyIsPublicUnlessAddressesOrNamesBoundIt(t *testing.T) {
 	}
 }
 
+func TestAPolicyTellsWhatItMayLetStrangersDo(t *testing.T) {
+	with := func(effect, principal, action string) string {
+		return policyOf(fmt.Sprintf(`{"Effect":%q,"Principal":%s,"Action":%q,"Resource":"arn:aws:s3:::photos/*"}`, effect, principal, action))
+	}
+	for _, c := range []struct {
+		document string
+		may      bool
+	}{
+		{with("Allow", `"*"`, "s3:DeleteObject"), true},
+		{with("Allow", `{"AWS":["alice","*"]}`, "s3:deleteobjectversion"), true},
+		{with("Allow", `"*"`, "s3:*"), true},
+		{with("Allow", `"*"`, "s3:GetObject"), false},
+		{with("Allow", `{"AWS":"alice"}`, "s3:DeleteObject"), false},
+		{with("Deny", `"*"`, "s3:DeleteObject"), false},
+	} {
+		if got := mustParse(t, c.document).Strangers("s3:DeleteObject", "s3:DeleteObjectVersion"); got != c.may {
+			t.Errorf("that strangers may is %t of %s", got, c.document)
+		}
+	}
+}
+
 // TestAPatternMatchesWhatTheExpressionDoes holds the matching to that of package regexp.
 func TestAPatternMatchesWhatTheExpressionDoes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

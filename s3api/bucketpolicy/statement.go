@@ -175,11 +175,16 @@ func (s *statement) effort() (sum int) {
 	return sum
 }
 
+// names reports whether the statement is about an action.
+func (s *statement) names(action string) bool {
+	return anyMatches(s.actions, strings.ToLower(action), "")
+}
+
 func (s *statement) matches(r *Request) bool {
 	if !s.everyone && (r.Principal == "" || !s.principals[r.Principal]) {
 		return false
 	}
-	if !anyMatches(s.actions, strings.ToLower(r.Action), "") || !anyMatches(s.resources, r.Resource, r.Principal) {
+	if !s.names(r.Action) || !anyMatches(s.resources, r.Resource, r.Principal) {
 		return false
 	}
 	for i := range s.conditions {

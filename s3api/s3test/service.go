@@ -26,6 +26,8 @@ type Service struct {
 	OnChange func(*object.Change) error
 	// OnOpen, if it is not nil, is asked before a body is read.
 	OnOpen func(*object.Body) error
+	// OnView, if it is not nil, may put something between a view and the rows that it reads.
+	OnView func(object.Reader) object.Reader
 
 	mu     sync.Mutex
 	rows   *objecttest.Memory
@@ -139,6 +141,9 @@ func (s *Service) view(ctx context.Context, local bool) (*object.View, error) {
 	rows := s.rows.Snapshot()
 	if local && s.local != nil {
 		rows = s.local
+	}
+	if s.OnView != nil {
+		rows = s.OnView(rows)
 	}
 	s.views++
 	return object.NewView(rows, func() error {
