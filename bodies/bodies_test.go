@@ -95,6 +95,24 @@ func TestABodyIsWrittenAsLongAsAMajorityTakesIt(t *testing.T) {
 	}
 }
 
+func TestASlowMemberCostsOneBodyItsPatienceAndNotTheNext(t *testing.T) {
+	w := newWorld(t, 1, 2, 3)
+	m := w.member(1)
+	m.opts.Patience = 2 * time.Second
+	w.become(3, mute)
+	for n, most := range []time.Duration{time.Minute, m.opts.Patience} {
+		began := time.Now()
+		_, err := m.write(fmt.Sprint(n), random(9, 6*unit))
+		must(t, err)
+		if took := time.Since(began); took >= most {
+			t.Errorf("body %d took %v", n, took)
+		}
+		if !m.health.suspect(3) {
+			t.Errorf("after body %d it is not known that the member is slow", n)
+		}
+	}
+}
+
 // The member's own disk is one of those that a majority is of.
 func TestABodyIsWrittenThroughAMemberWithAFullDisk(t *testing.T) {
 	w := newWorld(t, 1, 2, 3)
@@ -187,6 +205,24 @@ func TestWhatNobodyHasIsUnavailableAndNotOtherBytes(t *testing.T) {
 	}
 	if _, err := w.member(3).OpenBody(context.Background(), &body, 2*unit, 1); !errors.Is(err, object.ErrUnavailable) {
 		t.Errorf("opened where the first byte cannot be had: %v", err)
+	}
+}
+
+func TestABodyWhoseReaderIsGivenUpDoesNotEndAsIfItWereWhole(t *testing.T) {
+	w := newWorld(t, 1, 2, 3)
+	data := random(4, 8*unit)
+	body, err := w.member(1).write("key", data)
+	must(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	r, err := w.member(1).OpenBody(ctx, &body, 0, int64(len(data)))
+	must(t, err)
+	defer r.Close()
+	_, err = io.ReadFull(r, make([]byte, 10))
+	must(t, err)
+	cancel()
+	n, err := io.Copy(io.Discard, r)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("after %d of %d bytes: %v, want that it was canceled", n+10, len(data), err)
 	}
 }
 

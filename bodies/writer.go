@@ -187,12 +187,14 @@ func (w *writer) land() {
 	<-w.b.flight
 }
 
-// leaveSlow drops members that take longer than they may, where enough others do not.
+// leaveSlow drops members that take longer than they may, where enough others do not; the next bodies
+// do not wait as long for them.
 func (w *writer) leaveSlow() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, t := range w.targets {
 		if t.failed == nil && t.slow() && w.without(t) {
+			w.b.health.fail(t.member)
 			t.drop(errSlow)
 		}
 	}
