@@ -72,7 +72,7 @@ type Options struct {
 	Grace time.Duration
 	// RepairEvery is how often all bodies are looked through for bytes that this member should
 	// have, besides the times when there is a reason to; RetryEvery when that is tried again
-	// where it failed.
+	// where it failed, and how often each extent is that nobody could give.
 	RepairEvery, RetryEvery time.Duration
 	// RecentEvery is how often that is done for the bodies alone that were written lately, which
 	// this member may have been left out of.

@@ -19,7 +19,7 @@ type counts struct {
 type Counts struct {
 	blob.Usage
 	// Corrupt extents were found on this member; Repaired ones, of RepairedBytes, were fetched
-	// from others. Missing are those that the last pass of repair could not get.
+	// from others. Missing are those that repair could not get when it last tried.
 	Corrupt, Repaired, RepairedBytes, Missing int64
 	// Passes of repair came to their end.
 	Passes int64

@@ -1,0 +1,96 @@
+package bodies
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"chainfire/object"
+)
+
+// lose takes an extent from all members of the world.
+func (w *world) lose(id object.ExtentID) {
+	for _, m := range w.members {
+		must(w.t, m.store.Delete(context.Background(), id))
+	}
+}
+
+func (m *member) called(name string) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.calls[name]
+}
+
+func TestAnExtentThatNobodyHasIsAskedForAgainByItself(t *testing.T) {
+	w := newWorld(t, 1, 2, 3)
+	data := random(4, 3*unit)
+	body, err := w.member(1).write("key", data)
+	must(t, err)
+	until(t, "all have it", func() bool {
+		return w.member(1).has(&body)+w.member(2).has(&body)+w.member(3).has(&body) == 9
+	})
+	lost := object.ExtentID{Body: body.ID, N: 1}
+	w.lose(lost)
+	m := w.member(3)
+	m.Kick()
+	until(t, "it is known to be missing", func() bool { return m.Counts().Missing == 1 })
+	passes, asked := m.Counts().Passes, w.member(1).called("get")
+	until(t, "it is asked for again and again", func() bool { return w.member(1).called("get") > asked+20 })
+	must(t, w.member(1).store.Put(context.Background(), lost, data[unit:2*unit], body.Extents[1].CRC))
+	must(t, w.member(1).store.Sync(context.Background()))
+	until(t, "it is there, and counts as missing no more", func() bool { return m.has(&body) == 3 && m.Counts().Missing == 0 })
+	if n := m.Counts().Passes; n != passes {
+		t.Errorf("all bodies were looked through %d times for it", n-passes)
+	}
+}
+
+func TestWhatIsMissingDoesNotPutOffTheLookThroughAllBodies(t *testing.T) {
+	w := newWorld(t, 1, 2, 3)
+	body, err := w.member(1).write("key", random(4, 3*unit))
+	must(t, err)
+	until(t, "all have it", func() bool {
+		return w.member(1).has(&body)+w.member(2).has(&body)+w.member(3).has(&body) == 9
+	})
+	w.lose(object.ExtentID{Body: body.ID, N: 1})
+	must(t, w.member(3).Close())
+	m := w.start(3, w.member(3).fs, 2, func(o *Options) {
+		o.RecentEvery, o.RetryEvery, o.RepairEvery = 5*time.Millisecond, 40*time.Millisecond, 40*time.Millisecond
+	})
+	until(t, "they are looked through time and again", func() bool { return m.Counts().Passes > 3 })
+}
+
+func TestTooManyMissingExtentsAreLookedForLessAndLess(t *testing.T) {
+	o := &Options{RetryEvery: 30 * time.Second, RepairEvery: time.Hour}
+	r := &repairs{missing: map[object.ExtentID]bool{}}
+	for n := range uint32(maxRepairs + 2) {
+		r.miss(object.ExtentID{N: n})
+	}
+	r.miss(object.ExtentID{})
+	if len(r.missing) != maxRepairs || r.more != 2 {
+		t.Fatalf("%d are remembered, and %d more", len(r.missing), r.more)
+	}
+	for n, c := range []struct {
+		fetched int64
+		err     error
+		want    time.Duration
+	}{
+		{want: 30 * time.Second},
+		{want: time.Minute},
+		{want: 2 * time.Minute},
+		{err: errDown, want: 30 * time.Second},
+		{want: 4 * time.Minute},
+		{fetched: 1, want: 30 * time.Second},
+	} {
+		if got := r.next(o, c.fetched, c.err); got != c.want {
+			t.Errorf("look %d: the next one is in %v, want %v", n, got, c.want)
+		}
+	}
+	for range 20 {
+		if got := r.next(o, 0, nil); got > o.RepairEvery {
+			t.Fatalf("the next one is in %v", got)
+		}
+	}
+	if r.more = 0; r.next(o, 0, nil) != o.RepairEvery {
+		t.Error("all that is missing is remembered, and all bodies are looked through early")
+	}
+}
