@@ -15,8 +15,7 @@ import (
 // switchBytes is how much compaction copies between two syncs.
 const switchBytes = 16 << 20
 
-// NewLimiter bounds background work to so many bytes a second, for Compact and Scrub together or
-// each.
+// NewLimiter bounds background work, as of Compact or Scrub, to so many bytes a second.
 func NewLimiter(bytesPerSecond int64) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(bytesPerSecond), object.MaxExtent+maxHeadBytes)
 }

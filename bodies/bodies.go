@@ -183,7 +183,7 @@ type Bodies struct {
 	opts   Options
 	log    *slog.Logger
 	store  *blob.Store
-	limit  *rate.Limiter
+	limits limits
 	leases *leases
 	health health
 	counts counts
@@ -203,6 +203,15 @@ type Bodies struct {
 	work   sync.WaitGroup
 }
 
+// limits bound the work in the background. Each has its own, so that a scrub, which goes on for long,
+// leaves repair all of its rate.
+type limits struct{ repair, compact, scrub *rate.Limiter }
+
+func newLimits(bytesPerSecond int64) limits {
+	each := func() *rate.Limiter { return blob.NewLimiter(bytesPerSecond) }
+	return limits{repair: each(), compact: each(), scrub: each()}
+}
+
 // New opens the store and begins the work in the background.
 func New(o Options) (*Bodies, error) {
 	o = o.withDefaults()
@@ -211,7 +220,7 @@ func New(o Options) (*Bodies, error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	b := &Bodies{
-		opts: o, log: o.Logger, limit: blob.NewLimiter(o.BytesPerSecond),
+		opts: o, log: o.Logger, limits: newLimits(o.BytesPerSecond),
 		writing: make(chan struct{}, o.Writers), flight: make(chan struct{}, flightOfAll),
 		ctx: ctx, stop: stop,
 	}

@@ -22,7 +22,7 @@ func (b *Bodies) collect() {
 	c := &collection{b: b, since: map[object.BodyID]time.Time{}}
 	for b.sleep(b.opts.CollectEvery) {
 		b.told("collection of object bodies", c.run(b.ctx))
-		done, err := b.store.Compact(b.ctx, b.limit)
+		done, err := b.store.Compact(b.ctx, b.limits.compact)
 		b.counts.compacted.Add(done.Bytes)
 		b.told("compaction of object bodies", err)
 	}
@@ -233,7 +233,7 @@ func hasAll(s *blob.Store, ids []object.ExtentID) ([]bool, error) {
 func (b *Bodies) scrub() {
 	for b.sleep(b.opts.ScrubEvery) {
 		began := time.Now()
-		done, err := b.store.Scrub(b.ctx, b.limit, func(bad *blob.CorruptError) {
+		done, err := b.store.Scrub(b.ctx, b.limits.scrub, func(bad *blob.CorruptError) {
 			b.log.Error("a scrub found damage", "err", bad)
 		})
 		b.counts.scrubbed.Add(done.Bytes)

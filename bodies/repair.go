@@ -366,7 +366,7 @@ func (b *Bodies) mendBody(ctx context.Context, body *object.Body, only []uint32)
 
 // bring fetches an extent from another member and puts it.
 func (b *Bodies) bring(ctx context.Context, id object.ExtentID, e *object.Extent) error {
-	if err := b.limit.WaitN(ctx, int(e.Size)); err != nil {
+	if err := b.limits.repair.WaitN(ctx, int(e.Size)); err != nil {
 		return fmt.Errorf("wait for the rate of repair: %w", err)
 	}
 	buf := buffers.Get().(*[object.MaxExtent]byte)

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"chainfire/object"
 )
 
@@ -93,4 +95,21 @@ func TestTooManyMissingExtentsAreLookedForLessAndLess(t *testing.T) {
 	if r.more = 0; r.next(o, 0, nil) != o.RepairEvery {
 		t.Error("all that is missing is remembered, and all bodies are looked through early")
 	}
+}
+
+func TestRepairCompactionAndScrubsHaveARateEach(t *testing.T) {
+	w := newWorld(t, 1, 2, 3)
+	must(t, w.member(3).Close())
+	m := w.start(3, w.member(3).fs, 2, func(o *Options) { o.BytesPerSecond = 1 })
+	for _, l := range []*rate.Limiter{m.limits.compact, m.limits.scrub} {
+		if !l.AllowN(time.Now(), l.Burst()) {
+			t.Fatal("nothing was done yet, and there is a wait")
+		}
+	}
+	w.become(3, down)
+	body, err := w.member(1).write("key", random(4, 2*unit))
+	must(t, err)
+	w.become(3, healthy)
+	m.Kick()
+	until(t, "it is repaired while the others wait", func() bool { return m.has(&body) == 2 })
 }
