@@ -52,7 +52,6 @@ func (t *tx) only(c *Change) (run func() (*Result, error)) {
 	set(c.CloseLeases != nil, func() (*Result, error) { return t.closeLeases(c.CloseLeases) })
 	set(c.SetKey != nil, func() (*Result, error) { return t.setKey(c.SetKey) })
 	set(c.DeleteKey != nil, func() (*Result, error) { return t.deleteKey(c.DeleteKey) })
-	set(c.Holders != nil, func() (*Result, error) { return t.holders(c.Holders) })
 	set(c.Reap != nil, func() (*Result, error) { return t.reap(c.Reap) })
 	if n != 1 {
 		return nil

@@ -56,7 +56,6 @@ var kinds = [...]kind{
 	kindOf(func(c *Change) **CloseLeases { return &c.CloseLeases }, appendCloseLeases, readCloseLeases, (*CloseLeases).validate),
 	kindOf(func(c *Change) **SetKey { return &c.SetKey }, appendSetKey, readSetKey, (*SetKey).validate),
 	kindOf(func(c *Change) **DeleteKey { return &c.DeleteKey }, appendDeleteKey, readDeleteKey, (*DeleteKey).validate),
-	kindOf(func(c *Change) **Holders { return &c.Holders }, appendHolders, readHolders, (*Holders).validate),
 	kindOf(func(c *Change) **Reap { return &c.Reap }, appendReap, readReap, (*Reap).validate),
 }
 
