@@ -123,23 +123,12 @@ func (b *Bodies) Purge(ctx context.Context) error {
 			return b.store.Flush()
 		}
 		var gone []object.ExtentID
-		for _, id := range ids {
-			body, err := b.bodyOf(ctx, id.Body)
-			if err != nil {
-				return err
-			}
-			keep := body != nil && int(id.N) < len(body.Extents)
-			if keep {
-				info, err := b.store.Stat(id)
-				if err != nil {
-					return err
-				}
-				e := &body.Extents[id.N]
-				keep = info.Size == e.Size && info.CRC == e.CRC
-			}
-			if !keep {
-				gone = append(gone, id)
-			}
+		err = b.view(ctx, func(v *object.View) (err error) {
+			gone, err = b.foreign(v, ids)
+			return err
+		})
+		if err != nil {
+			return err
 		}
 		if err := b.store.Delete(ctx, gone...); err != nil {
 			return err
@@ -147,6 +136,36 @@ func (b *Bodies) Purge(ctx context.Context) error {
 		b.counts.collected.Add(int64(len(gone)))
 		after = ids[len(ids)-1]
 	}
+}
+
+// foreign are those of some extents, in their order, that are not what a body of the state has under
+// their names.
+func (b *Bodies) foreign(v *object.View, ids []object.ExtentID) (gone []object.ExtentID, err error) {
+	var body *object.Body
+	for _, id := range ids {
+		if body == nil || body.ID != id.Body {
+			found := false
+			if body, found, err = v.FindBody(id.Body); err != nil {
+				return nil, err
+			}
+			if !found {
+				body = &object.Body{ID: id.Body}
+			}
+		}
+		keep := int(id.N) < len(body.Extents)
+		if keep {
+			info, err := b.store.Stat(id)
+			if err != nil {
+				return nil, err
+			}
+			e := &body.Extents[id.N]
+			keep = info.Size == e.Size && info.CRC == e.CRC
+		}
+		if !keep {
+			gone = append(gone, id)
+		}
+	}
+	return gone, nil
 }
 
 // over reports whether a body was not wanted for long enough. What cannot be remembered waits.

@@ -185,7 +185,12 @@ func (b *Bodies) mend(ctx context.Context, ids []object.ExtentID) error {
 
 // mendOf repairs single extents of one body.
 func (b *Bodies) mendOf(ctx context.Context, ids []object.ExtentID) error {
-	body, err := b.bodyOf(ctx, ids[0].Body)
+	var body *object.Body
+	var found bool
+	err := b.view(ctx, func(v *object.View) (err error) {
+		body, found, err = v.FindBody(ids[0].Body)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -194,7 +199,7 @@ func (b *Bodies) mendOf(ctx context.Context, ids []object.ExtentID) error {
 		delete(b.repairs.missing, id)
 		want = append(want, id.N)
 	}
-	if body == nil {
+	if !found {
 		return nil // it was let go, or is not referred to yet
 	}
 	return b.mendBody(ctx, body, want)
@@ -223,23 +228,6 @@ func compareBodies(x, y object.BodyID) int {
 		return 0
 	}
 	return 1
-}
-
-// bodyOf reads a body of extents; nil is none that is referred to.
-func (b *Bodies) bodyOf(ctx context.Context, id object.BodyID) (body *object.Body, err error) {
-	before := object.BodyID{Lease: id.Lease, N: id.N - 1}
-	if id.N == 0 {
-		before = object.BodyID{Lease: id.Lease - 1, N: 1<<32 - 1}
-	}
-	err = b.view(ctx, func(v *object.View) error {
-		return v.Bodies(before, func(found *object.Body) bool {
-			if found.ID == id {
-				body = found
-			}
-			return false
-		})
-	})
-	return body, err
 }
 
 // view pins the state for f.

@@ -113,3 +113,33 @@ func TestRepairCompactionAndScrubsHaveARateEach(t *testing.T) {
 	m.Kick()
 	until(t, "it is repaired while the others wait", func() bool { return m.has(&body) == 2 })
 }
+
+func TestPurgeKeepsWhatTheStateHasAndLooksAtItOnceAPage(t *testing.T) {
+	w := newWorld(t, 1)
+	m := w.member(1)
+	ctx := context.Background()
+	data := random(4, 3*unit)
+	body, err := m.write("key", data)
+	must(t, err)
+	put := func(id object.ExtentID, data []byte) {
+		t.Helper()
+		must(t, m.store.Put(ctx, id, data, crcOf(data)))
+		must(t, m.store.Sync(ctx))
+	}
+	other := object.ExtentID{Body: body.ID, N: 1}
+	must(t, m.store.Delete(ctx, other))
+	put(other, random(5, unit))
+	put(object.ExtentID{Body: body.ID, N: 3}, data[:10])
+	const strange = 200
+	for n := range uint32(strange) {
+		put(object.ExtentID{Body: object.BodyID{Lease: body.ID.Lease, N: 1000 + n}}, data[:10])
+	}
+	views := m.called("view")
+	must(t, m.Purge(ctx))
+	if n := m.called("view") - views; n > strange/2 {
+		t.Errorf("the state was looked at %d times", n)
+	}
+	if n := m.Counts().Extents; n != 2 || m.has(&body) != 2 {
+		t.Errorf("%d extents are left, %d of them of the body", n, m.has(&body))
+	}
+}

@@ -53,6 +53,7 @@ type member struct {
 	mu sync.Mutex
 	// fault is what others meet who call it.
 	fault fault
+	// calls counts those of others, by name, and the member's own views of the state.
 	calls map[string]int
 }
 
@@ -192,6 +193,9 @@ func (m *member) Change(ctx context.Context, c *object.Change) (*object.Result, 
 }
 
 func (m *member) Local(context.Context) (*object.View, error) {
+	m.mu.Lock()
+	m.calls["view"]++
+	m.mu.Unlock()
 	m.w.mu.Lock()
 	defer m.w.mu.Unlock()
 	return object.NewView(m.w.rows.Snapshot(), nil), nil

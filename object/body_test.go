@@ -189,6 +189,31 @@ func TestBodiesAreWalkedInTheirOrderWithoutThoseInline(t *testing.T) {
 	}
 }
 
+func TestABodyIsFoundAsLongAsSomethingRefersToIt(t *testing.T) {
+	w := newWorld(t)
+	w.create("bucket", object.VersioningOff)
+	want := bodyOf(w.openLease(1, 1), 1, 2*mib, 1, 2)
+	find := func() (*object.Body, bool) {
+		t.Helper()
+		b, found, err := w.view().FindBody(want.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b, found
+	}
+	if _, found := find(); found {
+		t.Error("it is found, and nothing refers to it yet")
+	}
+	w.must(putBody("k", want))
+	if b, found := find(); !found || !cmp.Equal(*b, want) {
+		t.Errorf("found %v: %+v", found, b)
+	}
+	w.deleteOne("bucket", false, object.DeleteObject{Key: "k"})
+	if _, found := find(); found {
+		t.Error("it is found, and nothing refers to it any more")
+	}
+}
+
 func TestLeasesAreClosedByTheirIDOrByANewerStart(t *testing.T) {
 	w := newWorld(t)
 	a, b, c := w.openLease(1, 1), w.openLease(1, 2), w.openLease(2, 1)
