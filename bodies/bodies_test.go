@@ -333,12 +333,12 @@ func TestBytesOfABodyThatIsNotReferredToYetAreKept(t *testing.T) {
 	body, err := bw.Finish(context.Background())
 	must(t, err)
 	until(t, "this member has it, too", func() bool { return m.has(&body) == 2 })
-	c := &collection{b: m.Bodies, since: map[object.BodyID]time.Time{}}
+	c := &collection{b: m.Bodies}
 	for range 3 {
 		must(t, c.run(context.Background()))
 	}
-	if len(c.since) > 0 || m.has(&body) != 2 {
-		t.Errorf("%d bodies are not wanted, %d extents are left", len(c.since), m.has(&body))
+	if n := len(c.unwanted.since); n > 0 || m.has(&body) != 2 {
+		t.Errorf("%d bodies are not wanted, %d extents are left", n, m.has(&body))
 	}
 }
 

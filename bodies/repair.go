@@ -230,13 +230,8 @@ func compareBodies(x, y object.BodyID) int {
 	return 1
 }
 
-// view pins the state for f.
 func (b *Bodies) view(ctx context.Context, f func(*object.View) error) error {
-	v, err := b.opts.State.Local(ctx)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f(v), v.Close())
+	return view(ctx, b.opts.State, f)
 }
 
 // pass looks through all bodies, and fetches what this member should have and has not.
