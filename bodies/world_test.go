@@ -47,7 +47,7 @@ type member struct {
 	fs *disk.FaultFS
 	*Bodies
 
-	// behind is how many indexes of the log it has not applied.
+	// behind is how many indexes of the log it has not applied, guarded by world.mu.
 	behind uint64
 
 	mu sync.Mutex
@@ -205,6 +205,12 @@ func (m *member) Applied() uint64 {
 	m.w.mu.Lock()
 	defer m.w.mu.Unlock()
 	return m.w.index - m.behind
+}
+
+func (m *member) fallBehind(n uint64) {
+	m.w.mu.Lock()
+	defer m.w.mu.Unlock()
+	m.behind = n
 }
 
 func (m *member) Place(id object.ExtentID) []uint64 {
