@@ -38,7 +38,8 @@ const (
 )
 
 // Bounds of memory. Each writer has at most flightOfBody extents that are not sent, all of them
-// together flightOfAll, and one each that it fills. Each reader reads so many extents ahead.
+// together flightOfAll. Besides, each has one that it fills, also while it waits for others: as many as
+// there are callers. Each reader reads so many extents ahead.
 const (
 	flightOfBody = 4
 	flightOfAll  = 64
