@@ -150,8 +150,8 @@ func (c *compaction) run(ctx context.Context) (removed bool, err error) {
 // damaged reports whether the segment has damage for which it is kept.
 func (c *compaction) damaged() (bool, error) {
 	found := false
-	err := c.s.eachDamage(func(_ Damage, segment uint64) bool {
-		found = segment == c.g.id
+	err := c.s.eachDamage(func(d damage) bool {
+		found = d.at.segment == c.g.id
 		return !found
 	})
 	return found, c.s.indexFailed(err)

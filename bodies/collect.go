@@ -18,8 +18,7 @@ func (b *Bodies) collect() {
 	c := &collection{b: b}
 	for b.sleep(b.opts.CollectEvery) {
 		b.told("collection of object bodies", c.run(b.ctx))
-		done, err := b.store.Compact(b.ctx, b.limits.compact)
-		b.counts.compacted.Add(done.Bytes)
+		_, err := b.store.Compact(b.ctx, b.limits.compact)
 		b.told("compaction of object bodies", err)
 	}
 }
@@ -210,7 +209,6 @@ func (b *Bodies) scrub() {
 		})
 		b.counts.scrubbed.Add(done.Bytes)
 		if b.told("scrub of object bodies", err) {
-			b.counts.scrubs.Add(1)
 			b.log.Info("scrubbed object bodies", "bytes", done.Bytes, "damaged", done.Corrupt, "took", time.Since(began))
 		}
 		if done.Corrupt > 0 {
