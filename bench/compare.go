@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -14,16 +13,12 @@ import (
 // rounds: what the machine does meanwhile meets all of them.
 type comparison struct {
 	session
-	members     int
+	course
 	ops         []string
 	clients     []int
 	connections int
 	keys        int
 	valueSize   int
-	rounds      int
-	duration    time.Duration
-	warmUp      time.Duration
-	pause       time.Duration
 }
 
 // turn is one load on one system in one round.
@@ -57,18 +52,14 @@ func compareCommand() *cobra.Command {
 			return c.within(cmd, func(ctx context.Context) error { return c.measure(ctx, cmd) })
 		},
 	}
-	c.flags(cmd)
+	c.session.flags(cmd)
 	f := cmd.Flags()
-	f.IntVar(&c.members, "members", 1, "members of each cluster: 1 or 3")
+	c.course.flags(cmd, "members of each cluster: 1 or 3")
 	f.StringSliceVar(&c.ops, "ops", []string{opPut, opGet}, "operations: put, get")
 	f.IntSliceVar(&c.clients, "clients", []int{1, 64}, "clients, each with one request at a time; one load for each number")
 	f.IntVar(&c.connections, "connections", 8, "connections that the clients share")
 	f.IntVar(&c.keys, "keys", 50_000, "keys that requests are spread over")
 	f.IntVar(&c.valueSize, "value-size", 256, "size of a value in bytes")
-	f.IntVar(&c.rounds, "rounds", 5, "rounds, of which the medians are taken")
-	f.DurationVar(&c.duration, "duration", 5*time.Second, "how long each load is measured")
-	f.DurationVar(&c.warmUp, "warm-up", time.Second, "how long each load runs before it is measured")
-	f.DurationVar(&c.pause, "pause", time.Second, "pause before each load")
 	return cmd
 }
 
@@ -83,11 +74,11 @@ func (c *comparison) workloads() []workload {
 }
 
 func (c *comparison) validate() error {
-	if c.members != 1 && c.members != 3 {
-		return fmt.Errorf("a comparison is of 1 or 3 members, not %d", c.members)
+	if err := c.course.validate(); err != nil {
+		return err
 	}
-	if c.rounds < 1 || c.connections < 1 || len(c.workloads()) == 0 {
-		return errors.New("a comparison needs 1 round, 1 connection and 1 load at least")
+	if c.connections < 1 || len(c.workloads()) == 0 {
+		return errors.New("a comparison needs 1 connection and 1 load at least")
 	}
 	for _, w := range c.workloads() {
 		if err := w.validate(); err != nil {
@@ -168,15 +159,11 @@ func (c *comparison) take(ctx context.Context, k *contestant, w workload) (turn,
 			return turn{}, err
 		}
 	}
-	before, err := k.cluster.usage()
-	if err != nil {
-		return turn{}, err
-	}
-	res, err := k.pool.run(ctx, w, limit{duration: c.duration})
-	if err != nil {
-		return turn{}, err
-	}
-	after, err := k.cluster.usage()
+	var res loadResult
+	cpu, peak, err := k.cluster.spent(func() (err error) {
+		res, err = k.pool.run(ctx, w, limit{duration: c.duration})
+		return err
+	})
 	if err != nil {
 		return turn{}, err
 	}
@@ -184,7 +171,7 @@ func (c *comparison) take(ctx context.Context, k *contestant, w workload) (turn,
 		System:     k.cluster.sys.name,
 		Workload:   w,
 		loadResult: res,
-		CPUPerOp:   ratio((after.CPU - before.CPU).Seconds(), float64(res.Operations)),
-		PeakRSS:    after.PeakRSS,
+		CPUPerOp:   ratio(cpu.Seconds(), float64(res.Operations)),
+		PeakRSS:    peak,
 	}, nil
 }

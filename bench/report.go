@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"text/tabwriter"
 )
 
 // figures are one system's under one load, over all rounds.
@@ -49,15 +48,7 @@ type compareReport struct {
 
 // sumUp takes the medians of a system's turns under one load.
 func sumUp(turns []turn, w workload, name string) figures {
-	pick := func(figure func(turn) float64) sample {
-		var values []float64
-		for _, t := range turns {
-			if t.System == name && t.Workload == w {
-				values = append(values, figure(t))
-			}
-		}
-		return summarize(values)
-	}
+	pick := medians(turns, func(t turn) bool { return t.System == name && t.Workload == w })
 	return figures{
 		System:    name,
 		PerSecond: pick(func(t turn) float64 { return t.PerSecond }),
@@ -80,15 +71,14 @@ func contests(turns []turn, loads []workload, systems []system) []contest {
 			c.Systems = append(c.Systems, sumUp(turns, w, sys.name))
 		}
 		if len(c.Systems) == 2 {
-			base, ours := c.Systems[0], c.Systems[1]
 			c.Ratios = &ratios{
-				PerSecond: ratio(ours.PerSecond.Median, base.PerSecond.Median),
-				P50:       ratio(ours.P50.Median, base.P50.Median),
-				P90:       ratio(ours.P90.Median, base.P90.Median),
-				P99:       ratio(ours.P99.Median, base.P99.Median),
-				Max:       ratio(ours.Max.Median, base.Max.Median),
-				CPUPerOp:  ratio(ours.CPUPerOp.Median, base.CPUPerOp.Median),
-				PeakRSS:   ratio(ours.PeakRSS.Median, base.PeakRSS.Median),
+				PerSecond: medianRatio(c.Systems, func(f figures) sample { return f.PerSecond }),
+				P50:       medianRatio(c.Systems, func(f figures) sample { return f.P50 }),
+				P90:       medianRatio(c.Systems, func(f figures) sample { return f.P90 }),
+				P99:       medianRatio(c.Systems, func(f figures) sample { return f.P99 }),
+				Max:       medianRatio(c.Systems, func(f figures) sample { return f.Max }),
+				CPUPerOp:  medianRatio(c.Systems, func(f figures) sample { return f.CPUPerOp }),
+				PeakRSS:   medianRatio(c.Systems, func(f figures) sample { return f.PeakRSS }),
 			}
 		}
 		out = append(out, c)
@@ -118,7 +108,6 @@ func (c *comparison) report(out io.Writer, turns []turn) error {
 // printContests prints a table with one line per load and system, and one with
 // the ratios below each load.
 func printContests(out io.Writer, all []contest) error {
-	tw := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	lines := []string{"load\tsystem\tops/s\tspread\tp50 ms\tp90 ms\tp99 ms\tmax ms\tCPU µs/op\tpeak RSS MiB\t"}
 	for _, c := range all {
 		for _, f := range c.Systems {
@@ -132,10 +121,5 @@ func printContests(out io.Writer, all []contest) error {
 				r.PerSecond, r.P50, r.P90, r.P99, r.Max, r.CPUPerOp, r.PeakRSS))
 		}
 	}
-	for _, line := range lines {
-		if _, err := fmt.Fprintln(tw, line); err != nil {
-			return err
-		}
-	}
-	return tw.Flush()
+	return printTable(out, lines)
 }

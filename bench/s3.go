@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -14,15 +13,11 @@ import (
 // what the machine does meanwhile meets all of them.
 type objectComparison struct {
 	session
+	course
 	minio    string
-	members  int
 	ops      []string
 	clients  []int
 	sizesKiB []int
-	rounds   int
-	duration time.Duration
-	warmUp   time.Duration
-	pause    time.Duration
 	mostMiB  int64
 	unsigned bool
 }
@@ -59,17 +54,13 @@ func s3Command() *cobra.Command {
 			return c.within(cmd, func(ctx context.Context) error { return c.measure(ctx, cmd) })
 		},
 	}
-	c.flags(cmd)
+	c.session.flags(cmd)
 	f := cmd.Flags()
+	c.course.flags(cmd, "members of the cluster of ChainFire: 1 or 3; MinIO is one node")
 	f.StringVar(&c.minio, "minio", "bin/minio", "the MinIO binary")
-	f.IntVar(&c.members, "members", 1, "members of the cluster of ChainFire: 1 or 3; MinIO is one node")
 	f.StringSliceVar(&c.ops, "ops", []string{opPut, opGet}, "operations: put, get")
 	f.IntSliceVar(&c.clients, "clients", []int{8}, "clients, each with one request at a time; one load for each number")
 	f.IntSliceVar(&c.sizesKiB, "sizes", []int{4, 128, 4 << 10, 64 << 10}, "sizes of objects in KiB; one load for each")
-	f.IntVar(&c.rounds, "rounds", 5, "rounds, of which the medians are taken")
-	f.DurationVar(&c.duration, "duration", 5*time.Second, "how long each load is measured")
-	f.DurationVar(&c.warmUp, "warm-up", time.Second, "how long each load runs before it is measured")
-	f.DurationVar(&c.pause, "pause", time.Second, "pause before each load")
 	f.Int64Var(&c.mostMiB, "most", 4<<10, "end a load early after so many MiB")
 	f.BoolVar(&c.unsigned, "unsigned", false, "send bodies without their hashes")
 	return cmd
@@ -88,11 +79,11 @@ func (c *objectComparison) loads() []objectLoad {
 }
 
 func (c *objectComparison) validate() error {
-	if c.members != 1 && c.members != 3 {
-		return fmt.Errorf("a comparison is of 1 or 3 members, not %d", c.members)
+	if err := c.course.validate(); err != nil {
+		return err
 	}
-	if c.rounds < 1 || c.mostMiB < 1 || len(c.loads()) == 0 {
-		return errors.New("a comparison needs 1 round, 1 MiB and 1 load at least")
+	if c.mostMiB < 1 || len(c.loads()) == 0 {
+		return errors.New("a comparison needs 1 MiB and 1 load at least")
 	}
 	for _, l := range c.loads() {
 		if l.Op != opPut && l.Op != opGet {
@@ -191,21 +182,18 @@ func (c *objectComparison) take(ctx context.Context, k *objectContestant, l obje
 			return objectTurn{}, err
 		}
 	}
-	before, err := k.cluster.usage()
-	if err != nil {
-		return objectTurn{}, err
-	}
-	res, cleanUp, err := k.loader.run(ctx, l, c.duration, c.mostMiB<<20)
-	if err != nil {
-		return objectTurn{}, err
-	}
-	after, err := k.cluster.usage()
+	var res objectResult
+	var cleanUp func(context.Context) error
+	cpu, peak, err := k.cluster.spent(func() (err error) {
+		res, cleanUp, err = k.loader.run(ctx, l, c.duration, c.mostMiB<<20)
+		return err
+	})
 	if err != nil {
 		return objectTurn{}, err
 	}
 	moved := float64(res.Operations) * float64(l.Size) / (1 << 30)
 	return objectTurn{
 		System: k.cluster.sys.name, Load: l, objectResult: res,
-		CPUPerGiB: ratio((after.CPU - before.CPU).Seconds(), moved), PeakRSS: after.PeakRSS,
+		CPUPerGiB: ratio(cpu.Seconds(), moved), PeakRSS: peak,
 	}, cleanUp(ctx)
 }

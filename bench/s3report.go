@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"text/tabwriter"
 )
 
 // objectFigures are one system's under one load, over all rounds.
@@ -47,15 +46,7 @@ type objectReport struct {
 
 // sumUpObjects takes the medians of a system's turns under one load.
 func sumUpObjects(turns []objectTurn, l objectLoad, name string) objectFigures {
-	pick := func(figure func(objectTurn) float64) sample {
-		var values []float64
-		for _, t := range turns {
-			if t.System == name && t.Load == l {
-				values = append(values, figure(t))
-			}
-		}
-		return summarize(values)
-	}
+	pick := medians(turns, func(t objectTurn) bool { return t.System == name && t.Load == l })
 	return objectFigures{
 		System:       name,
 		PerSecond:    pick(func(t objectTurn) float64 { return t.PerSecond }),
@@ -77,13 +68,12 @@ func objectContests(turns []objectTurn, loads []objectLoad, systems []system) []
 			c.Systems = append(c.Systems, sumUpObjects(turns, l, sys.name))
 		}
 		if len(c.Systems) == 2 {
-			base, ours := c.Systems[0], c.Systems[1]
 			c.Ratios = &objectRatios{
-				PerSecond: ratio(ours.PerSecond.Median, base.PerSecond.Median),
-				P50:       ratio(ours.P50.Median, base.P50.Median),
-				P99:       ratio(ours.P99.Median, base.P99.Median),
-				CPUPerGiB: ratio(ours.CPUPerGiB.Median, base.CPUPerGiB.Median),
-				PeakRSS:   ratio(ours.PeakRSS.Median, base.PeakRSS.Median),
+				PerSecond: medianRatio(c.Systems, func(f objectFigures) sample { return f.PerSecond }),
+				P50:       medianRatio(c.Systems, func(f objectFigures) sample { return f.P50 }),
+				P99:       medianRatio(c.Systems, func(f objectFigures) sample { return f.P99 }),
+				CPUPerGiB: medianRatio(c.Systems, func(f objectFigures) sample { return f.CPUPerGiB }),
+				PeakRSS:   medianRatio(c.Systems, func(f objectFigures) sample { return f.PeakRSS }),
 			}
 		}
 		out = append(out, c)
@@ -112,7 +102,6 @@ func (c *objectComparison) report(out io.Writer, turns []objectTurn) error {
 // printObjectContests prints a table with one line per load and system, and one with the
 // ratios below each load.
 func printObjectContests(out io.Writer, all []objectContest) error {
-	tw := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	lines := []string{"load\tsystem\tobjects/s\tMiB/s\tspread\tp50 ms\tp99 ms\tCPU s/GiB\tpeak RSS MiB\t"}
 	for _, c := range all {
 		for _, f := range c.Systems {
@@ -124,10 +113,5 @@ func printObjectContests(out io.Writer, all []objectContest) error {
 			lines = append(lines, fmt.Sprintf("\tratio\t%.2f\t\t\t%.2f\t%.2f\t%.2f\t%.2f\t", r.PerSecond, r.P50, r.P99, r.CPUPerGiB, r.PeakRSS))
 		}
 	}
-	for _, line := range lines {
-		if _, err := fmt.Fprintln(tw, line); err != nil {
-			return err
-		}
-	}
-	return tw.Flush()
+	return printTable(out, lines)
 }

@@ -35,7 +35,6 @@ type session struct {
 func (s *session) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	if s.rivals == nil {
-		s.rivals = func() []system { return []system{newEtcd(s.etcd), newChainFire(s.chainfire)} }
 		f.StringVar(&s.etcd, "etcd", "bin/etcd", "the etcd binary")
 	}
 	f.StringVar(&s.chainfire, "chainfire", "bin/chainfire", "the ChainFire binary")
@@ -47,7 +46,10 @@ func (s *session) flags(cmd *cobra.Command) {
 
 // choose lists the systems to measure, in the order in which they take turns.
 func (s *session) choose() error {
-	all := s.rivals()
+	all := []system{newEtcd(s.etcd), newChainFire(s.chainfire)}
+	if s.rivals != nil {
+		all = s.rivals()
+	}
 	var names []string
 	for _, sys := range all {
 		names = append(names, sys.name)

@@ -15,8 +15,7 @@ import (
 // switchBytes is how much compaction copies between two syncs.
 const switchBytes = 16 << 20
 
-// NewLimiter bounds background work to so many bytes a second, for Compact and Scrub together or
-// each.
+// NewLimiter bounds background work, as of Compact or Scrub, to so many bytes a second.
 func NewLimiter(bytesPerSecond int64) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(bytesPerSecond), object.MaxExtent+maxHeadBytes)
 }
@@ -151,8 +150,8 @@ func (c *compaction) run(ctx context.Context) (removed bool, err error) {
 // damaged reports whether the segment has damage for which it is kept.
 func (c *compaction) damaged() (bool, error) {
 	found := false
-	err := c.s.eachDamage(func(_ Damage, segment uint64) bool {
-		found = segment == c.g.id
+	err := c.s.eachDamage(func(d damage) bool {
+		found = d.at.segment == c.g.id
 		return !found
 	})
 	return found, c.s.indexFailed(err)
@@ -227,30 +226,43 @@ func (c *compaction) flip(ctx context.Context) error {
 // remove takes the segment away, of which nothing is there any more.
 func (c *compaction) remove() error {
 	s, g := c.s, c.g
+	if err := c.unlist(); err != nil {
+		return err
+	}
+	// Before the file goes no older index may come back, which would name it.
+	if err := s.index.flush(); err != nil {
+		s.mu.Lock()
+		s.segments[g.id] = g // for the next compaction
+		s.mu.Unlock()
+		return err
+	}
+	path := s.segmentPath(g.id)
+	if err := s.fs.Remove(path); err != nil {
+		return s.fail(fmt.Errorf("remove segment %s: %w", path, err))
+	}
+	s.files.forget(g.id)
+	if err := disk.SyncDir(s.fs, s.opts.Dir); err != nil {
+		return s.fail(err)
+	}
+	return nil
+}
+
+// unlist takes the segment out of the index and of the store's segments, in one step, so that no other
+// change writes its row again.
+func (c *compaction) unlist() error {
+	s := c.s
 	s.indexing.Lock()
 	defer s.indexing.Unlock()
 	ch := s.newChange()
-	if err := ch.b.Delete(segmentRow(g.id), nil); err != nil {
+	if err := ch.b.Delete(segmentRow(c.g.id), nil); err != nil {
 		return errors.Join(s.indexFailed(err), ch.discard())
 	}
 	if err := ch.commit(nil); err != nil {
 		return err
 	}
-	// Before the file goes no older index may come back, which would name it.
-	if err := s.index.flush(); err != nil {
-		return err
-	}
 	s.mu.Lock()
-	delete(s.segments, g.id)
-	s.mu.Unlock()
-	s.files.forget(g.id)
-	path := s.segmentPath(g.id)
-	if err := s.fs.Remove(path); err != nil {
-		return s.fail(fmt.Errorf("remove segment %s: %w", path, err))
-	}
-	if err := disk.SyncDir(s.fs, s.opts.Dir); err != nil {
-		return s.fail(err)
-	}
+	defer s.mu.Unlock()
+	delete(s.segments, c.g.id)
 	return nil
 }
 

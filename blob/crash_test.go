@@ -92,7 +92,7 @@ func (c *crasher) whole(image *disk.FaultFS, how string, also map[object.ExtentI
 		}
 	}
 	if u := s.Usage(); u.Damaged != 0 || u.Extents != int64(len(found)) {
-		bad, err := s.Damaged(10)
+		bad, err := damages(s)
 		c.t.Errorf("%s: %+v, found %d extents; damage: %+v, %v", how, u, len(found), bad, err)
 	}
 	if done, err := s.Scrub(context.Background(), nil, nil); err != nil || done.Corrupt != 0 {

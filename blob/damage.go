@@ -68,32 +68,17 @@ func (s *Store) damageAt(g *segment, from, to int64, reason string) (*CorruptErr
 	return bad, c.commit(nil)
 }
 
-// Damage is one damage that the store keeps a segment for.
-type Damage struct {
-	File   string
-	Offset int64
-	// Extent is what is lost; Known is false where that cannot be told.
-	Extent object.ExtentID
-	Known  bool
+// damage is what a store keeps a segment for: of an extent that is neither there again nor deleted, or of
+// a stretch that is not settled.
+type damage struct {
+	at position
+	// extent is what is lost; known is false where that cannot be told.
+	extent object.ExtentID
+	known  bool
 }
 
-// Damaged lists at most limit damages of extents that are neither there again nor deleted, and of
-// stretches that are not settled.
-func (s *Store) Damaged(limit int) ([]Damage, error) {
-	if err := s.enter(); err != nil {
-		return nil, err
-	}
-	defer s.users.Done()
-	var found []Damage
-	err := s.eachDamage(func(d Damage, _ uint64) bool {
-		found = append(found, d)
-		return len(found) < limit
-	})
-	return found, s.indexFailed(err)
-}
-
-// eachDamage calls f with each damage and its segment, until it returns false.
-func (s *Store) eachDamage(f func(d Damage, segment uint64) bool) error {
+// eachDamage calls f with each damage, until it returns false.
+func (s *Store) eachDamage(f func(d damage) bool) error {
 	more := true
 	err := s.index.walk(rowDamage, []byte{rowDamage}, func(row, value []byte) (bool, error) {
 		id, err := parseExtent(row)
@@ -104,7 +89,7 @@ func (s *Store) eachDamage(f func(d Damage, segment uint64) bool) error {
 		if err != nil {
 			return false, err
 		}
-		more = f(Damage{File: s.segmentPath(p.segment), Offset: p.offset, Extent: id, Known: true}, p.segment)
+		more = f(damage{at: position{p.segment, p.offset}, extent: id, known: true})
 		return more, nil
 	})
 	if err != nil || !more {
@@ -115,7 +100,7 @@ func (s *Store) eachDamage(f func(d Damage, segment uint64) bool) error {
 		if err != nil {
 			return false, err
 		}
-		return f(Damage{File: s.segmentPath(v[0]), Offset: int64(v[1])}, v[0]), nil
+		return f(damage{at: position{v[0], int64(v[1])}}), nil
 	})
 }
 

@@ -20,6 +20,8 @@ type files struct {
 	idle  int
 	clock uint64
 	byID  map[uint64]*openFile
+	// forgotten counts the calls of forget.
+	forgotten uint64
 }
 
 // openFile is an open file and how many use it. It may be gone from the table: then the last
@@ -44,6 +46,7 @@ func (f *files) get(id uint64) (*openFile, error) {
 		f.mu.Unlock()
 		return o, nil
 	}
+	forgotten := f.forgotten
 	f.mu.Unlock()
 	file, err := f.open(id)
 	if err != nil {
@@ -56,7 +59,9 @@ func (f *files) get(id uint64) (*openFile, error) {
 		return o, file.Close()
 	}
 	o := &openFile{File: file, id: id, users: 1}
-	f.byID[id] = o
+	if o.gone = f.forgotten != forgotten; !o.gone { // else it may be this one that was forgotten
+		f.byID[id] = o
+	}
 	return o, nil
 }
 
@@ -110,10 +115,11 @@ func (f *files) unpin(id uint64) {
 	f.put(o)
 }
 
-// forget closes a file once nobody uses it.
+// forget closes a file once nobody uses it. It is to be called when the file cannot be opened any more.
 func (f *files) forget(id uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.forgotten++
 	o := f.byID[id]
 	if o == nil {
 		return

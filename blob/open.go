@@ -243,9 +243,9 @@ func (s *Store) loadCounts(ids []uint64) error {
 	if err != nil {
 		return s.indexFailed(err)
 	}
-	return s.indexFailed(s.eachDamage(func(d Damage, _ uint64) bool {
+	return s.indexFailed(s.eachDamage(func(d damage) bool {
 		s.lost++
-		if !d.Known {
+		if !d.known {
 			s.lostUnknown++
 		}
 		return true

@@ -267,7 +267,7 @@ const maxBatch = 1000
 
 func (s *Store) delete(ids []object.ExtentID) error {
 	if s.index.full.Load() {
-		return s.room(0)
+		return s.indexFull()
 	}
 	if err := s.failure(); err != nil {
 		return err

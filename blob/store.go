@@ -239,13 +239,18 @@ func (s *Store) free() int64 {
 // room refuses to append n bytes where that would go below the floor.
 func (s *Store) room(n int64) error {
 	if s.index.full.Load() {
-		return fmt.Errorf("write index of blob store %s: %w", s.opts.Dir, chainfire.ErrNoRoom)
+		return s.indexFull()
 	}
 	free := s.free()
 	if free >= 0 && s.opts.FloorBytes > 0 && free-n < s.opts.FloorBytes {
 		return fmt.Errorf("put %d bytes: %d are free and %d are to stay so: %w", n, free, s.opts.FloorBytes, chainfire.ErrNoRoom)
 	}
 	return nil
+}
+
+// indexFull refuses what would change the index, which the disk has no room for.
+func (s *Store) indexFull() error {
+	return fmt.Errorf("write index of blob store %s: %w", s.opts.Dir, chainfire.ErrNoRoom)
 }
 
 // Close ends the store. What was put is synced first. It waits for calls that are running, and

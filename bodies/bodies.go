@@ -38,7 +38,8 @@ const (
 )
 
 // Bounds of memory. Each writer has at most flightOfBody extents that are not sent, all of them
-// together flightOfAll, and one each that it fills. Each reader reads so many extents ahead.
+// together flightOfAll. Besides, each has one that it fills, also while it waits for others: as many as
+// there are callers. Each reader reads so many extents ahead.
 const (
 	flightOfBody = 4
 	flightOfAll  = 64
@@ -72,7 +73,7 @@ type Options struct {
 	Grace time.Duration
 	// RepairEvery is how often all bodies are looked through for bytes that this member should
 	// have, besides the times when there is a reason to; RetryEvery when that is tried again
-	// where it failed.
+	// where it failed, and how often each extent is that nobody could give.
 	RepairEvery, RetryEvery time.Duration
 	// RecentEvery is how often that is done for the bodies alone that were written lately, which
 	// this member may have been left out of.
@@ -183,7 +184,7 @@ type Bodies struct {
 	opts   Options
 	log    *slog.Logger
 	store  *blob.Store
-	limit  *rate.Limiter
+	limits limits
 	leases *leases
 	health health
 	counts counts
@@ -203,6 +204,15 @@ type Bodies struct {
 	work   sync.WaitGroup
 }
 
+// limits bound the work in the background. Each has its own, so that a scrub, which goes on for long,
+// leaves repair all of its rate.
+type limits struct{ repair, compact, scrub *rate.Limiter }
+
+func newLimits(bytesPerSecond int64) limits {
+	each := func() *rate.Limiter { return blob.NewLimiter(bytesPerSecond) }
+	return limits{repair: each(), compact: each(), scrub: each()}
+}
+
 // New opens the store and begins the work in the background.
 func New(o Options) (*Bodies, error) {
 	o = o.withDefaults()
@@ -211,7 +221,7 @@ func New(o Options) (*Bodies, error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	b := &Bodies{
-		opts: o, log: o.Logger, limit: blob.NewLimiter(o.BytesPerSecond),
+		opts: o, log: o.Logger, limits: newLimits(o.BytesPerSecond),
 		writing: make(chan struct{}, o.Writers), flight: make(chan struct{}, flightOfAll),
 		ctx: ctx, stop: stop,
 	}

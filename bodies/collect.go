@@ -10,58 +10,46 @@ import (
 	"chainfire/object"
 )
 
-// Bounds of collection: how many extents are looked at in one view of the state, and how many bodies
-// may wait at once for their grace to be over.
-const (
-	idsAPage   = 1000
-	maxWaiting = 100_000
-)
+// idsAPage is how many extents are looked at in one view of the state.
+const idsAPage = 1000
 
 // collect lets go what this member need not keep, until Close.
 func (b *Bodies) collect() {
-	c := &collection{b: b, since: map[object.BodyID]time.Time{}}
+	c := &collection{b: b}
 	for b.sleep(b.opts.CollectEvery) {
 		b.told("collection of object bodies", c.run(b.ctx))
-		done, err := b.store.Compact(b.ctx, b.limit)
-		b.counts.compacted.Add(done.Bytes)
+		_, err := b.store.Compact(b.ctx, b.limits.compact)
 		b.told("compaction of object bodies", err)
 	}
 }
 
 // collection finds extents that are not wanted.
 type collection struct {
-	b *Bodies
-	// since is when a body was first seen not to be wanted, which it never is again.
-	since map[object.BodyID]time.Time
+	b        *Bodies
+	unwanted Unwanted
 }
 
 // run looks at all extents of this member.
 func (c *collection) run(ctx context.Context) error {
-	seen := map[object.BodyID]bool{}
 	for after := (object.ExtentID{}); ; {
 		ids, err := c.b.store.IDs(after, idsAPage)
 		if err != nil {
 			return err
 		}
 		if len(ids) == 0 {
-			break
+			c.unwanted.Looked()
+			return nil
 		}
-		if err := c.page(ctx, ids, seen); err != nil {
+		if err := c.page(ctx, ids); err != nil {
 			return err
 		}
 		after = ids[len(ids)-1]
 	}
-	for id := range c.since {
-		if !seen[id] {
-			delete(c.since, id)
-		}
-	}
-	return nil
 }
 
-// page lets go what is not wanted of some extents; seen gets the bodies that wait.
-func (c *collection) page(ctx context.Context, ids []object.ExtentID, seen map[object.BodyID]bool) error {
-	wanted, err := c.wanted(ctx, ids)
+// page lets go what is not wanted of some extents.
+func (c *collection) page(ctx context.Context, ids []object.ExtentID) error {
+	wanted, err := Wanted(ctx, c.b.opts.State, ids)
 	if err != nil {
 		return err
 	}
@@ -75,11 +63,8 @@ func (c *collection) page(ctx context.Context, ids []object.ExtentID, seen map[o
 			if place := c.b.opts.State.Place(id); len(place) > 0 && !slices.Contains(place, c.b.opts.Member) {
 				strays = append(strays, id)
 			}
-		case c.over(id.Body):
-			seen[id.Body] = true
+		case c.unwanted.Over(id.Body, c.b.opts.Grace):
 			garbage = append(garbage, id)
-		default:
-			seen[id.Body] = true
 		}
 	}
 	if err := c.b.store.Delete(ctx, garbage...); err != nil {
@@ -87,27 +72,6 @@ func (c *collection) page(ctx context.Context, ids []object.ExtentID, seen map[o
 	}
 	c.b.counts.collected.Add(int64(len(garbage)))
 	return c.leave(ctx, strays)
-}
-
-// wanted says of each body whether it must be kept, but of those whose lease may be opened behind what
-// is applied here.
-func (c *collection) wanted(ctx context.Context, ids []object.ExtentID) (map[object.BodyID]bool, error) {
-	wanted := map[object.BodyID]bool{}
-	applied := c.b.opts.State.Applied()
-	err := c.b.view(ctx, func(v *object.View) error {
-		for _, id := range ids {
-			if _, done := wanted[id.Body]; done || id.Body.Lease > applied {
-				continue
-			}
-			keep, err := v.Wanted(id.Body)
-			if err != nil {
-				return err
-			}
-			wanted[id.Body] = keep
-		}
-		return nil
-	})
-	return wanted, err
 }
 
 // Purge lets everything go that no body of the state refers to, at once: for a member whose state is
@@ -123,23 +87,12 @@ func (b *Bodies) Purge(ctx context.Context) error {
 			return b.store.Flush()
 		}
 		var gone []object.ExtentID
-		for _, id := range ids {
-			body, err := b.bodyOf(ctx, id.Body)
-			if err != nil {
-				return err
-			}
-			keep := body != nil && int(id.N) < len(body.Extents)
-			if keep {
-				info, err := b.store.Stat(id)
-				if err != nil {
-					return err
-				}
-				e := &body.Extents[id.N]
-				keep = info.Size == e.Size && info.CRC == e.CRC
-			}
-			if !keep {
-				gone = append(gone, id)
-			}
+		err = b.view(ctx, func(v *object.View) (err error) {
+			gone, err = b.foreign(v, ids)
+			return err
+		})
+		if err != nil {
+			return err
 		}
 		if err := b.store.Delete(ctx, gone...); err != nil {
 			return err
@@ -149,16 +102,34 @@ func (b *Bodies) Purge(ctx context.Context) error {
 	}
 }
 
-// over reports whether a body was not wanted for long enough. What cannot be remembered waits.
-func (c *collection) over(id object.BodyID) bool {
-	since, found := c.since[id]
-	if !found {
-		if len(c.since) < maxWaiting {
-			c.since[id] = time.Now()
+// foreign are those of some extents, in their order, that are not what a body of the state has under
+// their names.
+func (b *Bodies) foreign(v *object.View, ids []object.ExtentID) (gone []object.ExtentID, err error) {
+	var body *object.Body
+	for _, id := range ids {
+		if body == nil || body.ID != id.Body {
+			found := false
+			if body, found, err = v.FindBody(id.Body); err != nil {
+				return nil, err
+			}
+			if !found {
+				body = &object.Body{ID: id.Body}
+			}
 		}
-		return false
+		keep := int(id.N) < len(body.Extents)
+		if keep {
+			info, err := b.store.Stat(id)
+			if err != nil {
+				return nil, err
+			}
+			e := &body.Extents[id.N]
+			keep = info.Size == e.Size && info.CRC == e.CRC
+		}
+		if !keep {
+			gone = append(gone, id)
+		}
 	}
-	return time.Since(since) >= c.b.opts.Grace
+	return gone, nil
 }
 
 // leave lets extents go that other members are to hold, once all of these have them.
@@ -233,12 +204,11 @@ func hasAll(s *blob.Store, ids []object.ExtentID) ([]bool, error) {
 func (b *Bodies) scrub() {
 	for b.sleep(b.opts.ScrubEvery) {
 		began := time.Now()
-		done, err := b.store.Scrub(b.ctx, b.limit, func(bad *blob.CorruptError) {
+		done, err := b.store.Scrub(b.ctx, b.limits.scrub, func(bad *blob.CorruptError) {
 			b.log.Error("a scrub found damage", "err", bad)
 		})
 		b.counts.scrubbed.Add(done.Bytes)
 		if b.told("scrub of object bodies", err) {
-			b.counts.scrubs.Add(1)
 			b.log.Info("scrubbed object bodies", "bytes", done.Bytes, "damaged", done.Corrupt, "took", time.Since(began))
 		}
 		if done.Corrupt > 0 {

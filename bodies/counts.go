@@ -11,15 +11,14 @@ type counts struct {
 	corrupt, repaired, repairedBytes, missing atomic.Int64
 	passes, collected, moved                  atomic.Int64
 	remote, unavailable                       atomic.Int64
-	scrubs, scrubbed                          atomic.Int64
-	compacted                                 atomic.Int64
+	scrubbed                                  atomic.Int64
 }
 
 // Counts is what was done since the start, and what is there now.
 type Counts struct {
 	blob.Usage
 	// Corrupt extents were found on this member; Repaired ones, of RepairedBytes, were fetched
-	// from others. Missing are those that the last pass of repair could not get.
+	// from others. Missing are those that repair could not get when it last tried.
 	Corrupt, Repaired, RepairedBytes, Missing int64
 	// Passes of repair came to their end.
 	Passes int64
@@ -28,9 +27,8 @@ type Counts struct {
 	Collected, Moved int64
 	// Remote reads were served by another member, Unavailable ones by none.
 	Remote, Unavailable int64
-	// Scrubs came to their end; all scrubs read ScrubbedBytes. Compaction removed
-	// CompactedBytes of segments.
-	Scrubs, ScrubbedBytes, CompactedBytes int64
+	// All scrubs read ScrubbedBytes.
+	ScrubbedBytes int64
 }
 
 // Counts counts.
@@ -41,6 +39,6 @@ func (b *Bodies) Counts() Counts {
 		Corrupt: c.corrupt.Load(), Repaired: c.repaired.Load(), RepairedBytes: c.repairedBytes.Load(), Missing: c.missing.Load(),
 		Passes: c.passes.Load(), Collected: c.collected.Load(), Moved: c.moved.Load(),
 		Remote: c.remote.Load(), Unavailable: c.unavailable.Load(),
-		Scrubs: c.scrubs.Load(), ScrubbedBytes: c.scrubbed.Load(), CompactedBytes: c.compacted.Load(),
+		ScrubbedBytes: c.scrubbed.Load(),
 	}
 }

@@ -218,45 +218,20 @@ func (b *Bodies) told(what string, err error) bool {
 	return err == nil
 }
 
-// closePast closes the leases of earlier starts of this member, and orphans of this one; and on the leader those of members
-// that are none any more, or were not heard of for long. Who is away for so long and comes back has
-// to send its bodies again.
+// closePast closes the leases of the past, and orphans of this start of the member.
 func (b *Bodies) closePast(ctx context.Context) error {
-	var open []object.Lease
-	err := b.view(ctx, func(v *object.View) (err error) {
-		open, err = v.Leases()
-		return err
-	})
+	p := &PastLeases{
+		State: b.opts.State, Member: b.opts.Member, Boots: b.opts.Boots, AbsentFor: b.opts.AbsentFor,
+		Now: time.Now, Logger: b.log,
+	}
+	open, err := p.open(ctx)
 	if err != nil {
 		return err
 	}
 	for _, id := range b.leases.orphans(open) {
-		if err := b.change(ctx, &object.Change{CloseLease: &object.CloseLease{ID: id}}); err != nil {
+		if err := p.change(ctx, &object.Change{CloseLease: &object.CloseLease{ID: id}}); err != nil {
 			return fmt.Errorf("close write lease %d, which nobody uses: %w", id, err)
 		}
 	}
-	leads, earlier := b.opts.State.Leads(), false
-	for _, l := range open {
-		if l.Member == b.opts.Member {
-			earlier = earlier || l.Boots < b.opts.Boots
-			continue
-		}
-		if !leads || !b.opts.State.Absent(l.Member, b.opts.AbsentFor) {
-			continue
-		}
-		if err := b.change(ctx, &object.Change{CloseLease: &object.CloseLease{ID: l.ID}}); err != nil {
-			return fmt.Errorf("close write lease %d of member %d: %w", l.ID, l.Member, err)
-		}
-		b.log.Info("a write lease of an absent member was closed", "lease", l.ID, "member", l.Member)
-	}
-	if !earlier {
-		return nil
-	}
-	return b.change(ctx, &object.Change{CloseLeases: &object.CloseLeases{Member: b.opts.Member, Boots: b.opts.Boots}})
-}
-
-func (b *Bodies) change(ctx context.Context, c *object.Change) error {
-	c.Time = time.Now().UnixMilli()
-	_, err := b.opts.State.Change(ctx, c)
-	return err
+	return p.close(ctx, open)
 }

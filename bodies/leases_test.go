@@ -2,6 +2,8 @@ package bodies
 
 import (
 	"context"
+	"log/slog"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -162,4 +164,32 @@ func TestTheLeaderClosesLeasesOfMembersThatAreAbsent(t *testing.T) {
 		l := w.leases()
 		return len(l) == 2 && l[0].Member == 1 && l[1].Member == 3
 	})
+}
+
+func TestAMemberWithoutBodiesClosesTheLeasesOfThePast(t *testing.T) {
+	w := newWorld(t, 1, 2, 3)
+	for _, m := range w.members {
+		must(t, m.Close()) // what is closed now is closed by the test's call
+	}
+	for _, l := range []object.OpenLease{{Member: 1, Boots: 1}, {Member: 1, Boots: 2}, {Member: 2, Boots: 1}, {Member: 3, Boots: 1}} {
+		_, err := w.Change(t.Context(), &object.Change{OpenLease: &l})
+		must(t, err)
+	}
+	w.absent[2] = true
+	p := &PastLeases{State: w.member(1), Member: 1, Boots: 2, AbsentFor: time.Hour, Now: time.Now, Logger: slog.New(slog.DiscardHandler)}
+	open := func(want ...object.Lease) {
+		t.Helper()
+		must(t, p.Close(t.Context()))
+		got := w.leases()
+		for i := range got {
+			got[i].ID = 0
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("open are %+v, want %+v", got, want)
+		}
+	}
+	w.leader = 3
+	open(object.Lease{Member: 1, Boots: 2}, object.Lease{Member: 2, Boots: 1}, object.Lease{Member: 3, Boots: 1})
+	w.leader = 1
+	open(object.Lease{Member: 1, Boots: 2}, object.Lease{Member: 3, Boots: 1})
 }

@@ -40,7 +40,7 @@ func (b *Bodies) OpenBody(ctx context.Context, body *object.Body, off, n int64) 
 		return io.NopCloser(bytes.NewReader(nil)), nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	r := &reader{b: b, cancel: cancel, chunks: make(chan chunk, readAhead-1)}
+	r := &reader{b: b, ctx: ctx, cancel: cancel, left: n, chunks: make(chan chunk, readAhead-1)}
 	step := int64(body.Extents[0].Size)
 	// The first one is waited for, so that what cannot be had is said before there is an answer.
 	first, end := r.part(body, off, off+n, step)
@@ -67,9 +67,12 @@ func (b *Bodies) OpenBody(ctx context.Context, body *object.Body, off, n int64) 
 // reader reads a body, a few extents ahead.
 type reader struct {
 	b      *Bodies
+	ctx    context.Context
 	cancel context.CancelFunc
 	chunks chan chunk
 	now    chunk
+	// left is how many bytes are still to be read.
+	left   int64
 	err    error
 	closed bool
 }
@@ -136,10 +139,12 @@ func (r *reader) Read(p []byte) (int, error) {
 		r.now.release()
 		c, more := <-r.chunks
 		switch {
+		case !more && r.left == 0:
+			r.err = io.EOF
 		case !more && r.b.ctx.Err() != nil:
 			r.err = fmt.Errorf("read a body: %w", blob.ErrClosed)
 		case !more:
-			r.err = io.EOF
+			r.err = fmt.Errorf("read a body, of which %d bytes are left: %w", r.left, r.ctx.Err())
 		case c.err != nil:
 			r.err = c.err
 		default:
@@ -151,6 +156,7 @@ func (r *reader) Read(p []byte) (int, error) {
 	}
 	n := copy(p, r.now.data)
 	r.now.data = r.now.data[n:]
+	r.left -= int64(n)
 	return n, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -28,13 +29,20 @@ type repairs struct {
 	all bool
 	// wake has repair look.
 	wake chan struct{}
-	// recent is the first lease of which bodies may be new since the last pass; the goroutine of
-	// repair's own.
+
+	// What follows is the goroutine of repair's own. recent is the first lease of which bodies
+	// may be new since the last pass.
 	recent uint64
+	// missing are extents that nobody could give, at most maxRepairs; more is how many there are
+	// beyond these.
+	missing map[object.ExtentID]bool
+	more    int
+	// wait is how long it is from a pass with more to the next.
+	wait time.Duration
 }
 
 func (r *repairs) init() {
-	r.ids, r.wake = map[object.ExtentID]bool{}, make(chan struct{}, 1)
+	r.ids, r.missing, r.wake = map[object.ExtentID]bool{}, map[object.ExtentID]bool{}, make(chan struct{}, 1)
 	r.kick() // what happened before the start is not known
 }
 
@@ -76,69 +84,133 @@ func (r *repairs) take() (ids []object.ExtentID, all bool) {
 	return ids, all
 }
 
-// repair brings to this member what it should have, until Close.
-func (b *Bodies) repair() {
-	next := time.NewTimer(b.opts.RepairEvery)
-	defer next.Stop()
-	recent := time.NewTicker(b.opts.RecentEvery)
-	defer recent.Stop()
-	for {
-		select {
-		case <-b.repairs.wake:
-		case <-recent.C:
-			if missing, err := b.passRecent(b.ctx); !b.told("repair of recent object bodies", err) || missing > 0 {
-				next.Reset(b.opts.RetryEvery)
-			}
-			continue
-		case <-next.C:
-			b.repairs.kick()
-			continue
-		case <-b.ctx.Done():
-			return
-		}
-		ids, all := b.repairs.take()
-		missing, err := 0, error(nil)
-		switch {
-		case all:
-			missing, err = b.pass(b.ctx)
-		case len(ids) > 0:
-			missing, err = b.mend(b.ctx, ids)
-		default:
-			continue
-		}
-		again := b.opts.RepairEvery
-		if !b.told("repair of object bodies", err) || missing > 0 {
-			again = b.opts.RetryEvery
-		}
-		next.Reset(again)
+// miss notes that nobody could give an extent.
+func (r *repairs) miss(id object.ExtentID) {
+	switch {
+	case r.missing[id]:
+	case len(r.missing) < maxRepairs:
+		r.missing[id] = true
+	default:
+		r.more++
 	}
 }
 
-// mend repairs single extents.
-func (b *Bodies) mend(ctx context.Context, ids []object.ExtentID) (missing int, err error) {
-	slices.SortFunc(ids, compareIDs)
-	for len(ids) > 0 {
-		body, err := b.bodyOf(ctx, ids[0].Body)
-		if err != nil {
-			return missing, err
-		}
-		var want []uint32
-		for len(ids) > 0 && (body == nil || ids[0].Body == body.ID) {
-			if body != nil {
-				want = append(want, ids[0].N)
+// next is how long it is to the next look through all bodies, after one that ended with an error and
+// fetched so many extents.
+func (r *repairs) next(o *Options, fetched int64, err error) time.Duration {
+	switch {
+	case err != nil:
+		return o.RetryEvery
+	case r.more == 0:
+		r.wait = 0
+		return o.RepairEvery
+	case fetched > 0:
+		r.wait = 0
+	}
+	// Too many are missing to remember each. While nobody gives any, it is tried less and less.
+	r.wait = min(max(2*r.wait, o.RetryEvery), o.RepairEvery)
+	return r.wait
+}
+
+// repair brings to this member what it should have, until Close. What nobody could give is tried again
+// by itself: it neither takes another look through all bodies nor puts the next one off.
+func (b *Bodies) repair() {
+	full := time.NewTimer(b.opts.RepairEvery)
+	defer full.Stop()
+	recent, retry := time.NewTicker(b.opts.RecentEvery), time.NewTicker(b.opts.RetryEvery)
+	defer recent.Stop()
+	defer retry.Stop()
+	for {
+		select {
+		case <-b.repairs.wake:
+			ids, all := b.repairs.take()
+			switch {
+			case all:
+				before := b.counts.repaired.Load()
+				err := b.pass(b.ctx)
+				b.told("repair of all object bodies", err)
+				full.Reset(b.repairs.next(&b.opts, b.counts.repaired.Load()-before, err))
+			case len(ids) > 0:
+				b.told("repair of object bodies", b.mend(b.ctx, ids))
 			}
-			ids = ids[1:]
-			if body == nil {
-				break // it was let go, or is not referred to yet
-			}
-		}
-		n, err := b.mendBody(ctx, body, want)
-		missing += n
-		if err != nil {
-			return missing, err
+		case <-full.C:
+			b.repairs.kick()
+		case <-recent.C:
+			b.told("repair of recent object bodies", b.passFrom(b.ctx, b.repairs.recent))
+		case <-retry.C:
+			b.told("repair of missing object bodies", b.retry(b.ctx))
+		case <-b.ctx.Done():
+			return
 		}
 	}
-	return missing, b.store.Sync(ctx)
+}
+
+// retry tries again to get what nobody could give.
+func (b *Bodies) retry(ctx context.Context) error {
+	r := &b.repairs
+	if len(r.missing) == 0 {
+		return nil
+	}
+	before := b.counts.repaired.Load()
+	err := b.mend(ctx, slices.Collect(maps.Keys(r.missing)))
+	switch {
+	case r.more > 0 && b.counts.repaired.Load() > before:
+		r.kick() // who gave some may give those that are not remembered
+	case len(r.missing) == 0 && b.store.Usage().Damaged > 0:
+		r.kick() // only a look through all bodies can say that nothing is missed of it
+	}
+	return err
+}
+
+// mend repairs single extents.
+func (b *Bodies) mend(ctx context.Context, ids []object.ExtentID) error {
+	defer b.tally(b.repairs.more)
+	b.repairs.more = 0
+	slices.SortFunc(ids, compareIDs)
+	for len(ids) > 0 {
+		n := 1
+		for n < len(ids) && ids[n].Body == ids[0].Body {
+			n++
+		}
+		if err := b.mendOf(ctx, ids[:n]); err != nil {
+			for _, id := range ids {
+				b.repairs.miss(id) // so that it is not forgotten
+			}
+			return err
+		}
+		ids = ids[n:]
+	}
+	return b.store.Sync(ctx)
+}
+
+// mendOf repairs single extents of one body.
+func (b *Bodies) mendOf(ctx context.Context, ids []object.ExtentID) error {
+	var body *object.Body
+	var found bool
+	err := b.view(ctx, func(v *object.View) (err error) {
+		body, found, err = v.FindBody(ids[0].Body)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var want []uint32
+	for _, id := range ids {
+		delete(b.repairs.missing, id)
+		want = append(want, id.N)
+	}
+	if !found {
+		return nil // it was let go, or is not referred to yet
+	}
+	return b.mendBody(ctx, body, want)
+}
+
+// tally counts what is missing. Of extents beyond those remembered, the same may be met again and
+// again: there are as many as were met at once, which before is of earlier.
+func (b *Bodies) tally(before int) {
+	r := &b.repairs
+	r.more = max(r.more, before)
+	b.counts.missing.Store(int64(len(r.missing) + r.more))
 }
 
 func compareIDs(x, y object.ExtentID) int {
@@ -158,62 +230,42 @@ func compareBodies(x, y object.BodyID) int {
 	return 1
 }
 
-// bodyOf reads a body of extents; nil is none that is referred to.
-func (b *Bodies) bodyOf(ctx context.Context, id object.BodyID) (body *object.Body, err error) {
-	before := object.BodyID{Lease: id.Lease, N: id.N - 1}
-	if id.N == 0 {
-		before = object.BodyID{Lease: id.Lease - 1, N: 1<<32 - 1}
-	}
-	err = b.view(ctx, func(v *object.View) error {
-		return v.Bodies(before, func(found *object.Body) bool {
-			if found.ID == id {
-				body = found
-			}
-			return false
-		})
-	})
-	return body, err
+func (b *Bodies) view(ctx context.Context, f func(*object.View) error) error {
+	return view(ctx, b.opts.State, f)
 }
 
-// view pins the state for f.
-func (b *Bodies) view(ctx context.Context, f func(*object.View) error) error {
-	v, err := b.opts.State.Local(ctx)
-	if err != nil {
+// pass looks through all bodies, and fetches what this member should have and has not.
+func (b *Bodies) pass(ctx context.Context) error {
+	r := &b.repairs
+	began, before := time.Now(), b.counts.repaired.Load()
+	known, more := r.missing, r.more
+	r.missing, r.more = map[object.ExtentID]bool{}, 0
+	if err := b.passFrom(ctx, 0); err != nil {
+		for id := range known {
+			r.miss(id) // it may not have been come to
+		}
+		b.tally(more)
 		return err
 	}
-	return errors.Join(f(v), v.Close())
-}
-
-// pass looks through all bodies, and fetches what this member should have and has not. missing is
-// what nobody could give.
-func (b *Bodies) pass(ctx context.Context) (missing int, err error) {
-	began := time.Now()
-	before := b.counts.repaired.Load()
-	if missing, err = b.passFrom(ctx, 0); err != nil {
-		return missing, err
-	}
-	b.counts.missing.Store(int64(missing))
 	b.counts.passes.Add(1)
+	missing := len(r.missing) + r.more
 	if n := b.counts.repaired.Load() - before; n > 0 || missing > 0 {
 		b.log.Info("looked through all object bodies", "fetched", n, "missing", missing, "took", time.Since(began))
 	}
 	if missing > 0 {
-		return missing, nil
+		return nil
 	}
-	return 0, b.store.Settle(ctx)
-}
-
-// passRecent looks through the bodies that the state may have got since the pass before.
-func (b *Bodies) passRecent(ctx context.Context) (missing int, err error) {
-	return b.passFrom(ctx, b.repairs.recent)
+	return b.store.Settle(ctx)
 }
 
 // passFrom looks through the bodies of leases from one on, and notes from which on the next ones are
 // new. It runs on the goroutine of repair.
-func (b *Bodies) passFrom(ctx context.Context, lease uint64) (missing int, err error) {
+func (b *Bodies) passFrom(ctx context.Context, lease uint64) error {
+	defer b.tally(b.repairs.more)
+	b.repairs.more = 0
 	recent, err := b.lowestLease(ctx)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	after := object.BodyID{}
 	if lease > 0 {
@@ -222,21 +274,19 @@ func (b *Bodies) passFrom(ctx context.Context, lease uint64) (missing int, err e
 	for {
 		page, err := b.page(ctx, after)
 		if err != nil {
-			return missing, err
+			return err
 		}
 		if len(page) == 0 {
 			b.repairs.recent = recent
-			return missing, nil
+			return nil
 		}
 		for _, body := range page {
-			n, err := b.mendBody(ctx, body, nil)
-			missing += n
-			if err != nil {
-				return missing, err
+			if err := b.mendBody(ctx, body, nil); err != nil {
+				return err
 			}
 		}
 		if err := b.store.Sync(ctx); err != nil {
-			return missing, err
+			return err
 		}
 		after = page[len(page)-1].ID
 	}
@@ -270,13 +320,10 @@ func (b *Bodies) page(ctx context.Context, after object.BodyID) (page []*object.
 
 // mendBody fetches the extents of a body that this member should have and has not: those given, or
 // any.
-func (b *Bodies) mendBody(ctx context.Context, body *object.Body, only []uint32) (missing int, err error) {
-	if body == nil {
-		return 0, nil
-	}
+func (b *Bodies) mendBody(ctx context.Context, body *object.Body, only []uint32) error {
 	for n := range body.Extents {
 		if err := ctx.Err(); err != nil {
-			return missing, err
+			return err
 		}
 		id := object.ExtentID{Body: body.ID, N: uint32(n)}
 		if only != nil && !slices.Contains(only, id.N) || !slices.Contains(b.opts.State.Place(id), b.opts.Member) || body.Extents[n].External() {
@@ -284,25 +331,25 @@ func (b *Bodies) mendBody(ctx context.Context, body *object.Body, only []uint32)
 		}
 		has, err := b.store.Has(id)
 		if err != nil {
-			return missing, err
+			return err
 		}
 		if has {
 			continue
 		}
 		switch err := b.bring(ctx, id, &body.Extents[n]); {
 		case errors.Is(err, object.ErrUnavailable):
-			missing++
+			b.repairs.miss(id)
 			b.log.Debug("an extent is missing", "err", err)
 		case err != nil:
-			return missing, err
+			return err
 		}
 	}
-	return missing, nil
+	return nil
 }
 
 // bring fetches an extent from another member and puts it.
 func (b *Bodies) bring(ctx context.Context, id object.ExtentID, e *object.Extent) error {
-	if err := b.limit.WaitN(ctx, int(e.Size)); err != nil {
+	if err := b.limits.repair.WaitN(ctx, int(e.Size)); err != nil {
 		return fmt.Errorf("wait for the rate of repair: %w", err)
 	}
 	buf := buffers.Get().(*[object.MaxExtent]byte)

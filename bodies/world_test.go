@@ -47,12 +47,13 @@ type member struct {
 	fs *disk.FaultFS
 	*Bodies
 
-	// behind is how many indexes of the log it has not applied.
+	// behind is how many indexes of the log it has not applied, guarded by world.mu.
 	behind uint64
 
 	mu sync.Mutex
 	// fault is what others meet who call it.
 	fault fault
+	// calls counts those of others, by name, and the member's own views of the state.
 	calls map[string]int
 }
 
@@ -192,6 +193,9 @@ func (m *member) Change(ctx context.Context, c *object.Change) (*object.Result, 
 }
 
 func (m *member) Local(context.Context) (*object.View, error) {
+	m.mu.Lock()
+	m.calls["view"]++
+	m.mu.Unlock()
 	m.w.mu.Lock()
 	defer m.w.mu.Unlock()
 	return object.NewView(m.w.rows.Snapshot(), nil), nil
@@ -201,6 +205,12 @@ func (m *member) Applied() uint64 {
 	m.w.mu.Lock()
 	defer m.w.mu.Unlock()
 	return m.w.index - m.behind
+}
+
+func (m *member) fallBehind(n uint64) {
+	m.w.mu.Lock()
+	defer m.w.mu.Unlock()
+	m.behind = n
 }
 
 func (m *member) Place(id object.ExtentID) []uint64 {

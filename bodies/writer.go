@@ -20,8 +20,9 @@ var errFinished = errors.New("the body is finished, or was given up")
 // errSlow is why a body goes on without a member.
 var errSlow = errors.New("too slow for this body")
 
-// NewBody begins to write a body: see object.Service. One of more than object.MaxInline bytes
-// waits until fewer than Options.Writers others are being written.
+// NewBody begins to write a body: see object.Service. It does not wait, and the writer has memory for
+// one extent from the start or the first Write on. The Write or Finish that gives the first extent to
+// members waits until fewer than Options.Writers others have done so and are not closed; ctx ends that.
 func (b *Bodies) NewBody(ctx context.Context, size int64) (object.BodyWriter, error) {
 	if size > object.MaxPutSize {
 		return nil, fmt.Errorf("a body of %d bytes: %w", size, object.ErrTooLarge)
@@ -187,12 +188,14 @@ func (w *writer) land() {
 	<-w.b.flight
 }
 
-// leaveSlow drops members that take longer than they may, where enough others do not.
+// leaveSlow drops members that take longer than they may, where enough others do not; the next bodies
+// do not wait as long for them.
 func (w *writer) leaveSlow() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, t := range w.targets {
 		if t.failed == nil && t.slow() && w.without(t) {
+			w.b.health.fail(t.member)
 			t.drop(errSlow)
 		}
 	}

@@ -65,8 +65,6 @@ func (w *describer) objectUpload(c *object.Change) {
 		w.add("%s access key %q", what, c.SetKey.Key.ID)
 	case c.DeleteKey != nil:
 		w.add("delete access key %q", c.DeleteKey.ID)
-	case c.Holders != nil:
-		w.add("note who holds the %d extents of body %d.%d", len(c.Holders.Holders), c.Holders.Body.Lease, c.Holders.Body.N)
 	case c.Reap != nil:
 		w.add("let go of bodies that nothing refers to")
 	}

@@ -342,7 +342,6 @@ func TestChangesOfObjectsAreDescribedWithoutTheirSecrets(t *testing.T) {
 		`make access key "AK"`:                                                       {SetKey: &object.SetKey{New: true, Key: object.AccessKey{ID: "AK", Sealed: []byte("sealed secret")}}},
 		`change access key "AK"`:                                                     {SetKey: &object.SetKey{Key: object.AccessKey{ID: "AK", Sealed: []byte("sealed secret")}}},
 		`delete access key "AK"`:                                                     {DeleteKey: &object.DeleteKey{ID: "AK"}},
-		`note who holds the 1 extents of body 5.2`:                                   {Holders: &object.Holders{Body: object.BodyID{Lease: 5, N: 2}, Holders: [][]uint64{{1}}}},
 		`let go of bodies that nothing refers to`:                                    {Reap: &object.Reap{}},
 	} {
 		e := entry(2, Command{Object: c})

@@ -427,6 +427,39 @@ func TestAMemberWithoutBodiesDoesNotRemoveWhoMayAloneHaveThem(t *testing.T) {
 	})
 }
 
+func TestAMemberThatKeepsBodiesNoMoreClosesItsWriteLeases(t *testing.T) {
+	o := options(t, "a")
+	a := start(t, o)
+	makeBucket(t, a, "bucket")
+	if err := putBytes(t.Context(), a, "key", noise(1, 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	open := func() (n int) {
+		t.Helper()
+		v, err := a.Objects().View(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := v.Leases()
+		if err := errors.Join(err, v.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return len(l)
+	}
+	if open() == 0 {
+		t.Fatal("bytes were written under no lease")
+	}
+	stop(t, a)
+	o.Bounds.NoBodies = true
+	a = start(t, o)
+	eventually(t, "the lease is closed", func() error {
+		if n := open(); n > 0 {
+			return fmt.Errorf("%d are open", n)
+		}
+		return nil
+	})
+}
+
 // clusterClient calls the Cluster service of a member.
 func clusterClient(t *testing.T, n *node.Node) api.ClusterClient {
 	t.Helper()

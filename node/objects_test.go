@@ -292,10 +292,10 @@ func TestWhatOneMemberSealsAnotherUnseals(t *testing.T) {
 func TestMembersOfAListShareASealingKeyThatTheyAreGiven(t *testing.T) {
 	l := listed(t, "seal", "a", "b", "c")
 	members := startAll(t, l)
-	if _, err := members[0].Objects().Seal("AK", "secret"); !errors.Is(err, node.ErrNoSealKey) || !strings.Contains(err.Error(), "--seal-key-file") {
+	if _, err := members[0].Objects().Seal("AK", "secret"); !errors.Is(err, object.ErrNoSealKey) || !strings.Contains(err.Error(), "--seal-key-file") {
 		t.Errorf("without a key: %v", err)
 	}
-	if _, err := members[0].Objects().Unseal("AK", []byte("sealed")); !errors.Is(err, node.ErrNoSealKey) {
+	if _, err := members[0].Objects().Unseal("AK", []byte("sealed")); !errors.Is(err, object.ErrNoSealKey) {
 		t.Errorf("without a key: %v", err)
 	}
 	file := filepath.Join(t.TempDir(), "key")

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"chainfire"
+	"chainfire/bodies"
 	"chainfire/internal/sched"
 	"chainfire/machine"
 	"chainfire/object"
@@ -17,12 +18,21 @@ const (
 	reapsPerLook = 4
 )
 
+// leaseLooks is how many looks for bodies lie between two for write leases at most: at first, when the
+// state may still be to come, there are fewer.
+const leaseLooks = 60
+
 // reapObjects runs until the node stops. While this member leads, it has bodies of objects
-// let go of that nothing refers to.
+// let go of that nothing refers to. One that keeps no bodies closes the write leases of the past here.
 func (n *Node) reapObjects() {
 	ticks, stop := sched.Tick(n.sched, reapEvery)
 	defer stop()
-	for n.sched.Wait(n.stop, ticks) == 1 {
+	nextLeases := 1
+	for look := 1; n.sched.Wait(n.stop, ticks) == 1; look++ {
+		if n.bodies == nil && look == nextLeases {
+			nextLeases += min(look, leaseLooks)
+			n.closePastLeases()
+		}
 		for range reapsPerLook {
 			if n.leadingTerm() == 0 || n.machine.Level() < machine.ObjectLevel || n.raised(chainfire.AlarmCorrupt) {
 				break
@@ -40,6 +50,21 @@ func (n *Node) reapObjects() {
 				break
 			}
 		}
+	}
+}
+
+// closePastLeases closes write leases of a member that keeps no bodies any more and, while it leads, of
+// absent ones.
+func (n *Node) closePastLeases() {
+	if n.machine.Level() < machine.ObjectLevel {
+		return
+	}
+	p := &bodies.PastLeases{
+		State: bodyState{n}, Member: n.id, Boots: n.boots.own, AbsentFor: bodies.DefaultAbsentFor,
+		Now: n.sched.Now, Logger: n.log,
+	}
+	if err := p.Close(context.Background()); err != nil {
+		n.log.Debug("write leases of the past are still open; it is tried again", "err", err)
 	}
 }
 

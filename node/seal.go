@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"chainfire/internal/disk"
+	"chainfire/object"
 	"chainfire/pki"
 )
 
@@ -27,12 +28,8 @@ import (
 // sealFile holds the sealing key of a data directory.
 const sealFile = "seal.key"
 
-var (
-	// ErrNoSealKey says that this member has no key to seal secrets with.
-	ErrNoSealKey = errors.New("this member has no sealing key")
-	// ErrSealedElse says that a secret cannot be had back with this member's sealing key.
-	ErrSealedElse = errors.New("the secret was sealed with another sealing key than that of this member, or for another access key, or is damaged")
-)
+// ErrSealedElse says that a secret cannot be had back with this member's sealing key.
+var ErrSealedElse = errors.New("the secret was sealed with another sealing key than that of this member, or for another access key, or is damaged")
 
 // Lengths in bytes. A key that an operator gives may be longer than sealKeyLen, up to
 // maxSealKey.
@@ -128,11 +125,11 @@ func (n *Node) openSealer() error {
 		return err
 	case err != nil:
 		n.log.Error("secrets of access keys can be neither sealed nor had back", "err", err)
-		n.sealer = &sealer{why: fmt.Errorf("%w: %w", ErrNoSealKey, err)}
+		n.sealer = &sealer{why: fmt.Errorf("%w: %w", object.ErrNoSealKey, err)}
 		return nil
 	case key == nil:
 		n.sealer = &sealer{why: fmt.Errorf("%w: members that began a cluster together without an authority of their own have nothing that they made it of; "+
-			"give all of them the same file of at least %d random bytes with --seal-key-file, or copy %s of a member that has one into the data directory", ErrNoSealKey, sealKeyLen, sealFile)}
+			"give all of them the same file of at least %d random bytes with --seal-key-file, or copy %s of a member that has one into the data directory", object.ErrNoSealKey, sealKeyLen, sealFile)}
 		return nil
 	}
 	n.sealer, err = newSealer(key, n.sealHanded)

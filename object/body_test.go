@@ -189,31 +189,28 @@ func TestBodiesAreWalkedInTheirOrderWithoutThoseInline(t *testing.T) {
 	}
 }
 
-func TestHoldersAreNotedAfterARepair(t *testing.T) {
+func TestABodyIsFoundAsLongAsSomethingRefersToIt(t *testing.T) {
 	w := newWorld(t)
 	w.create("bucket", object.VersioningOff)
-	lease := w.openLease(1, 1)
-	v := w.must(putBody("k", bodyOf(lease, 1, 2*mib, 1, 2))).Version
-	w.must(&object.Change{Copy: &object.Copy{
-		SourceBucket: "bucket", SourceKey: "k", SourceSeq: v.Seq, Bucket: "bucket", Key: "copy", ETag: v.ETag,
-	}})
-	note := func(holders ...[]uint64) *object.Change {
-		return &object.Change{Holders: &object.Holders{Body: v.Body, Holders: holders}}
+	want := bodyOf(w.openLease(1, 1), 1, 2*mib, 1, 2)
+	find := func() (*object.Body, bool) {
+		t.Helper()
+		b, found, err := w.view().FindBody(want.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b, found
 	}
-	w.must(note([]uint64{1, 2, 3}, []uint64{2, 3}))
-	b, err := w.view().Body(v.Body)
-	if err != nil || !cmp.Equal(b.Extents[0].Holders, []uint64{1, 2, 3}) || !cmp.Equal(b.Extents[1].Holders, []uint64{2, 3}) {
-		t.Errorf("the body is %+v, %v", b, err)
+	if _, found := find(); found {
+		t.Error("it is found, and nothing refers to it yet")
 	}
-	w.refused(note([]uint64{1}), object.ErrInvalid)
-	w.refused(note([]uint64{1}, []uint64{1}, []uint64{1}), object.ErrInvalid)
+	w.must(putBody("k", want))
+	if b, found := find(); !found || !cmp.Equal(*b, want) {
+		t.Errorf("found %v: %+v", found, b)
+	}
 	w.deleteOne("bucket", false, object.DeleteObject{Key: "k"})
-	w.must(note([]uint64{3}, []uint64{3})) // the copy has it still
-	w.deleteOne("bucket", false, object.DeleteObject{Key: "copy"})
-	before := w.dump()
-	w.must(note([]uint64{1}, []uint64{1}))
-	if !cmp.Equal(before, w.dump()) {
-		t.Error("the holders of a body that is gone are noted")
+	if _, found := find(); found {
+		t.Error("it is found, and nothing refers to it any more")
 	}
 }
 

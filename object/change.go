@@ -25,7 +25,6 @@ type Change struct {
 	CloseLeases  *CloseLeases
 	SetKey       *SetKey
 	DeleteKey    *DeleteKey
-	Holders      *Holders
 	Reap         *Reap
 }
 
@@ -220,14 +219,6 @@ type SetKey struct {
 
 // DeleteKey removes an access key, or ErrNoSuchAccessKey.
 type DeleteKey struct{ ID string }
-
-// Holders notes which members have a body's extents, after a repair. A body that is gone is
-// passed over.
-type Holders struct {
-	Body BodyID
-	// Holders are those of each extent.
-	Holders [][]uint64
-}
 
 // Result is what a change led to.
 type Result struct {

@@ -8,17 +8,19 @@ import (
 	"chainfire/internal/record"
 )
 
-// kind is one of the changes that a Change can be: how it is written, read and checked. Its
-// number among the kinds, plus fieldFirst, is that of its field.
+// kind is one of the changes that a Change can be: how it is written, read, checked and performed.
+// Its number among the kinds, plus fieldFirst, is that of its field.
 type kind struct {
 	is     func(*Change) bool
 	append func([]byte, *Change) []byte
 	read   func([]byte, *Change) error
 	check  func(*Change) error
+	// apply makes all its checks before its first write: rows cannot take one back.
+	apply func(*tx, *Change) (*Result, error)
 }
 
 // kindOf puts a kind together of what is done with the field of Change that is its own.
-func kindOf[T any](field func(*Change) **T, add func([]byte, *T) []byte, read func([]byte, *T) error, check func(*T) error) kind {
+func kindOf[T any](field func(*Change) **T, add func([]byte, *T) []byte, read func([]byte, *T) error, check func(*T) error, apply func(*tx, *T) (*Result, error)) kind {
 	return kind{
 		is:     func(c *Change) bool { return *field(c) != nil },
 		append: func(b []byte, c *Change) []byte { return add(b, *field(c)) },
@@ -28,6 +30,7 @@ func kindOf[T any](field func(*Change) **T, add func([]byte, *T) []byte, read fu
 			return read(b, q)
 		},
 		check: func(c *Change) error { return check(*field(c)) },
+		apply: func(t *tx, c *Change) (*Result, error) { return apply(t, *field(c)) },
 	}
 }
 
@@ -39,25 +42,24 @@ const (
 
 // kinds are in the order of their fields, so that new ones come last.
 var kinds = [...]kind{
-	kindOf(func(c *Change) **CreateBucket { return &c.CreateBucket }, appendCreateBucket, readCreateBucket, (*CreateBucket).validate),
-	kindOf(func(c *Change) **DeleteBucket { return &c.DeleteBucket }, appendDeleteBucket, readDeleteBucket, (*DeleteBucket).validate),
-	kindOf(func(c *Change) **SetBucket { return &c.SetBucket }, appendSetBucket, readSetBucket, (*SetBucket).validate),
-	kindOf(func(c *Change) **SetConfig { return &c.SetConfig }, appendSetConfig, readSetConfig, (*SetConfig).validate),
-	kindOf(func(c *Change) **Put { return &c.Put }, appendPut, readPut, (*Put).validate),
-	kindOf(func(c *Change) **Copy { return &c.Copy }, appendCopy, readCopy, (*Copy).validate),
-	kindOf(func(c *Change) **Delete { return &c.Delete }, appendDelete, readDelete, (*Delete).validate),
-	kindOf(func(c *Change) **SetObject { return &c.SetObject }, appendSetObject, readSetObject, (*SetObject).validate),
-	kindOf(func(c *Change) **CreateUpload { return &c.CreateUpload }, appendCreateUpload, readCreateUpload, (*CreateUpload).validate),
-	kindOf(func(c *Change) **PutPart { return &c.PutPart }, appendPutPart, readPutPart, (*PutPart).validate),
-	kindOf(func(c *Change) **Complete { return &c.Complete }, appendComplete, readComplete, (*Complete).validate),
-	kindOf(func(c *Change) **Abort { return &c.Abort }, appendAbort, readAbort, (*Abort).validate),
-	kindOf(func(c *Change) **OpenLease { return &c.OpenLease }, appendOpenLease, readOpenLease, (*OpenLease).validate),
-	kindOf(func(c *Change) **CloseLease { return &c.CloseLease }, appendCloseLease, readCloseLease, (*CloseLease).validate),
-	kindOf(func(c *Change) **CloseLeases { return &c.CloseLeases }, appendCloseLeases, readCloseLeases, (*CloseLeases).validate),
-	kindOf(func(c *Change) **SetKey { return &c.SetKey }, appendSetKey, readSetKey, (*SetKey).validate),
-	kindOf(func(c *Change) **DeleteKey { return &c.DeleteKey }, appendDeleteKey, readDeleteKey, (*DeleteKey).validate),
-	kindOf(func(c *Change) **Holders { return &c.Holders }, appendHolders, readHolders, (*Holders).validate),
-	kindOf(func(c *Change) **Reap { return &c.Reap }, appendReap, readReap, (*Reap).validate),
+	kindOf(func(c *Change) **CreateBucket { return &c.CreateBucket }, appendCreateBucket, readCreateBucket, (*CreateBucket).validate, (*tx).createBucket),
+	kindOf(func(c *Change) **DeleteBucket { return &c.DeleteBucket }, appendDeleteBucket, readDeleteBucket, (*DeleteBucket).validate, (*tx).deleteBucket),
+	kindOf(func(c *Change) **SetBucket { return &c.SetBucket }, appendSetBucket, readSetBucket, (*SetBucket).validate, (*tx).changeBucket),
+	kindOf(func(c *Change) **SetConfig { return &c.SetConfig }, appendSetConfig, readSetConfig, (*SetConfig).validate, (*tx).setConfig),
+	kindOf(func(c *Change) **Put { return &c.Put }, appendPut, readPut, (*Put).validate, (*tx).put),
+	kindOf(func(c *Change) **Copy { return &c.Copy }, appendCopy, readCopy, (*Copy).validate, (*tx).copy),
+	kindOf(func(c *Change) **Delete { return &c.Delete }, appendDelete, readDelete, (*Delete).validate, (*tx).delete),
+	kindOf(func(c *Change) **SetObject { return &c.SetObject }, appendSetObject, readSetObject, (*SetObject).validate, (*tx).setObject),
+	kindOf(func(c *Change) **CreateUpload { return &c.CreateUpload }, appendCreateUpload, readCreateUpload, (*CreateUpload).validate, (*tx).createUpload),
+	kindOf(func(c *Change) **PutPart { return &c.PutPart }, appendPutPart, readPutPart, (*PutPart).validate, (*tx).putPart),
+	kindOf(func(c *Change) **Complete { return &c.Complete }, appendComplete, readComplete, (*Complete).validate, (*tx).complete),
+	kindOf(func(c *Change) **Abort { return &c.Abort }, appendAbort, readAbort, (*Abort).validate, (*tx).abort),
+	kindOf(func(c *Change) **OpenLease { return &c.OpenLease }, appendOpenLease, readOpenLease, (*OpenLease).validate, (*tx).openLease),
+	kindOf(func(c *Change) **CloseLease { return &c.CloseLease }, appendCloseLease, readCloseLease, (*CloseLease).validate, (*tx).closeLease),
+	kindOf(func(c *Change) **CloseLeases { return &c.CloseLeases }, appendCloseLeases, readCloseLeases, (*CloseLeases).validate, (*tx).closeLeases),
+	kindOf(func(c *Change) **SetKey { return &c.SetKey }, appendSetKey, readSetKey, (*SetKey).validate, (*tx).setKey),
+	kindOf(func(c *Change) **DeleteKey { return &c.DeleteKey }, appendDeleteKey, readDeleteKey, (*DeleteKey).validate, (*tx).deleteKey),
+	kindOf(func(c *Change) **Reap { return &c.Reap }, appendReap, readReap, (*Reap).validate, (*tx).reap),
 }
 
 // messageChange has a number, the time, and a message for each kind.
@@ -116,18 +118,27 @@ func (c *Change) Validate() error {
 	if c.Time < 0 || c.Time > maxTime {
 		return fmt.Errorf("%w: the time %d is not from 0 to %d", ErrInvalid, c.Time, int64(maxTime))
 	}
+	k, err := c.kind()
+	if err != nil {
+		return err
+	}
+	return k.check(c)
+}
+
+// kind is the one kind that the change is of, or ErrInvalid where it is of none or of more than one.
+func (c *Change) kind() (*kind, error) {
 	var only *kind
 	for i := range kinds {
 		if !kinds[i].is(c) {
 			continue
 		}
 		if only != nil {
-			return fmt.Errorf("%w: a change must be exactly one change", ErrInvalid)
+			return nil, fmt.Errorf("%w: a change must be exactly one change", ErrInvalid)
 		}
 		only = &kinds[i]
 	}
 	if only == nil {
-		return fmt.Errorf("%w: a change must be exactly one change", ErrInvalid)
+		return nil, fmt.Errorf("%w: a change must be exactly one change", ErrInvalid)
 	}
-	return only.check(c)
+	return only, nil
 }

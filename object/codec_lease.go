@@ -10,7 +10,6 @@ var (
 	messageCloseLeases = record.New("close leases", record.Number, record.Number)
 	messageSetKey      = record.New("set key", record.Text, record.Text, record.Flag, record.Text)
 	messageDeleteKey   = record.New("delete key", record.Text)
-	messageHolders     = record.New("holders", record.Text, record.Repeated)
 	messageReap        = record.New("reap")
 )
 
@@ -93,23 +92,6 @@ func readDeleteKey(b []byte, q *DeleteKey) error {
 		q.ID = string(x.Bytes)
 		return nil
 	})
-}
-
-func appendHolders(b []byte, q *Holders) []byte {
-	b = appendBodyID(b, 1, q.Body)
-	return appendRuns(b, 2, len(q.Holders), func(i int) []uint64 { return q.Holders[i] })
-}
-
-func readHolders(b []byte, q *Holders) error {
-	found := runs{limit: maxExtents}
-	err := messageHolders.Read(b, func(x record.Field) error {
-		if x.Num == 1 {
-			return readBodyID(x.Bytes, &q.Body)
-		}
-		return found.read(x.Bytes)
-	})
-	q.Holders = found.holders
-	return err
 }
 
 func appendReap(b []byte, _ *Reap) []byte { return b }

@@ -199,13 +199,7 @@ var drawKinds = map[string]func(drawn, *object.Change){
 	},
 	"set key":    func(d drawn, c *object.Change) { c.SetKey = d.setKey() },
 	"delete key": func(d drawn, c *object.Change) { c.DeleteKey = &object.DeleteKey{ID: "AKIA.example"} },
-	"holders": func(d drawn, c *object.Change) {
-		c.Holders = &object.Holders{Body: d.bodyID()}
-		for range rapid.IntRange(1, 9).Draw(d.t, "extents") {
-			c.Holders.Holders = append(c.Holders.Holders, d.holders())
-		}
-	},
-	"reap": func(_ drawn, c *object.Change) { c.Reap = &object.Reap{} },
+	"reap":       func(_ drawn, c *object.Change) { c.Reap = &object.Reap{} },
 }
 
 func (d drawn) setBucket() *object.SetBucket {

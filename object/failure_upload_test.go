@@ -36,7 +36,6 @@ func failureWorld(t tester) (u *uploader, whole, copied *object.Version) {
 
 func TestAFailureOfTheStoreIsNeverTakenForAnAnswerAboutUploads(t *testing.T) {
 	u, whole, copied := failureWorld(t)
-	last := object.BodyID{Lease: u.lease, N: u.bodies} // of three extents
 	again := u.completeOf(1, 2)
 	again.Complete.Upload = whole.Upload
 	replaced := u.partOf(2, 6*mib, etagOf(2))
@@ -54,7 +53,6 @@ func TestAFailureOfTheStoreIsNeverTakenForAnAnswerAboutUploads(t *testing.T) {
 		"open a lease":      {OpenLease: &object.OpenLease{Member: 1}},
 		"close a lease":     {CloseLease: &object.CloseLease{ID: u.lease}},
 		"close leases":      {CloseLeases: &object.CloseLeases{Member: 1, Boots: 9}},
-		"note holders":      {Holders: &object.Holders{Body: last, Holders: [][]uint64{{1}, {1}, {1}}}},
 		"make a key":        setKey(object.AccessKey{ID: "AK2", Sealed: []byte{1}}, true),
 		"replace a key":     setKey(object.AccessKey{ID: "AK1", Sealed: []byte{1}}, false),
 		"delete a key":      {DeleteKey: &object.DeleteKey{ID: "AK1"}},

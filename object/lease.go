@@ -85,27 +85,3 @@ func (t *tx) closeLeases(q *CloseLeases) (*Result, error) {
 	}
 	return &Result{}, nil
 }
-
-func (t *tx) holders(q *Holders) (*Result, error) {
-	value, found, err := t.rows.Get(bodyRowOf(q.Body))
-	if err != nil {
-		return nil, fmt.Errorf("read body: %w", err)
-	}
-	if !found {
-		return &Result{}, nil
-	}
-	b, err := decodeBody(q.Body, value)
-	if err != nil {
-		return nil, err
-	}
-	if len(q.Holders) != len(b.Extents) {
-		return nil, fmt.Errorf("%w: holders of %d extents, the body %d.%d has %d", ErrInvalid, len(q.Holders), q.Body.Lease, q.Body.N, len(b.Extents))
-	}
-	for i := range b.Extents {
-		b.Extents[i].Holders = q.Holders[i]
-	}
-	if err := t.writeBody(b); err != nil {
-		return nil, fmt.Errorf("write body: %w", err)
-	}
-	return &Result{}, nil
-}

@@ -131,8 +131,6 @@ func (m *model) applyBodies(c *object.Change, now int64) error {
 			}
 		}
 		m.loose = nil
-	case c.Holders != nil:
-		return m.note(c.Holders)
 	case c.SetKey != nil:
 		return m.setKey(c.SetKey, now)
 	case c.DeleteKey != nil:
@@ -144,22 +142,6 @@ func (m *model) applyBodies(c *object.Change, now int64) error {
 	default:
 		return errors.New("a change that the model does not know")
 	}
-	return nil
-}
-
-func (m *model) note(h *object.Holders) error {
-	b := m.bodies[h.Body]
-	if !m.isThere(h.Body) {
-		return nil
-	}
-	if len(b.Extents) != len(h.Holders) {
-		return object.ErrInvalid
-	}
-	b.Extents = slices.Clone(b.Extents)
-	for i := range b.Extents {
-		b.Extents[i].Holders = h.Holders[i]
-	}
-	m.bodies[h.Body] = b
 	return nil
 }
 

@@ -189,7 +189,7 @@ func TestStateDoesWhatTheModelDoes(t *testing.T) {
 			d.createBucket, d.setBucket, d.setConfig, d.deleteBucket,
 			d.put, d.put, d.put, d.put, d.copy, d.copy, d.delete, d.delete, d.delete, d.setObject,
 			d.createUpload, d.putPart, d.putPart, d.putPart, d.putPart, d.complete, d.complete, d.complete, d.abort,
-			d.lease, d.lease, d.holders, d.accessKey, d.reap,
+			d.lease, d.lease, d.accessKey, d.reap,
 		}
 		// Something to change, of what takes many steps to come about.
 		for _, draw := range []func() *object.Change{

@@ -258,21 +258,6 @@ func (d *drawer) lease() *object.Change {
 	return &object.Change{OpenLease: &object.OpenLease{Member: member, Boots: boots}}
 }
 
-func (d *drawer) holders() *object.Change {
-	q := &object.Holders{Body: object.BodyID{Lease: 1, N: 1}, Holders: [][]uint64{{1}}}
-	ids := make([]object.BodyID, 0, len(d.p.m.bodies))
-	for id := range d.p.m.bodies {
-		ids = append(ids, id)
-	}
-	slices.SortFunc(ids, func(a, b object.BodyID) int { return int(a.Lease<<8) + int(a.N) - int(b.Lease<<8) - int(b.N) })
-	if len(ids) > 0 {
-		q.Body = rapid.SampledFrom(ids).Draw(d.t, "body")
-		n := len(d.p.m.bodies[q.Body].Extents) + rapid.SampledFrom([]int{0, 0, 0, 1}).Draw(d.t, "too many")
-		q.Holders = slices.Repeat([][]uint64{{1, 2}, {2}}, n)[:n]
-	}
-	return &object.Change{Holders: q}
-}
-
 func (d *drawer) accessKey() *object.Change {
 	id := rapid.SampledFrom([]string{"AK1", "AK2"}).Draw(d.t, "key")
 	if rapid.IntRange(0, 3).Draw(d.t, "delete") == 0 {

@@ -2,8 +2,12 @@ package object
 
 import (
 	"context"
+	"errors"
 	"io"
 )
+
+// ErrNoSealKey says that the member has no key to seal secrets with, or to have them back.
+var ErrNoSealKey = errors.New("this member has no sealing key")
 
 // Service is the buckets and objects of a running member. All methods may be called from any
 // goroutine. Besides this package's errors they return those of package chainfire:
@@ -26,7 +30,8 @@ type Service interface {
 	// gone: then reading fails. The caller closes it.
 	OpenBody(ctx context.Context, body *Body, off, n int64) (io.ReadCloser, error)
 	// Seal seals the secret of an access key for AccessKey.Sealed, so that it can be had back
-	// by Unseal, on any member, and from no copy of the state alone.
+	// by Unseal, on any member, and from no copy of the state alone. Both return ErrNoSealKey,
+	// with what to do, where the member has no key.
 	Seal(id, secret string) ([]byte, error)
 	Unseal(id string, sealed []byte) (string, error)
 }

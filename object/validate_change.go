@@ -186,16 +186,4 @@ func checkKeyID(id string) error {
 
 func (q *DeleteKey) validate() error { return checkKeyID(q.ID) }
 
-func (q *Holders) validate() error {
-	if n := len(q.Holders); n < 1 || n > maxExtents {
-		return fmt.Errorf("%w: holders of %d extents, not 1 to %d", ErrInvalid, n, maxExtents)
-	}
-	for i, holders := range q.Holders {
-		if err := checkHolders(i, holders); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func (q *Reap) validate() error { return nil }

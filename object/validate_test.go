@@ -172,8 +172,6 @@ func TestWhatIsOutOfBoundsIsRefusedBeforeItIsProposed(t *testing.T) {
 		{"set key", func(c *object.Change) { was := c.SetKey.Key; was.Bytes, c.SetKey.New, c.SetKey.Was = -1, false, &was }, object.ErrInvalid, "-1 bytes"},
 		{"set key", func(c *object.Change) { c.SetKey.Key.Created = -1 }, object.ErrInvalid, "time -1"},
 		{"delete key", func(c *object.Change) { c.DeleteKey.ID = "" }, object.ErrInvalid, "3 to 128"},
-		{"holders", func(c *object.Change) { c.Holders.Holders = nil }, object.ErrInvalid, "0 extents, not 1 to 81920"},
-		{"holders", func(c *object.Change) { c.Holders.Holders = [][]uint64{{2, 1}} }, object.ErrInvalid, "sorted and unique"},
 	} {
 		if err := example(c.kind, c.f).Validate(); !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v, want %v that says %q", c.kind, err, c.want, c.says)

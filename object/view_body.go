@@ -20,6 +20,20 @@ func (v *View) Body(id BodyID) (*Body, error) {
 	return &b.Body, nil
 }
 
+// FindBody is Body for who may hold an id that nothing refers to any more, or not yet: found is false
+// then.
+func (v *View) FindBody(id BodyID) (b *Body, found bool, err error) {
+	value, found, err := v.rows.Get(bodyRowOf(id))
+	if err != nil || !found {
+		return nil, false, err
+	}
+	stored, err := decodeBody(id, value)
+	if err != nil {
+		return nil, false, err
+	}
+	return &stored.Body, true, nil
+}
+
 // Parts reads the parts of a version of many parts, in their order; a version of none has none.
 func (v *View) Parts(ver *Version) ([]Part, error) {
 	if ver.Parts == 0 {

@@ -29,6 +29,7 @@ var errorTable = []errorRow{
 	{object.ErrBucketNotEmpty, codes.FailedPrecondition, ": delete its objects, with all their versions, and abort its uploads first"},
 	{object.ErrTooManyBuckets, codes.ResourceExhausted, "; delete some with 'chainfire s3 bucket delete'"},
 	{object.ErrInvalidBucketName, codes.InvalidArgument, ""},
+	{object.ErrNoSealKey, codes.FailedPrecondition, ""},
 	{object.ErrPreconditionFailed, codes.Aborted, " at the same time; ask again"},
 	{object.ErrInvalid, codes.InvalidArgument, ""},
 	{chainfire.ErrFeatureLevel, codes.FailedPrecondition, ""},

@@ -117,19 +117,15 @@ func (f *First) credentials() (Credentials, error) {
 
 // make makes the key and the bucket, as far as they are not there, and takes the mark away.
 func (f *First) make(ctx context.Context, c Credentials) error {
-	s := New(Options{Objects: f.Objects, Now: f.Now})
-	k := object.AccessKey{Description: "the first key", Admin: true}
-	sealed, err := f.Objects.Seal(c.ID, c.Secret)
-	if err != nil {
-		return fmt.Errorf("seal the secret: %w", err)
+	now := time.Now
+	if f.Now != nil {
+		now = f.Now
 	}
-	k.ID, k.Sealed, k.Created = c.ID, sealed, s.o.Now().UnixMilli()
-	change := func(c *object.Change) error {
-		c.Time = s.o.Now().UnixMilli()
-		_, err := f.Objects.Change(ctx, c)
+	q, err := makeKey(f.Objects, &object.AccessKey{Description: "the first key", Admin: true}, c, now())
+	if err != nil {
 		return err
 	}
-	err = change(&object.Change{SetKey: &object.SetKey{Key: k, New: true}})
+	_, err = f.Objects.Change(ctx, q)
 	if errors.Is(err, object.ErrKeyExists) {
 		err = f.same(ctx, c) // an attempt that was cut short made it
 	}
@@ -137,7 +133,9 @@ func (f *First) make(ctx context.Context, c Credentials) error {
 		return err
 	}
 	if f.Bucket != "" {
-		err := change(&object.Change{CreateBucket: &object.CreateBucket{Name: f.Bucket, Owner: c.ID}})
+		_, err := f.Objects.Change(ctx, &object.Change{
+			Time: now().UnixMilli(), CreateBucket: &object.CreateBucket{Name: f.Bucket, Owner: c.ID},
+		})
 		if err != nil && !errors.Is(err, object.ErrBucketExists) {
 			return fmt.Errorf("make the bucket %q: %w", f.Bucket, err)
 		}

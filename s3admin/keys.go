@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -37,13 +38,23 @@ func (s *Service) create(ctx context.Context, k *object.AccessKey, c Credentials
 	if s.o.Objects == nil {
 		return "", errOff
 	}
-	if k.Sealed, err = s.o.Objects.Seal(c.ID, c.Secret); err != nil {
-		return "", toStatus(fmt.Errorf("seal the secret: %w", err))
+	q, err := makeKey(s.o.Objects, k, c, s.o.Now())
+	if err != nil {
+		return "", toStatus(err)
+	}
+	_, err = s.change(ctx, q)
+	return c.Secret, err
+}
+
+// makeKey gives a new key its credentials, and is the change that makes it.
+func makeKey(o object.Service, k *object.AccessKey, c Credentials, at time.Time) (*object.Change, error) {
+	sealed, err := o.Seal(c.ID, c.Secret)
+	if err != nil {
+		return nil, fmt.Errorf("seal the secret: %w", err)
 	}
 	// The cluster takes the time of the change for that of the key.
-	k.ID, k.Created = c.ID, s.o.Now().UnixMilli()
-	_, err = s.change(ctx, &object.Change{Time: k.Created, SetKey: &object.SetKey{Key: *k, New: true}})
-	return c.Secret, err
+	k.ID, k.Sealed, k.Created = c.ID, sealed, at.UnixMilli()
+	return &object.Change{Time: k.Created, SetKey: &object.SetKey{Key: *k, New: true}}, nil
 }
 
 // ListS3Keys implements api.S3Server.

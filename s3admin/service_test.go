@@ -57,6 +57,19 @@ func refused(t *testing.T, what string, err error, code codes.Code, words ...str
 	}
 }
 
+func TestAMemberWithoutASealingKeySaysWhatToDoAboutIt(t *testing.T) {
+	s := s3admin.New(s3admin.Options{Objects: sealless{s3test.New()}})
+	_, err := s.CreateS3Key(t.Context(), &api.CreateS3KeyRequest{Admin: true})
+	refused(t, "a key that cannot be sealed", err, codes.FailedPrecondition, "no sealing key", "--seal-key-file")
+}
+
+// sealless is a member without a sealing key.
+type sealless struct{ *s3test.Service }
+
+func (sealless) Seal(string, string) ([]byte, error) {
+	return nil, fmt.Errorf("%w: give it one with --seal-key-file", object.ErrNoSealKey)
+}
+
 func TestSecretIsToldOnceAndKeptSealed(t *testing.T) {
 	s, objects, log := newService(t)
 	ctx := t.Context()

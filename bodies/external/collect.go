@@ -14,10 +14,6 @@ import (
 	"chainfire/object"
 )
 
-// maxWaiting bounds how many bodies may wait for their grace to be over; more wait for the next
-// look.
-const maxWaiting = 100_000
-
 // pageLen is how many objects are looked at in one view of the state.
 const pageLen = 1000
 
@@ -32,8 +28,7 @@ type Collector struct {
 	Grace, Every time.Duration
 	Logger       *slog.Logger
 
-	// since is when a body was first seen not to be wanted, which it never is again.
-	since map[object.BodyID]time.Time
+	unwanted bodies.Unwanted
 }
 
 // Run collects until the context ends.
@@ -53,7 +48,7 @@ func (c *Collector) Run(ctx context.Context) {
 		case <-t.C:
 		}
 		if !c.State.Leads() {
-			c.since = nil
+			c.unwanted = bodies.Unwanted{}
 			continue
 		}
 		deleted, err := c.Collect(ctx)
@@ -68,15 +63,11 @@ func (c *Collector) Run(ctx context.Context) {
 
 // Collect looks through the store once. It belongs to one goroutine.
 func (c *Collector) Collect(ctx context.Context) (deleted int, err error) {
-	if c.since == nil {
-		c.since = map[object.BodyID]time.Time{}
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	seen := map[object.BodyID]bool{}
 	var page []object.ExtentID
 	flush := func() error {
-		n, err := c.page(ctx, page, seen)
+		n, err := c.page(ctx, page)
 		deleted, page = deleted+n, page[:0]
 		return err
 	}
@@ -97,63 +88,26 @@ func (c *Collector) Collect(ctx context.Context) (deleted int, err error) {
 	if err := flush(); err != nil {
 		return deleted, err
 	}
-	for id := range c.since {
-		if !seen[id] {
-			delete(c.since, id)
-		}
-	}
+	c.unwanted.Looked()
 	return deleted, nil
 }
 
-// page deletes what was not wanted for long enough; seen gets the bodies that are not wanted.
-func (c *Collector) page(ctx context.Context, ids []object.ExtentID, seen map[object.BodyID]bool) (deleted int, err error) {
-	garbage, err := c.unwanted(ctx, ids)
+// page deletes what was not wanted for long enough.
+func (c *Collector) page(ctx context.Context, ids []object.ExtentID) (deleted int, err error) {
+	wanted, err := bodies.Wanted(ctx, c.State, ids)
 	if err != nil {
 		return 0, err
 	}
-	for _, id := range garbage {
-		seen[id.Body] = true
-		since, found := c.since[id.Body]
-		switch {
-		case !found:
-			if len(c.since) < maxWaiting {
-				c.since[id.Body] = time.Now()
-			}
-		case time.Since(since) >= c.Grace:
-			if err := c.Store.remove(ctx, c.Store.name(id)); err != nil {
-				return deleted, err
-			}
-			deleted++
-		}
-	}
-	return deleted, nil
-}
-
-// unwanted finds those that nothing refers to, of those whose lease the state here knows of.
-func (c *Collector) unwanted(ctx context.Context, ids []object.ExtentID) (garbage []object.ExtentID, err error) {
-	applied := c.State.Applied()
-	v, err := c.State.Local(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if cerr := v.Close(); err == nil {
-			err = cerr
-		}
-	}()
 	for _, id := range ids {
-		if id.Body.Lease > applied {
+		if keep, known := wanted[id.Body]; keep || !known || !c.unwanted.Over(id.Body, c.Grace) {
 			continue
 		}
-		wanted, err := v.Wanted(id.Body)
-		if err != nil {
-			return nil, err
+		if err := c.Store.remove(ctx, c.Store.name(id)); err != nil {
+			return deleted, err
 		}
-		if !wanted {
-			garbage = append(garbage, id)
-		}
+		deleted++
 	}
-	return garbage, nil
+	return deleted, nil
 }
 
 // parseName reads what Store.name wrote behind the root.

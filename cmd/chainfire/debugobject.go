@@ -116,9 +116,6 @@ func (out *jsonLogObject) rest(o *object.Change) {
 		out.Change, out.AccessKey = "set_key", o.SetKey.Key.ID
 	case o.DeleteKey != nil:
 		out.Change, out.AccessKey = "delete_key", o.DeleteKey.ID
-	case o.Holders != nil:
-		out.Change = "holders"
-		out.Body = newJSONLogBody(o.Holders.Body, len(o.Holders.Holders))
 	case o.Reap != nil:
 		out.Change = "reap"
 	}
@@ -132,12 +129,8 @@ func (out *jsonLogObject) of(bucket, key string) {
 func (out *jsonLogObject) body(b *object.Body) {
 	out.Size = &b.Size
 	if len(b.Extents) > 0 {
-		out.Body = newJSONLogBody(b.ID, len(b.Extents))
+		out.Body = &jsonLogBody{Lease: memberID(b.ID.Lease), N: b.ID.N, Extents: len(b.Extents)}
 	}
-}
-
-func newJSONLogBody(id object.BodyID, extents int) *jsonLogBody {
-	return &jsonLogBody{Lease: memberID(id.Lease), N: id.N, Extents: extents}
 }
 
 func newJSONLogVersion(key string, id *object.VersionID) *jsonLogVersion {

@@ -28,7 +28,6 @@ func TestChangesOfObjectsAreShownWithoutSecretsAndContents(t *testing.T) {
 		`{"change":"set_key","time_ms":1,"access_key":"AK"}`:                              {SetKey: &object.SetKey{Key: object.AccessKey{ID: "AK", Sealed: []byte("secret")}}},
 		`{"change":"delete_key","time_ms":1,"access_key":"AK"}`:                           {DeleteKey: &object.DeleteKey{ID: "AK"}},
 		`{"change":"reap","time_ms":1}`:                                                   {Reap: &object.Reap{}},
-		`{"change":"holders","time_ms":1,"body":{"write_lease":"5","n":2,"extents":1}}`:   {Holders: &object.Holders{Body: extents.ID, Holders: [][]uint64{{1}}}},
 		`{"change":"copy","time_ms":1,"bucket":"c","key":"l","source":{"bucket":"b","key":"k","version":"9"}}`: {Copy: &object.Copy{
 			SourceBucket: "b", SourceKey: "k", SourceSeq: 9, Bucket: "c", Key: "l",
 		}},

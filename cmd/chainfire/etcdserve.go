@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"sync"
 	"time"
 
@@ -19,7 +18,6 @@ import (
 	"chainfire/join"
 	"chainfire/node"
 	"chainfire/pki"
-	"chainfire/s3admin"
 )
 
 // How long a stop takes at most: for the requests under way, and then for handing
@@ -38,10 +36,8 @@ type dropIn struct {
 	node  *node.Node
 	// secure is how clients speak TLS; nil is not at all.
 	secure *pki.Port
-	// s3Lis is the port of S3; nil is none.
-	s3Lis *net.TCPListener
-	first *s3admin.First
-	s3    *s3Member
+	ahead  s3Ahead
+	s3     *s3Member
 }
 
 // etcdServe runs a member until the context ends or the member does.
@@ -58,11 +54,8 @@ func (a *app) etcdServe(ctx context.Context, cfg *etcdflags.Config, log *slog.Lo
 	if m.ports, err = openPorts(cfg); err != nil {
 		return err
 	}
-	if m.s3Lis, err = listenS3(&m.opts.s3, log); err != nil {
-		return errors.Join(err, m.closePorts())
-	}
 	joins := cfg.InitialClusterState == etcdflags.StateExisting
-	if m.first, err = firstS3(&m.opts.s3, cfg.DataDir, joins, a.getenv); err != nil {
+	if m.ahead, err = openS3(&m.opts.s3, cfg.DataDir, joins, a.getenv, log); err != nil {
 		return errors.Join(err, m.closePorts())
 	}
 	if m.opts.node.BlobStore, err = blobStore(m.opts.s3.blobStore, a.getenv); err != nil {
@@ -94,7 +87,7 @@ func (m *dropIn) start(ctx context.Context) (err error) {
 		return err
 	}
 	early := earlyPorts(m.ports, m.secure)
-	if e := earlyS3(m.s3Lis, m.secure); e != nil {
+	if e := earlyS3(m.ahead.lis, m.secure); e != nil {
 		early = append(early, e)
 	}
 	o.Logger = m.log
@@ -118,10 +111,7 @@ func (m *dropIn) closePorts() error {
 	for _, p := range m.ports {
 		errs = append(errs, p.Close())
 	}
-	if m.s3Lis != nil {
-		errs = append(errs, m.s3Lis.Close())
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, m.ahead.close())...)
 }
 
 // run serves clients until the context ends or something fails.
@@ -129,8 +119,7 @@ func (m *dropIn) run(ctx context.Context) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	o := m.opts.api
-	m.s3 = newS3Member(&m.opts.s3, m.node, m.s3Lis, m.secure, m.log)
-	m.s3.first = m.first
+	m.s3 = newS3Member(&m.opts.s3, m.node, m.ahead, m.secure, m.log)
 	o.Member, o.Logger, o.Registry, o.Register = m.node, m.log, registry, func(r grpc.ServiceRegistrar) {
 		m.node.RegisterCluster(r)
 		m.s3.register(r)

@@ -24,6 +24,34 @@ import (
 	"chainfire/s3api"
 )
 
+// s3Ahead is what of S3 is there before the member is.
+type s3Ahead struct {
+	// lis is the port, nil for none.
+	lis *net.TCPListener
+	// first makes the first access key; nil where none may be owed.
+	first *s3admin.First
+}
+
+// openS3 takes the port of S3 and finds out what the first access key is to be. joins says that the
+// member is to join a cluster, which has its keys.
+func openS3(o *s3Options, dir string, joins bool, getenv func(string) string, log *slog.Logger) (a s3Ahead, err error) {
+	if a.lis, err = listenS3(o, log); err != nil {
+		return a, err
+	}
+	if a.first, err = firstS3(o, dir, joins, getenv); err != nil {
+		return s3Ahead{}, errors.Join(err, a.close())
+	}
+	return a, nil
+}
+
+// close gives the port back, where no member has it.
+func (a *s3Ahead) close() error {
+	if a.lis == nil {
+		return nil
+	}
+	return a.lis.Close()
+}
+
 // listenS3 opens the port of S3. It is nil where S3 is off, and where the default address
 // cannot be had, which several members of one machine want.
 func listenS3(o *s3Options, log *slog.Logger) (*net.TCPListener, error) {
@@ -71,7 +99,7 @@ func refuseS3(w http.ResponseWriter, reason string) {
 	}
 }
 
-// s3Member is S3 on a running member. A nil one is a member without it.
+// s3Member is S3 on a running member, also on one where it is off.
 type s3Member struct {
 	// objects are nil where S3 is off.
 	objects object.Service
@@ -91,14 +119,14 @@ type s3Member struct {
 	keyed chan struct{}
 }
 
-func newS3Member(o *s3Options, n *node.Node, lis *net.TCPListener, port *pki.Port, log *slog.Logger) *s3Member {
-	m := &s3Member{opts: o, log: log, keyed: make(chan struct{})}
+func newS3Member(o *s3Options, n *node.Node, a s3Ahead, port *pki.Port, log *slog.Logger) *s3Member {
+	m := &s3Member{opts: o, log: log, first: a.first, keyed: make(chan struct{})}
 	if !o.on {
 		return m
 	}
 	m.objects = n.Objects()
-	if lis != nil {
-		m.lis = lis
+	if a.lis != nil {
+		m.lis = a.lis
 	}
 	if port != nil {
 		m.tls = port.OpenTLS()

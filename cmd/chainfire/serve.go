@@ -20,7 +20,6 @@ import (
 	"chainfire/join"
 	"chainfire/node"
 	"chainfire/pki"
-	"chainfire/s3admin"
 )
 
 // stopTimeout bounds a stop in good order.
@@ -125,13 +124,13 @@ type servedMember struct {
 	node *node.Node
 	log  *slog.Logger
 	show *progress
-	// lis is the client port, s3Lis that of S3; nil is none.
-	lis, s3Lis *net.TCPListener
+	// lis is the client port.
+	lis *net.TCPListener
 	// port is how clients speak TLS; nil is not at all.
 	port *pki.Port
 	// nodeOpts are those of the member, but for where it reports.
 	nodeOpts node.Options
-	first    *s3admin.First
+	ahead    s3Ahead
 	s3       *s3Member
 }
 
@@ -150,13 +149,10 @@ func (m *servedMember) open() (err error) {
 	if m.lis, err = listenClient(addr); err != nil {
 		return err
 	}
-	if m.s3Lis, err = listenS3(&o.s3, m.log); err != nil {
+	if m.ahead, err = openS3(&o.s3, o.dataDir, len(o.join) > 0, getenv, m.log); err != nil {
 		return err
 	}
 	if m.nodeOpts, err = o.nodeOptions(m.lis.Addr().String(), getenv); err != nil {
-		return err
-	}
-	if m.first, err = firstS3(&o.s3, o.dataDir, len(o.join) > 0, getenv); err != nil {
 		return err
 	}
 	m.port, err = o.tls.load(o.dataDir, m.nodeOpts.AdvertiseClient, m.log)
@@ -164,19 +160,17 @@ func (m *servedMember) open() (err error) {
 }
 
 func (m *servedMember) closePorts() error {
-	var errs []error
-	for _, l := range []*net.TCPListener{m.lis, m.s3Lis} {
-		if l != nil {
-			errs = append(errs, l.Close())
-		}
+	err := m.ahead.close()
+	if m.lis != nil {
+		err = errors.Join(m.lis.Close(), err)
 	}
-	return errors.Join(errs...)
+	return err
 }
 
 // start starts the member. Clients that come early wait for the answer, but not for a join.
 func (m *servedMember) start(ctx context.Context) (err error) {
 	early := []*earlyPort{newEarlyPort(m.lis, m.port)}
-	if e := earlyS3(m.s3Lis, m.port); e != nil {
+	if e := earlyS3(m.ahead.lis, m.port); e != nil {
 		early = append(early, e)
 	}
 	o := m.nodeOpts
@@ -198,8 +192,7 @@ func (m *servedMember) start(ctx context.Context) (err error) {
 }
 
 func (m *servedMember) run(ctx context.Context) error {
-	m.s3 = newS3Member(&m.opts.s3, m.node, m.s3Lis, m.port, m.log)
-	m.s3.first = m.first
+	m.s3 = newS3Member(&m.opts.s3, m.node, m.ahead, m.port, m.log)
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	port := etcdapi.Options{
@@ -310,8 +303,8 @@ func (m *servedMember) announce(ctx context.Context) error {
 		remote: m.opts.insecureListenRemote, free: portIsFree, exists: pathExists, s3: m.s3.addr(), s3URL: m.s3.url(),
 	}
 	next.serveArgs = append(next.serveArgs, m.opts.s3.args()...)
-	if m.first != nil && m.first.Key == nil {
-		next.s3Key = m.first.KeyFile
+	if m.ahead.first != nil && m.ahead.first.Key == nil {
+		next.s3Key = m.ahead.first.KeyFile
 	}
 	return m.app.printf("%s", readyText(clusterID(m.node.ClusterID()), memberID(m.node.ID()), next))
 }
