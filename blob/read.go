@@ -87,11 +87,21 @@ func (s *Store) Get(id object.ExtentID, off int64, dst []byte) error {
 		return err
 	}
 	defer s.users.Done()
-	return s.get(id, off, dst)
+	return s.get(id, nil, off, dst)
 }
 
-// get is Get; with no dst it looks at the head of the record alone.
-func (s *Store) get(id object.ExtentID, off int64, dst []byte) error {
+// GetOf is Get of an extent that is what it should be as a whole, or else ErrConflict.
+func (s *Store) GetOf(id object.ExtentID, want Info, off int64, dst []byte) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.users.Done()
+	return s.get(id, &want, off, dst)
+}
+
+// get is Get, or GetOf where something is wanted; with no dst it looks at the head of the record
+// alone.
+func (s *Store) get(id object.ExtentID, want *Info, off int64, dst []byte) error {
 	var err error
 	for range lookups {
 		p, found, lerr := s.lookup(id)
@@ -100,6 +110,9 @@ func (s *Store) get(id object.ExtentID, off int64, dst []byte) error {
 		}
 		if !found {
 			return fmt.Errorf("get extent %v: %w", id, ErrNotFound)
+		}
+		if have := (Info{p.length, p.crc}); want != nil && have != *want {
+			return fmt.Errorf("get extent %v: it is %d bytes of checksum %08x, not %d of %08x: %w", id, have.Size, have.CRC, want.Size, want.CRC, ErrConflict)
 		}
 		if off < 0 || off+int64(len(dst)) > int64(p.length) {
 			return fmt.Errorf("get %d bytes at %d of extent %v of %d: %w", len(dst), off, id, p.length, ErrRange)

@@ -150,7 +150,7 @@ func (c *scrub) index(ctx context.Context) error {
 			}
 			// It finds what moves meanwhile, and notes damage.
 			var bad *CorruptError
-			if err := c.s.get(q.id, 0, nil); errors.As(err, &bad) {
+			if err := c.s.get(q.id, nil, 0, nil); errors.As(err, &bad) {
 				c.corrupt(bad)
 			} else if err != nil && !errors.Is(err, ErrNotFound) {
 				return err

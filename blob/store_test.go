@@ -106,6 +106,24 @@ func TestAnExtentIsReadBackInAnyPart(t *testing.T) {
 	}
 }
 
+func TestAnExtentThatIsNotTheOneWantedIsNotServed(t *testing.T) {
+	s := open(t, Options{FS: disk.NewFaultFS(), Dir: "blob"})
+	defer s.Close()
+	const size = 2 * PieceBytes
+	id := ext(5, 1)
+	must(t, put(s, id, size))
+	crc, got := crcOf(bytesOf(id, size)), make([]byte, 10)
+	must(t, s.GetOf(id, Info{size, crc}, 7, got))
+	if !bytes.Equal(got, bytesOf(id, size)[7:17]) {
+		t.Errorf("other bytes: %x", got)
+	}
+	for _, want := range []Info{{size, crc + 1}, {size - 1, crc}} {
+		if err := s.GetOf(id, want, 7, got); !errors.Is(err, ErrConflict) {
+			t.Errorf("%+v instead of %+v: %v", Info{size, crc}, want, err)
+		}
+	}
+}
+
 func TestPutRefusesWhatIsNotWhole(t *testing.T) {
 	s := open(t, Options{FS: disk.NewFaultFS(), Dir: "blob"})
 	defer s.Close()

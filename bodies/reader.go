@@ -21,7 +21,7 @@ const fetchWithin = 10 * time.Second
 // errWrongBytes says that an extent is whole, and not what the state says.
 var errWrongBytes = errors.New("the extent does not have the checksum that the body has for it")
 
-// buffers hold extents that are read.
+// buffers hold extents that are read or written.
 var buffers = sync.Pool{New: func() any { return new([object.MaxExtent]byte) }}
 
 // OpenBody reads n bytes of a body from off on: see object.Service. Bytes that cannot be had from any
@@ -135,6 +135,40 @@ func (r *reader) fetch(ctx context.Context, body *object.Body, p part) chunk {
 
 // Read implements io.Reader.
 func (r *reader) Read(p []byte) (int, error) {
+	if err := r.await(); err != nil {
+		return 0, err
+	}
+	n := copy(p, r.now.data)
+	r.take(n)
+	return n, nil
+}
+
+// WriteTo implements io.WriterTo: extents are written from where they were read to.
+func (r *reader) WriteTo(w io.Writer) (total int64, err error) {
+	for {
+		switch err := r.await(); {
+		case errors.Is(err, io.EOF):
+			return total, nil
+		case err != nil:
+			return total, err
+		}
+		n, err := w.Write(r.now.data)
+		r.take(n)
+		total += int64(n)
+		if err != nil {
+			return total, err
+		}
+	}
+}
+
+// take says that so many of the bytes that are there were used.
+func (r *reader) take(n int) {
+	r.now.data = r.now.data[n:]
+	r.left -= int64(n)
+}
+
+// await waits until there are bytes, or for why there are none.
+func (r *reader) await() error {
 	for r.err == nil && len(r.now.data) == 0 {
 		r.now.release()
 		c, more := <-r.chunks
@@ -151,13 +185,7 @@ func (r *reader) Read(p []byte) (int, error) {
 			r.now = c
 		}
 	}
-	if r.err != nil {
-		return 0, r.err
-	}
-	n := copy(p, r.now.data)
-	r.now.data = r.now.data[n:]
-	r.left -= int64(n)
-	return n, nil
+	return r.err
 }
 
 // Close implements io.Closer.
@@ -181,7 +209,7 @@ func (b *Bodies) fetch(ctx context.Context, id object.ExtentID, e *object.Extent
 	if e.External() {
 		return b.fetchFrom(ctx, id, e, off, dst, &why)
 	}
-	err := whole(e, off, dst, b.store.Get(id, off, dst))
+	err := b.store.GetOf(id, blob.Info{Size: e.Size, CRC: e.CRC}, off, dst)
 	if err == nil {
 		return nil
 	}

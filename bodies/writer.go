@@ -1,10 +1,12 @@
 package bodies
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"slices"
 	"sync"
 	"time"
@@ -30,9 +32,10 @@ func (b *Bodies) NewBody(ctx context.Context, size int64) (object.BodyWriter, er
 	if err := b.ctx.Err(); err != nil {
 		return nil, fmt.Errorf("write a body: %w", err)
 	}
-	w := &writer{b: b, ctx: ctx}
-	if size > 0 {
-		w.buf = make([]byte, 0, min(size, int64(b.opts.ExtentBytes)))
+	w := &writer{b: b, ctx: ctx, large: size > object.MaxInline}
+	if size > 0 && !w.large {
+		// A little more, so that its end is found without more memory.
+		w.buf = make([]byte, 0, min(int(size)+bytes.MinRead, b.opts.ExtentBytes))
 	}
 	return w, nil
 }
@@ -42,8 +45,12 @@ type writer struct {
 	b   *Bodies
 	ctx context.Context
 
-	buf  []byte
-	size int64
+	// buf is the extent that is being filled, memory what it is in where others use that after.
+	buf    []byte
+	memory *[object.MaxExtent]byte
+	size   int64
+	// large says that the body will not be inline.
+	large bool
 	// done says that there is nothing more to write, err why there never will be.
 	done bool
 	err  error
@@ -76,25 +83,72 @@ func (w *writer) Write(p []byte) (int, error) {
 		return 0, errFinished
 	}
 	n := 0
-	for w.err == nil && len(p) > 0 {
-		if len(w.buf) == w.b.opts.ExtentBytes {
-			if w.err = w.dispatch(); w.err != nil {
-				break
-			}
+	for len(p) > 0 {
+		room, err := w.room()
+		if err != nil {
+			return n, err
 		}
-		k := min(len(p), w.b.opts.ExtentBytes-len(w.buf))
-		if w.size+int64(k) > object.MaxPutSize {
-			w.err = fmt.Errorf("a body of more than %d bytes: %w", int64(object.MaxPutSize), object.ErrTooLarge)
-			break
+		k := copy(room, p)
+		if err := w.filled(k); err != nil {
+			return n, err
 		}
-		if w.buf == nil && len(w.extents) > 0 {
-			w.buf = make([]byte, 0, w.b.opts.ExtentBytes)
-		}
-		w.buf = append(w.buf, p[:k]...)
-		w.size += int64(k)
 		n, p = n+k, p[k:]
 	}
 	return n, w.err
+}
+
+// ReadFrom implements io.ReaderFrom: what is read comes to where it is sent from.
+func (w *writer) ReadFrom(from io.Reader) (total int64, err error) {
+	if w.err == nil && w.done {
+		return 0, errFinished
+	}
+	for {
+		room, err := w.room()
+		if err != nil {
+			return total, err
+		}
+		n, err := from.Read(room)
+		if err := w.filled(n); err != nil {
+			return total, err
+		}
+		total += int64(n)
+		if errors.Is(err, io.EOF) {
+			return total, nil
+		}
+		if err != nil {
+			return total, err
+		}
+	}
+}
+
+// room is where the next bytes go: in the extent that is being filled, or in the next one. It is
+// never empty.
+func (w *writer) room() ([]byte, error) {
+	if w.err == nil && len(w.buf) == w.b.opts.ExtentBytes {
+		w.err = w.dispatch()
+	}
+	if w.err != nil {
+		return nil, w.err
+	}
+	if w.buf == nil && (w.large || len(w.extents) > 0) {
+		w.memory = buffers.Get().(*[object.MaxExtent]byte)
+		w.buf = w.memory[:0:w.b.opts.ExtentBytes]
+	}
+	if len(w.buf) == cap(w.buf) {
+		w.buf = slices.Grow(w.buf, bytes.MinRead)
+	}
+	return w.buf[len(w.buf):min(cap(w.buf), w.b.opts.ExtentBytes)], nil
+}
+
+// filled says that so many bytes came into the room.
+func (w *writer) filled(n int) error {
+	if w.size+int64(n) > object.MaxPutSize {
+		w.err = fmt.Errorf("a body of more than %d bytes: %w", int64(object.MaxPutSize), object.ErrTooLarge)
+		return w.err
+	}
+	w.buf = w.buf[:len(w.buf)+n]
+	w.size += int64(n)
+	return nil
 }
 
 // begin makes the body one of extents.
@@ -126,8 +180,8 @@ func (w *writer) dispatch() error {
 	if err := w.fly(); err != nil {
 		return err
 	}
-	data := w.buf
-	w.buf = nil
+	data, memory := w.buf, w.memory
+	w.buf, w.memory = nil, nil
 	id := object.ExtentID{Body: w.id, N: uint32(len(w.extents))}
 	e := extent{
 		Extent: object.Extent{Size: uint32(len(data)), CRC: crc32.Checksum(data, castagnoli)},
@@ -136,7 +190,7 @@ func (w *writer) dispatch() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.extents = append(w.extents, e)
-	it := &item{id: id, data: data, crc: e.CRC, land: w.land}
+	it := &item{id: id, data: data, crc: e.CRC, land: func() { w.land(memory) }}
 	for _, m := range e.placed {
 		if t := w.target(m); t != nil && t.failed == nil {
 			it.left++
@@ -145,7 +199,7 @@ func (w *writer) dispatch() error {
 		}
 	}
 	if it.left == 0 {
-		w.land()
+		it.land()
 	}
 	return w.lost()
 }
@@ -182,8 +236,11 @@ func (w *writer) fly() error {
 	}
 }
 
-// land gives the tokens of an extent back that no member is to be sent any more.
-func (w *writer) land() {
+// land gives back the tokens, and the memory, of an extent that no member is to be sent any more.
+func (w *writer) land(memory *[object.MaxExtent]byte) {
+	if memory != nil {
+		buffers.Put(memory)
+	}
 	<-w.flight
 	<-w.b.flight
 }

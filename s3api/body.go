@@ -42,7 +42,8 @@ func (b *guardedBody) Read(p []byte) (int, error) {
 		deadline = b.until
 	}
 	_ = b.control.SetReadDeadline(deadline)
-	n, err := b.from.Read(p)
+	// No more at once than a key's rate has room for.
+	n, err := b.from.Read(p[:min(len(p), copyBuffer)])
 	b.total += int64(n)
 	switch {
 	case errors.Is(err, io.EOF):

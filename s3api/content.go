@@ -2,6 +2,7 @@ package s3api
 
 import (
 	"cmp"
+	"crypto/md5"
 	"errors"
 	"io"
 	"strconv"
@@ -26,7 +27,7 @@ type content struct {
 
 // content is the body of a request that must have one, of at most limit bytes. Where the
 // request brings no checksum, one by the algorithm given is computed. What can be refused
-// before the body comes is refused here.
+// before the body comes is refused here. The caller closes it.
 func (rq *request) content(limit int64, fallback checksum.Algorithm) (*content, error) {
 	length := rq.verified.Length(rq.r.ContentLength)
 	if length < 0 {
@@ -44,7 +45,7 @@ func (rq *request) content(limit int64, fallback checksum.Algorithm) (*content, 
 		return nil, err
 	}
 	return &content{
-		length: length, from: rq.verified.Body(rq.body), said: d, digester: newDigester(cmp.Or(d.algorithm, fallback)),
+		length: length, from: rq.verified.Body(rq.body), said: d, digester: newDigester(rq.s.hashes.md5(length), cmp.Or(d.algorithm, fallback)),
 	}, nil
 }
 
@@ -115,7 +116,7 @@ func (rq *request) smallBy(limit int64, d digests) ([]byte, error) {
 	if length >= 0 && int64(len(b)) != length {
 		return nil, refuse(codeIncompleteBody)
 	}
-	sums := newDigester(d.algorithm)
+	sums := newDigester(md5.New(), d.algorithm)
 	_, _ = sums.Write(b) // never fails
 	if err := sums.check(&d, body.Trailer()); err != nil {
 		return nil, err

@@ -181,9 +181,13 @@ type digester struct {
 	sum       hash.Hash // by algorithm, nil for None
 }
 
-func newDigester(a checksum.Algorithm) digester {
-	return digester{md5: md5.New(), algorithm: a, sum: checksum.New(a)}
+// newDigester makes one by a hash that it closes.
+func newDigester(md5 hash.Hash, a checksum.Algorithm) digester {
+	return digester{md5: md5, algorithm: a, sum: checksum.New(a)}
 }
+
+// close gives back what it computes with. To be called once, when nothing more is asked of it.
+func (d *digester) close() { closeHash(d.md5) }
 
 // Write never fails.
 func (d *digester) Write(p []byte) (int, error) {

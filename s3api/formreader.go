@@ -2,6 +2,7 @@ package s3api
 
 import (
 	"cmp"
+	"crypto/md5"
 	"errors"
 	"io"
 	"mime"
@@ -137,7 +138,7 @@ func (f *form) content(h http.Header, least, most int64) (*formFile, error) {
 		return nil, err
 	}
 	return &formFile{
-		from: f.file, least: least, most: most, said: d, digester: newDigester(cmp.Or(d.algorithm, checksum.CRC64NVME)),
+		from: f.file, least: least, most: most, said: d, digester: newDigester(md5.New(), cmp.Or(d.algorithm, checksum.CRC64NVME)),
 	}, nil
 }
 

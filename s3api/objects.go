@@ -50,6 +50,7 @@ func (rq *request) putObject() error {
 	if err != nil {
 		return err
 	}
+	defer c.close()
 	rules, err := rq.foresee(&condition, locks(retention, hold))
 	if err != nil {
 		return err

@@ -45,6 +45,7 @@ func (rq *request) uploadPart() error {
 	if err != nil {
 		return err
 	}
+	defer c.close()
 	if err := checkPartSum(u, c.algorithm); err != nil {
 		return err
 	}
@@ -163,7 +164,8 @@ func copyRange(h http.Header, size int64) (span, error) {
 func (rq *request) copyPart(u *object.Upload, number int, from *found, piece span) (*object.Part, error) {
 	r := rq.open(&from.bytes, piece)
 	defer r.Close()
-	sums := newDigester(u.Checksum.Algorithm)
+	sums := newDigester(rq.s.hashes.md5(piece.n), u.Checksum.Algorithm)
+	defer sums.close()
 	body, w, err := rq.store(piece.n, io.TeeReader(r, &sums))
 	if err != nil {
 		return nil, err

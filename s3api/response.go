@@ -1,7 +1,6 @@
 package s3api
 
 import (
-	"errors"
 	"io"
 	"net/http"
 	"time"
@@ -66,24 +65,30 @@ func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // send answers with a status and a body. The status is not given before the first bytes of the
 // body are there.
 func (rq *request) send(status int, from io.Reader) error {
-	buffer, _ := rq.s.buffers.Get().(*[copyBuffer]byte)
-	defer rq.s.buffers.Put(buffer)
-	for {
-		n, err := from.Read(buffer[:])
-		if err != nil && !errors.Is(err, io.EOF) {
-			return err
-		}
-		if paceErr := rq.pace(n); paceErr != nil {
-			return paceErr
-		}
-		rq.w.WriteHeader(status)
-		if n > 0 {
-			if _, writeErr := rq.w.Write(buffer[:n]); writeErr != nil {
-				return writeErr
-			}
-		}
-		if err != nil {
-			return nil
-		}
+	if err := rq.copyTo(&paced{rq, status}, from); err != nil {
+		return err
 	}
+	rq.w.WriteHeader(status)
+	return nil
+}
+
+// paced writes an answer at the rate that the request's key may have.
+type paced struct {
+	rq     *request
+	status int
+}
+
+// Write implements io.Writer.
+func (p *paced) Write(b []byte) (n int, err error) {
+	for n < len(b) && err == nil {
+		piece := b[n:min(n+copyBuffer, len(b))]
+		if err := p.rq.pace(len(piece)); err != nil {
+			return n, err
+		}
+		p.rq.w.WriteHeader(p.status)
+		var m int
+		m, err = p.rq.w.Write(piece)
+		n += m
+	}
+	return n, err
 }

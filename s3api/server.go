@@ -100,6 +100,7 @@ type Server struct {
 	lookups *rate.Limiter
 	rates   *rates
 	buffers sync.Pool
+	hashes  hashes
 }
 
 // New makes a server.
@@ -130,6 +131,15 @@ func New(o Options) *Server {
 	}
 	s.buffers.New = func() any { return new([copyBuffer]byte) }
 	return s
+}
+
+// Close waits until no request is being served, and ends what the server has beside them. Later
+// requests are refused. To be called once, after the HTTP server was shut down or closed.
+func (s *Server) Close() {
+	for range cap(s.slots) {
+		s.slots <- struct{}{}
+	}
+	s.hashes.close()
 }
 
 // HTTPServer is a server of the standard library with the bounds on headers and connections

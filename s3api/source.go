@@ -141,6 +141,30 @@ func (r *reader) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// WriteTo implements io.WriterTo: bytes that are in memory are not copied there.
+func (r *reader) WriteTo(w io.Writer) (total int64, err error) {
+	for r.left > 0 {
+		if err := r.begin(); err != nil {
+			return total, err
+		}
+		n, err := io.Copy(w, r.file)
+		total += n
+		r.left -= n
+		if err != nil {
+			return total, err
+		}
+		if n != r.n {
+			return total, io.ErrUnexpectedEOF
+		}
+		err = r.file.Close()
+		r.file, r.n = nil, 0
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
 // Close closes what is open.
 func (r *reader) Close() {
 	if r.file != nil {

@@ -111,7 +111,9 @@ type s3Member struct {
 	// first makes the first access key, if that is owed.
 	first *s3admin.First
 
-	mux     *sniff.Listener
+	mux *sniff.Listener
+	// server answers what servers take from the port.
+	server  *s3api.Server
 	servers []*http.Server
 	cancel  context.CancelFunc
 	tasks   sync.WaitGroup
@@ -163,6 +165,7 @@ func (m *s3Member) start(registry prometheus.Registerer, hostID string, failed c
 		Service: m.objects, Region: m.opts.region, Domains: m.opts.domains, TrustForwarded: m.opts.trustForwarded,
 		HostID: hostID, Logger: m.log, Stats: stats,
 	})
+	m.server = s
 	m.serve(s.HTTPServer(), failed)
 	return nil
 }
@@ -238,6 +241,9 @@ func (m *s3Member) stop(ctx context.Context) {
 		if err := s.Shutdown(ctx); err != nil {
 			m.log.Warn("requests of S3 that did not end were cut off", "err", errors.Join(err, s.Close()))
 		}
+	}
+	if m.server != nil {
+		m.server.Close()
 	}
 	m.tasks.Wait()
 }
