@@ -70,7 +70,7 @@ func TestASegmentWhoseRemovalFailsForWantOfRoomIsRemovedLater(t *testing.T) {
 	fs := disk.NewFaultFS()
 	s := sparseStore(t, fs)
 	defer s.Close()
-	fs.Fail(disk.Rule{Op: disk.OpCreate, Path: indexName, Times: 1, Err: syscall.ENOSPC})
+	fs.Fail(disk.Rule{Op: disk.OpCreate, Path: indexName, Err: syscall.ENOSPC})
 	before := s.Usage().Segments
 	if _, err := s.Compact(context.Background(), nil); !noRoom(err) {
 		t.Fatalf("compact: %v", err)
