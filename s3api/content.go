@@ -27,7 +27,7 @@ type content struct {
 
 // content is the body of a request that must have one, of at most limit bytes. Where the
 // request brings no checksum, one by the algorithm given is computed. What can be refused
-// before the body comes is refused here. The caller closes it.
+// before the body comes is refused here. The caller gives back its MD5.
 func (rq *request) content(limit int64, fallback checksum.Algorithm) (*content, error) {
 	length := rq.verified.Length(rq.r.ContentLength)
 	if length < 0 {

@@ -14,30 +14,51 @@ import (
 // computed side by side, in the lanes of one vector unit: MD5 is most of what such a body costs.
 // Its methods may be called from any goroutine.
 type hashes struct {
-	once  sync.Once
+	mu    sync.Mutex
 	lanes md5simd.Server
+	// idle are those that were given back. They are used again: a hash that is closed leaves
+	// traces in the lanes, which grow slower with each.
+	idle []md5simd.Hasher
 }
 
-// md5 makes a hash for a body of so many bytes. It is closed by closeHash.
+// md5 makes a hash for a body of so many bytes.
 func (h *hashes) md5(length int64) hash.Hash {
 	if length <= object.MaxInline {
 		return md5.New()
 	}
-	h.once.Do(func() { h.lanes = md5simd.NewServer() })
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if n := len(h.idle); n > 0 {
+		lane := h.idle[n-1]
+		h.idle = h.idle[:n-1]
+		return lane
+	}
+	if h.lanes == nil {
+		h.lanes = md5simd.NewServer()
+	}
 	return h.lanes.NewHash()
 }
 
-// close ends what computes. No hash is in use any more, and none is made.
-func (h *hashes) close() {
-	h.once.Do(func() {})
-	if h.lanes != nil {
-		h.lanes.Close()
+// giveBack takes a hash that nobody uses any more.
+func (h *hashes) giveBack(hash hash.Hash) {
+	lane, ok := hash.(md5simd.Hasher)
+	if !ok {
+		return
 	}
+	lane.Reset()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.idle = append(h.idle, lane)
 }
 
-// closeHash gives back what a hash has of the lanes. To be called once.
-func closeHash(h hash.Hash) {
-	if lane, ok := h.(md5simd.Hasher); ok {
+// close ends what computes. All hashes were given back.
+func (h *hashes) close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, lane := range h.idle {
 		lane.Close()
+	}
+	if h.lanes != nil {
+		h.lanes.Close()
 	}
 }

@@ -50,7 +50,7 @@ func (rq *request) putObject() error {
 	if err != nil {
 		return err
 	}
-	defer c.close()
+	defer rq.s.hashes.giveBack(c.md5)
 	rules, err := rq.foresee(&condition, locks(retention, hold))
 	if err != nil {
 		return err

@@ -45,7 +45,7 @@ func (rq *request) uploadPart() error {
 	if err != nil {
 		return err
 	}
-	defer c.close()
+	defer rq.s.hashes.giveBack(c.md5)
 	if err := checkPartSum(u, c.algorithm); err != nil {
 		return err
 	}
@@ -165,7 +165,7 @@ func (rq *request) copyPart(u *object.Upload, number int, from *found, piece spa
 	r := rq.open(&from.bytes, piece)
 	defer r.Close()
 	sums := newDigester(rq.s.hashes.md5(piece.n), u.Checksum.Algorithm)
-	defer sums.close()
+	defer rq.s.hashes.giveBack(sums.md5)
 	body, w, err := rq.store(piece.n, io.TeeReader(r, &sums))
 	if err != nil {
 		return nil, err
