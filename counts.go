@@ -36,6 +36,9 @@ type BodyCounts struct {
 	// Damaged are those that were found damaged and are not healed, MissingExtents those that the
 	// member should have and that no other could give at the last look.
 	Extents, LiveBytes, FileBytes, Damaged, MissingExtents int64
+	// BytesPerSecond is how fast bodies may be written here, since keys are being written; 0 is
+	// as fast as can be.
+	BytesPerSecond int64
 	// Corrupt extents were found, Repaired ones, of RepairedBytes, were fetched from others;
 	// Collected ones were let go, as nothing refers to them or others hold them. RemoteReads were
 	// served by another member, FailedReads by none. ScrubbedBytes were read and checked.

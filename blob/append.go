@@ -63,8 +63,12 @@ func (s *Store) append(ctx context.Context, r record, data []byte, fresh bool) (
 	if err := s.failure(); err != nil {
 		return place{}, err
 	}
+	most := s.opts.UnsyncedBytes
+	if fresh && s.opts.Yield != nil && s.opts.Yield() {
+		most = min(most, YieldBytes)
+	}
 	s.mu.Lock()
-	wait := s.unsynced > 0 && s.unsynced+r.size() > s.opts.UnsyncedBytes
+	wait := s.unsynced > 0 && s.unsynced+r.size() > most
 	s.mu.Unlock()
 	if wait {
 		if err := s.sync(ctx); err != nil {

@@ -26,6 +26,7 @@ const (
 	DefaultUnsyncedBytes = 64 << 20
 	DefaultFloorBytes    = 256 << 20
 	DefaultCacheBytes    = 8 << 20
+	YieldBytes           = 1 << 20
 
 	minSegmentBytes = 4 << 10
 	maxSegmentBytes = 1 << 30
@@ -43,6 +44,10 @@ type Options struct {
 	// UnsyncedBytes bounds what may be put without a sync; a Put over it waits for one. 0
 	// is 64 MiB.
 	UnsyncedBytes int64
+	// Yield, if set, is asked with each Put whether others write to the disk who must not wait: then
+	// no more than YieldBytes are put without a sync, since a disk does what it was given before
+	// first. Any goroutine.
+	Yield func() bool
 	// FloorBytes is what is left free on the disk by Put. Compaction may use it. 0 is
 	// 256 MiB, a negative value leaves nothing.
 	FloorBytes int64

@@ -85,6 +85,8 @@ type Options struct {
 	AbsentFor time.Duration
 	// BytesPerSecond bounds repair, compaction and scrubs, each. 0 is 64 MiB.
 	BytesPerSecond int64
+	// Pass, if set, waits until so many bytes of a body may be written. Any goroutine.
+	Pass func(ctx context.Context, n int) error
 	// ExtentBytes is how many bytes of a body are one extent, at most and by default
 	// object.MaxExtent.
 	ExtentBytes int

@@ -177,6 +177,9 @@ func (w *writer) dispatch() error {
 			return err
 		}
 	}
+	if err := w.pass(len(w.buf)); err != nil {
+		return err
+	}
 	if err := w.fly(); err != nil {
 		return err
 	}
@@ -202,6 +205,17 @@ func (w *writer) dispatch() error {
 		it.land()
 	}
 	return w.lost()
+}
+
+// pass waits until so many bytes may be written.
+func (w *writer) pass(n int) error {
+	if w.b.opts.Pass == nil {
+		return nil
+	}
+	if err := w.b.opts.Pass(w.ctx, n); err != nil {
+		return fmt.Errorf("write a body: %w", err)
+	}
+	return nil
 }
 
 // fly waits until another extent may be in flight. Members that hold it up are left behind, where the
@@ -346,6 +360,9 @@ func (w *writer) Finish(ctx context.Context) (object.Body, error) {
 		return object.Body{}, errFinished
 	}
 	if w.err == nil && w.lease == nil && w.size <= object.MaxInline {
+		if w.err = w.pass(len(w.buf)); w.err != nil {
+			return object.Body{}, w.err
+		}
 		w.done = true
 		return object.Body{Size: w.size, Inline: w.buf}, nil
 	}

@@ -123,6 +123,7 @@ func bodyRows() []countRow {
 		gauge("chainfire_body_file_bytes", "Bytes of the files that the extents are in.", func(b *chainfire.BodyCounts) int64 { return b.FileBytes }),
 		gauge("chainfire_body_damaged", "Damage that was found and is not healed.", func(b *chainfire.BodyCounts) int64 { return b.Damaged }),
 		gauge("chainfire_body_missing_extents", "Extents that this member should have, and that no other could give at the last look.", func(b *chainfire.BodyCounts) int64 { return b.MissingExtents }),
+		gauge("chainfire_body_yield_bytes_per_second", "How fast object bodies may be written, so that writes of keys do not wait; 0 is as fast as can be.", func(b *chainfire.BodyCounts) int64 { return b.BytesPerSecond }),
 		count("chainfire_body_corrupt_total", "Extents that were found damaged on this member.", func(b *chainfire.BodyCounts) uint64 { return b.Corrupt }),
 		count("chainfire_body_repaired_total", "Extents that were fetched from other members.", func(b *chainfire.BodyCounts) uint64 { return b.Repaired }),
 		count("chainfire_body_repaired_bytes_total", "Bytes of the extents that were fetched from other members.", func(b *chainfire.BodyCounts) uint64 { return b.RepairedBytes }),

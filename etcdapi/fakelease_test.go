@@ -97,7 +97,7 @@ func (f *fakeMember) Counts() chainfire.Counts {
 			Read:        chainfire.Histogram{Count: 25}, ReadFailed: chainfire.Histogram{Count: 26},
 		},
 		Bodies: chainfire.BodyCounts{
-			Extents: 41, LiveBytes: 42, FileBytes: 43, Damaged: 44, MissingExtents: 45, Corrupt: 46, Repaired: 47,
+			Extents: 41, LiveBytes: 42, FileBytes: 43, Damaged: 44, MissingExtents: 45, BytesPerSecond: 53, Corrupt: 46, Repaired: 47,
 			RepairedBytes: 48, Collected: 49, RemoteReads: 50, FailedReads: 51, ScrubbedBytes: 52,
 		},
 		Peers: []chainfire.PeerCounts{{

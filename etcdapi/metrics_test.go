@@ -49,6 +49,7 @@ func TestWhatTheMemberCountsIsInTheMetrics(t *testing.T) {
 		`chainfire_body_file_bytes 43`,
 		`chainfire_body_damaged 44`,
 		`chainfire_body_missing_extents 45`,
+		`chainfire_body_yield_bytes_per_second 53`,
 		`chainfire_body_corrupt_total 46`,
 		`chainfire_body_repaired_total 47`,
 		`chainfire_body_repaired_bytes_total 48`,

@@ -110,10 +110,11 @@ func (n *Node) applyRound(es []raft.Entry) error {
 	n.rememberTokens(results)
 	n.appliedIndex.Store(last.Index)
 	n.lessors.applied(results)
-	changed := false
+	changed, keys := false, false
 	var ids, refused []uint64
 	for i := range results {
 		r := &results[i]
+		keys = keys || writesKeys(r)
 		changed = changed || r.Put == nil && r.Delete == nil && r.Txn == nil && r.Compact == nil && r.Lease == 0 && r.Object == nil
 		if r.Conf != nil && r.Err != nil {
 			refused = append(refused, r.Index)
@@ -121,6 +122,9 @@ func (n *Node) applyRound(es []raft.Entry) error {
 		if r.ID.Member == n.id {
 			ids = append(ids, r.ID.Seq)
 		}
+	}
+	if keys {
+		n.courtesy.Keys()
 	}
 	if changed {
 		n.membersChanged()

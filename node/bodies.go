@@ -61,9 +61,9 @@ func (n *Node) openBodies() error {
 	}
 	o := bodies.Options{
 		Member: n.id, Boots: n.boots.own, State: bodyState{n}, Peers: bodyPeers{n},
-		BytesPerSecond: n.opts.BodyRate, Logger: n.log,
+		BytesPerSecond: n.opts.BodyRate, Pass: n.courtesy.Pass, Logger: n.log,
 		Blob: blob.Options{
-			FS: n.opts.FS, Dir: n.path(blobDir), FloorBytes: n.bodyFloor(), Logger: n.log,
+			FS: n.opts.FS, Dir: n.path(blobDir), FloorBytes: n.bodyFloor(), Yield: n.courtesy.Busy, Logger: n.log,
 			Fatal: func(err error) { n.fatal("the store of object bodies failed", err) },
 		},
 	}
@@ -309,7 +309,8 @@ func (n *Node) bodyCounts() chainfire.BodyCounts {
 	c := n.Bodies()
 	return chainfire.BodyCounts{
 		Extents: c.Extents, LiveBytes: c.Live, FileBytes: c.Bytes, Damaged: int64(c.Damaged), MissingExtents: c.Missing,
-		Corrupt: uint64(c.Corrupt), Repaired: uint64(c.Repaired), RepairedBytes: uint64(c.RepairedBytes),
+		BytesPerSecond: int64(n.courtesy.Rate()),
+		Corrupt:        uint64(c.Corrupt), Repaired: uint64(c.Repaired), RepairedBytes: uint64(c.RepairedBytes),
 		Collected: uint64(c.Collected + c.Moved), RemoteReads: uint64(c.Remote), FailedReads: uint64(c.Unavailable),
 		ScrubbedBytes: uint64(c.ScrubbedBytes),
 	}

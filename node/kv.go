@@ -7,6 +7,7 @@ import (
 
 	"chainfire"
 	"chainfire/auth"
+	"chainfire/internal/courtesy"
 	"chainfire/internal/sched"
 	"chainfire/machine"
 	"chainfire/raft/confchange"
@@ -74,8 +75,16 @@ func (n *Node) do(ctx context.Context, c *machine.Command) (machine.Result, erro
 	if err := c.Validate(); err != nil {
 		return machine.Result{}, err
 	}
-	return n.propose(ctx, c.ID.Seq, replica.Command, c.AppendTo(nil))
+	began := n.sched.Now()
+	r, err := n.propose(ctx, c.ID.Seq, replica.Command, c.AppendTo(nil))
+	if err == nil && writesKeys(&r) {
+		n.courtesy.Took(courtesy.Answer, n.sched.Now().Sub(began))
+	}
+	return r, err
 }
+
+// writesKeys reports whether a result is that of a write of keys.
+func writesKeys(r *machine.Result) bool { return r.Put != nil || r.Delete != nil || r.Txn != nil }
 
 // change runs one membership change through the log, whoever votes then.
 func (n *Node) change(ctx context.Context, c confchange.Change) error {

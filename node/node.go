@@ -18,6 +18,7 @@ import (
 
 	"chainfire/auth/token"
 	"chainfire/bodies/external"
+	"chainfire/internal/courtesy"
 	"chainfire/internal/disk"
 	"chainfire/internal/sched"
 	"chainfire/join"
@@ -246,7 +247,9 @@ type Node struct {
 	quota       quota
 	counts      *counts
 	disk        diskGuard
-	hasher      *hasher
+	// courtesy is how bodies of objects give way to keys.
+	courtesy *courtesy.Gate
+	hasher   *hasher
 
 	// What the loop publishes.
 	lead, term, commit atomic.Uint64
@@ -299,6 +302,7 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 		waiters: newWaiters(), readers: newReaders(),
 		leaderSignal: make(chan struct{}), hasher: newHasher(), counts: newCounts(), tokens: newTokens(&opts), hashTurns: newHashTurns(),
 	}
+	n.courtesy = courtesy.New(n.sched.Now, n.pause)
 	if err := n.start(ctx); err != nil {
 		return nil, errors.Join(err, n.closeAll())
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 
+	"chainfire/internal/courtesy"
 	"chainfire/raft"
 	"chainfire/wal"
 )
@@ -157,7 +158,9 @@ func (n *Node) appendAll(log *wal.Log, b wal.Batch) error {
 			return err
 		}
 		if log.Syncs() != syncs {
-			n.counts.syncs.Observe(n.sched.Now().Sub(began))
+			took := n.sched.Now().Sub(began)
+			n.counts.syncs.Observe(took)
+			n.courtesy.Took(courtesy.Sync, took)
 		}
 		if piece.HardState != nil {
 			n.durableCommit = piece.HardState.Commit

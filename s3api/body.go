@@ -42,7 +42,7 @@ func (b *guardedBody) Read(p []byte) (int, error) {
 		deadline = b.until
 	}
 	_ = b.control.SetReadDeadline(deadline)
-	// No more at once than a key's rate has room for.
+	// A piece at a time, which is hashed while the processor has it at hand.
 	n, err := b.from.Read(p[:min(len(p), copyBuffer)])
 	b.total += int64(n)
 	switch {

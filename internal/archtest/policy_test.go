@@ -15,6 +15,7 @@ const policyText = `
 root:
 internal/invariant:
 internal/sniff:
+internal/courtesy:
 internal/socket:
 internal/handshaken:
 internal/sched:
@@ -59,7 +60,7 @@ snapshot:             raft raft/confchange api/... internal/disk internal/sched 
 replica:              root raft raft/confchange raft/quorum raft/progress internal/invariant
 transport:            raft raft/confchange api/... internal/timing internal/invariant
 join:                 root api/... raft raft/confchange raft/quorum snapshot internal/disk internal/sched internal/invariant
-node:                 root api/... blob bodies raft raft/confchange raft/quorum raft/progress wal mvcc etcdfile lessor auth auth/token object machine etcdwal snapshot replica transport join pki internal/disk internal/sniff internal/socket internal/handshaken internal/sched internal/timing internal/invariant object/lifecycle bodies/external
+node:                 root api/... blob bodies raft raft/confchange raft/quorum raft/progress wal mvcc etcdfile lessor auth auth/token object machine etcdwal snapshot replica transport join pki internal/courtesy internal/disk internal/sniff internal/socket internal/handshaken internal/sched internal/timing internal/invariant object/lifecycle bodies/external
 
 etcdapi/gateway:
 etcdapi/locks:
