@@ -51,8 +51,9 @@ type SegmentInfo struct {
 	Size, End int64
 	// Extents are the records of extents in it, and LiveExtents those of them that are not deleted or
 	// elsewhere, with LiveBytes: by the index as it lies on disk, and everything that it does not
-	// know yet. They are 0 without an index; see Inspection.Index.
+	// know yet. LiveKnown is false, and they are 0, without an index that can be used.
 	Extents, LiveExtents, LiveBytes int64
+	LiveKnown                       bool
 	// Ended says that nothing is appended to it any more, Closed that its last record is the seal
 	// of a store that was closed.
 	Ended, Closed bool
@@ -165,7 +166,7 @@ func (n *inspector) segments() error {
 		if n.only != 0 && id != n.only {
 			continue
 		}
-		s := &segmentInspector{inspector: n, last: i == len(n.ids)-1, info: SegmentInfo{ID: id, File: n.path(segmentName(id))}}
+		s := &segmentInspector{inspector: n, last: i == len(n.ids)-1, info: SegmentInfo{ID: id, File: n.path(segmentName(id)), LiveKnown: n.index != nil}}
 		if err := s.read(); err != nil {
 			return err
 		}
