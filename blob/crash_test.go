@@ -74,6 +74,11 @@ func (c *crasher) check(image *disk.FaultFS, how string) {
 // whole opens an image, in which every extent is whole or absent, those acknowledged are there, and
 // also those given; and returns what is there.
 func (c *crasher) whole(image *disk.FaultFS, how string, also map[object.ExtentID]bool) map[object.ExtentID]bool {
+	for _, f := range inspect(c.t, image, "").faults {
+		if f.Kind != FaultTorn {
+			c.t.Errorf("%s: a look at it tells of damage: %+v", how, f)
+		}
+	}
 	s, err := Open(options(image))
 	if err != nil {
 		c.t.Errorf("%s: open: %v", how, err)

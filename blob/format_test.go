@@ -2,7 +2,6 @@ package blob
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -30,40 +29,6 @@ func TestTheWorkedExampleIsWhatTheStoreWrites(t *testing.T) {
 	}
 	if !strings.Contains(string(doc), want.String()) {
 		t.Errorf("docs/format/blob.md does not have the bytes of the example, which are\n%s", want.String())
-	}
-}
-
-func TestInspectTellsWhatASegmentHolds(t *testing.T) {
-	fs := filled(t, 12, 3000)
-	var what []string
-	info, err := Inspect(fs, "blob/SEG-00000001", func(f Found) { what = append(what, f.What) })
-	must(t, err)
-	if info.ID != 1 || info.Salt != 7 || !info.Ended || info.End != info.Size || info.Extents != 5 {
-		t.Errorf("%+v", info)
-	}
-	if got := strings.Join(what, " "); got != "extent extent extent extent extent end" {
-		t.Error(got)
-	}
-	// A flip in the bytes of the second extent, and one in the header of the fourth.
-	const size = recordHeaderBytes + 4 + 3000
-	must(t, fs.FlipBit("blob/SEG-00000001", segmentHeaderBytes+size+1000, 3))
-	must(t, fs.FlipBit("blob/SEG-00000001", segmentHeaderBytes+3*size+40, 3))
-	var bad []int64
-	_, err = Inspect(fs, "blob/SEG-00000001", func(f Found) {
-		if f.Err != nil {
-			bad = append(bad, f.Err.Offset)
-		}
-	})
-	must(t, err)
-	if want := []int64{segmentHeaderBytes + size + recordHeaderBytes + 4, segmentHeaderBytes + 3*size}; fmt.Sprint(bad) != fmt.Sprint(want) {
-		t.Errorf("damage at %v, want %v", bad, want)
-	}
-	if _, err := Inspect(fs, "blob/LOCK", nil); err == nil {
-		t.Error("a file that is no segment was read as one")
-	}
-	must(t, disk.WriteFileAtomic(fs, "blob/other", []byte(strings.Repeat("x", 100))))
-	if _, err := Inspect(fs, "blob/other", nil); !errors.Is(err, ErrNotSegment) {
-		t.Errorf("a file that is no segment: %v", err)
 	}
 }
 

@@ -191,7 +191,16 @@ func (l indexLog) Fatalf(format string, args ...any) {
 
 // openIndex opens the index at dir, or makes one. fatal may be called with locks of Pebble
 // held.
-func openIndex(o *Options, dir string, fatal func(error)) (x *index, err error) {
+func openIndex(o *Options, dir string, fatal func(error)) (*index, error) {
+	return newIndex(o, dir, fatal, false)
+}
+
+// lookAtIndex opens the index at dir to be read only.
+func lookAtIndex(o *Options, dir string, fatal func(error)) (*index, error) {
+	return newIndex(o, dir, fatal, true)
+}
+
+func newIndex(o *Options, dir string, fatal func(error), readOnly bool) (x *index, err error) {
 	x = &index{
 		cache:   pebble.NewCache(o.CacheBytes),
 		broken:  make(chan error, 1),
@@ -212,6 +221,8 @@ func openIndex(o *Options, dir string, fatal func(error)) (x *index, err error) 
 	x.db, err = pebble.Open(dir, &pebble.Options{
 		FS:                          indexFS{o.FS, x},
 		Cache:                       x.cache,
+		ReadOnly:                    readOnly,
+		ErrorIfNotExists:            readOnly,
 		DisableWAL:                  true,
 		FormatMajorVersion:          pebble.FormatNewest,
 		Logger:                      indexLog{o.Logger, fatal},

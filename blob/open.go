@@ -209,21 +209,7 @@ func (s *Store) readHeader(id uint64) (uint64, error) {
 		return 0, err
 	}
 	defer s.files.put(f)
-	var b [segmentHeaderBytes]byte
-	n, err := f.ReadAt(b[:], 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return 0, readError(s.segmentPath(id), 0, err)
-	}
-	salt, got, err := decodeSegmentHeader(b[:n])
-	switch {
-	case errors.Is(err, errVersion):
-		return 0, fmt.Errorf("%s: %w", s.segmentPath(id), err)
-	case err != nil:
-		return 0, &CorruptError{File: s.segmentPath(id), Reason: err.Error()}
-	case got != id:
-		return 0, &CorruptError{File: s.segmentPath(id), Reason: fmt.Sprintf("the file is of segment %d", got)}
-	}
-	return salt, nil
+	return headerOf(f, s.segmentPath(id), id)
 }
 
 // loadCounts reads what the index knows of segments and damage.

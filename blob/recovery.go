@@ -73,11 +73,11 @@ func (r *recovery) tail(from int64) error {
 	if before {
 		r.size = from
 	}
-	cut, bad, ended, err := r.findCut(from)
+	t, err := findCut(r.f, r.path, r.g, from, r.size, r.proof, r.check)
 	if err != nil {
 		return err
 	}
-	ended = ended || before
+	ended := t.ended || before
 	s, g := r.s, r.g
 	// The index speaks only of what is on disk, and a process that was killed leaves more.
 	if err := s.resume(g); err != nil {
@@ -87,8 +87,8 @@ func (r *recovery) tail(from int64) error {
 		return err
 	}
 	open := !ended && !g.bad
-	for _, b := range bad {
-		if b.from >= cut {
+	for _, b := range t.bad {
+		if b.from >= t.cut {
 			break
 		}
 		if err := r.damaged(b.from, b.to, b.reason); err != nil {
@@ -98,7 +98,7 @@ func (r *recovery) tail(from int64) error {
 		// cut short begins.
 		open = open && b.to < r.size
 	}
-	g.end, _, err = walk(r.f, r.path, g, from, cut, visitor{record: r.add, bad: func(int64, int64, string) error { return nil }})
+	g.end, _, err = walk(r.f, r.path, g, from, t.cut, visitor{record: r.add, bad: func(int64, int64, string) error { return nil }})
 	if err != nil {
 		return err
 	}
@@ -113,40 +113,49 @@ func (r *recovery) tail(from int64) error {
 	return r.put(g.end)
 }
 
-// findCut finds where the segment's records end that are whole, and what is damaged before.
-func (r *recovery) findCut(from int64) (cut int64, bad []stretch, ended bool, err error) {
-	end, ended, err := walk(r.f, r.path, r.g, from, r.size, visitor{
+// tailEnd is where the records of a last segment end that are whole, and what is damaged before.
+type tailEnd struct {
+	cut   int64
+	bad   []stretch
+	ended bool
+}
+
+// findCut finds where the records from an offset on end, of a segment at the end of which writes may
+// have been cut short. proof is up to where it is known to have been on disk. check reads a record
+// and returns a *CorruptError for one that is not whole.
+func findCut(f disk.File, path string, g *segment, from, size, proof int64, check func(off int64, h *record) error) (t tailEnd, err error) {
+	end, ended, err := walk(f, path, g, from, size, visitor{
 		record: func(off int64, h record) error {
-			r.proof = max(r.proof, h.durable)
+			proof = max(proof, h.durable)
 			if h.kind == kindSeal || h.kind == kindEnd {
-				r.proof = max(r.proof, off)
+				proof = max(proof, off)
 			}
 			return nil
 		},
 		bad: func(from, to int64, reason string) error {
-			bad = append(bad, stretch{from, to, reason})
+			t.bad = append(t.bad, stretch{from, to, reason})
 			return nil
 		},
 	})
 	if err != nil {
-		return 0, nil, false, err
+		return tailEnd{}, err
 	}
-	cut = end
-	for _, b := range bad {
-		if b.from >= r.proof {
-			cut = b.from
+	t.cut = end
+	for _, b := range t.bad {
+		if b.from >= proof {
+			t.cut = b.from
 			break
 		}
 	}
 	errCut := errors.New("cut")
-	_, _, err = walk(r.f, r.path, r.g, from, cut, visitor{
+	_, _, err = walk(f, path, g, from, t.cut, visitor{
 		record: func(off int64, h record) error {
-			if h.kind != kindExtent || off < r.proof {
+			if h.kind != kindExtent || off < proof {
 				return nil
 			}
 			var bad *CorruptError
-			if _, err := r.read(off, &h); errors.As(err, &bad) {
-				cut = off
+			if err := check(off, &h); errors.As(err, &bad) {
+				t.cut = off
 				return errCut
 			} else if err != nil {
 				return err
@@ -156,16 +165,19 @@ func (r *recovery) findCut(from int64) (cut int64, bad []stretch, ended bool, er
 		bad: func(int64, int64, string) error { return nil },
 	})
 	if err != nil && !errors.Is(err, errCut) {
-		return 0, nil, false, err
+		return tailEnd{}, err
 	}
-	return cut, bad, ended && cut == end, nil
+	t.ended = ended && t.cut == end
+	return t, nil
 }
 
-func (r *recovery) read(off int64, h *record) ([]byte, error) {
+// check reads an extent's record and checks its bytes.
+func (r *recovery) check(off int64, h *record) error {
 	if r.buf == nil {
 		r.buf = make([]byte, object.MaxExtent)
 	}
-	return r.s.readRecord(r.f, r.g, off, h, r.buf)
+	_, err := r.s.readRecord(r.f, r.g, off, h, r.buf)
+	return err
 }
 
 // add collects an extent for the index.

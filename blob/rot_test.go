@@ -63,6 +63,9 @@ func TestABitFlippedAnywhereIsFoundAndNeverServed(t *testing.T) {
 			off = rng.Int64N(2 * segmentHeaderBytes) // the headers are small, and matter most
 		}
 		must(t, fs.FlipBit(name, off, uint(rng.IntN(8))))
+		if seen := inspect(t, fs, ""); seen.damage() != 1 || !seen.faults[0].covers(name, off) {
+			t.Errorf("%s at %d: a look at it tells of %+v", name, off, seen.faults)
+		}
 		lost := map[object.ExtentID]bool{}
 		o := options(fs)
 		o.Corrupt = func(id object.ExtentID, err *CorruptError) {
@@ -130,12 +133,17 @@ func TestAScanPassesDamageAndFindsTheRest(t *testing.T) {
 		must(t, err)
 		off := rng.Int64N(st.Size())
 		must(t, fs.FlipBit(name, off, uint(rng.IntN(8))))
+		seen := inspect(t, fs, "")
 		s := open(t, options(fs))
+		told := s.Usage().Damaged
 		if gone := readAll(t, s, extents, size); gone > 1 {
 			t.Errorf("%s at %d: %d extents are gone", name, off, gone)
 		}
-		_, err = s.Scrub(context.Background(), nil, nil)
+		done, err := s.Scrub(context.Background(), nil, nil)
 		must(t, err)
+		if (done.Corrupt+told > 0) != (seen.damage() > 0) {
+			t.Errorf("%s at %d: recovery finds %d and a scrub %d, a look without the store %+v", name, off, told, done.Corrupt, seen.faults)
+		}
 		for i := range extents {
 			must(t, put(s, ext(1, i), size)) // as a repair does
 		}

@@ -113,6 +113,8 @@ type Config struct {
 	S3TrustForwarded bool     `json:"s3-trust-forwarded"`
 	SealKeyFile      string   `json:"seal-key-file"`
 	BlobStore        string   `json:"blob-store"`
+	// S3BackgroundRate is a number of bytes with or without a unit, as 64MiB.
+	S3BackgroundRate string `json:"s3-background-rate"`
 	// Features are the gates that were named.
 	Features Gates `json:"-"`
 
@@ -176,7 +178,7 @@ func Defaults() *Config {
 		WarnApply:       100 * time.Millisecond, WarnUnary: 300 * time.Millisecond,
 		TracingAddress: "localhost:4317", TracingService: "etcd",
 		CompactHashCheck: time.Minute, DowngradeCheck: 5 * time.Second, MaxLearners: 1,
-		Features: Gates{}, fallback: "exit", S3Region: "us-east-1",
+		Features: Gates{}, fallback: "exit", S3Region: "us-east-1", S3BackgroundRate: "64MiB",
 		Discovery: Discovery{
 			DialTimeout: 2 * time.Second, RequestTimeout: 5 * time.Second,
 			KeepaliveTime: 2 * time.Second, KeepaliveTimeout: 6 * time.Second, InsecureTransport: true,

@@ -100,6 +100,7 @@ func objects() []Flag {
 		own("s3-domain", list(func(c *Config) *[]string { return &c.S3Domains }), "domains below which the name of a bucket may stand"),
 		own("s3-trust-forwarded", truth(func(c *Config) *bool { return &c.S3TrustForwarded }), "believe X-Forwarded-Host, X-Forwarded-For and X-Forwarded-Proto"),
 		own("blob-store", text(func(c *Config) *string { return &c.BlobStore }), "another S3 store for bodies of objects of more than 64 KiB, s3://BUCKET[/PREFIX]?endpoint=https://HOST, the same at every member"),
+		own("s3-background-rate", text(func(c *Config) *string { return &c.S3BackgroundRate }), "bytes a second at which this member repairs, compacts and scrubs bodies at most, each by itself, at least 64KiB"),
 		own("seal-key-file", text(func(c *Config) *string { return &c.SealKeyFile }), "file with the key by which secrets of S3 are sealed, the same at every member"),
 	}
 }

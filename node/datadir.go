@@ -22,8 +22,9 @@ type DataDir struct {
 	Peers bool
 	// Damage is what the member noted of damage that it found in its store.
 	Damage string
-	// Log and Store are the folders of the write-ahead log and of the store.
-	Log, Store string
+	// Log, Store and Blob are the folders of the write-ahead log, of the store, and of the
+	// extents of object bodies.
+	Log, Store, Blob string
 	// Snapshots are the folders of a seed and of cuts for other members.
 	Snapshots []string
 }
@@ -42,7 +43,7 @@ func LookAt(fsys disk.FS, dir string) (d DataDir, found bool, err error) {
 		}
 		return ""
 	}
-	d.Log, d.Store = at(walDir), at(storeDir)
+	d.Log, d.Store, d.Blob = at(walDir), at(storeDir), at(blobDir)
 	if seed := at(seedDir); seed != "" {
 		d.Snapshots = append(d.Snapshots, seed)
 	}

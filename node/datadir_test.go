@@ -21,7 +21,7 @@ func TestLookingAtADataDirectoryChangesNothingAndFindsItsParts(t *testing.T) {
 	if _, _, err := LookAt(fs, "none"); err == nil {
 		t.Fatal("a folder that is not there was looked at")
 	}
-	for _, dir := range []string{walDir, storeDir, seedDir, snapshotDir + "/cut-2", snapshotDir + "/cut-1"} {
+	for _, dir := range []string{walDir, storeDir, blobDir, seedDir, snapshotDir + "/cut-2", snapshotDir + "/cut-1"} {
 		check(disk.MkdirAll(fs, "data/"+dir))
 	}
 	check(saveIdentity(fs, "data", identity{Cluster: 7, Member: 3, Incarnation: 9, Name: "c"}))
@@ -35,7 +35,7 @@ func TestLookingAtADataDirectoryChangesNothingAndFindsItsParts(t *testing.T) {
 	d, found, err := LookAt(fs, "data")
 	fs.Observe(nil)
 	if err != nil || !found || d.Cluster != 7 || d.Member != 3 || d.Name != "c" || d.Identity != nil || !d.Peers || d.Damage != "rot" ||
-		d.Log != "data/wal" || d.Store != "data/store" || len(d.Snapshots) != 3 || d.Snapshots[1] != "data/snapshots/cut-1" {
+		d.Log != "data/wal" || d.Blob != "data/blob" || d.Store != "data/store" || len(d.Snapshots) != 3 || d.Snapshots[1] != "data/snapshots/cut-1" {
 		t.Errorf("%+v, %v, %v", d, found, err)
 	}
 	check(fs.FlipBit("data/"+identityFile, 20, 1))

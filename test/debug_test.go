@@ -154,7 +154,7 @@ func TestDebugReadsWhatAKilledMemberLeft(t *testing.T) {
 	c := oneMember(t)
 	a := c.members[0]
 	values, deleted := a.writeSome(100)
-	for _, what := range []string{"wal", "store", "snapshot"} {
+	for _, what := range []string{"wal", "store", "blob", "snapshot"} {
 		if code, _, stderr := a.lab.debug(t, t.TempDir(), what, a.dir); code != 1 || !strings.Contains(stderr, "in use by a running member") {
 			t.Errorf("debug %s of a running member: exit code %d, %s", what, code, stderr)
 		}

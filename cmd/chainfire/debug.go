@@ -23,7 +23,7 @@ const exitDamaged = 2
 func newDebug(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "debug",
-		Short: "Read the files of a stopped member: log, store, snapshot",
+		Short: "Read the files of a stopped member: log, store, object bodies, snapshot",
 		Long: `Read the files of a member that is stopped, or a copy of them. Every checksum is
 checked, everything is decoded, and what is damaged is named with file and offset.
 Nothing is changed: not a byte, a name or a time. A directory that a running member
@@ -36,7 +36,7 @@ With -w json each line is one JSON object, with what it is in "kind".`,
 		Args: needArgs(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newDebugWAL(a), newDebugStore(a), newDebugSnapshot(a))
+	cmd.AddCommand(newDebugWAL(a), newDebugStore(a), newDebugBlob(a), newDebugSnapshot(a))
 	return cmd
 }
 
@@ -125,7 +125,7 @@ func (t *debugTarget) lookAt(dir string, above bool) error {
 	if !found {
 		return nil
 	}
-	if above && !belongs(t.path, append([]string{d.Log, d.Store}, d.Snapshots...)) {
+	if above && !belongs(t.path, append([]string{d.Log, d.Store, d.Blob}, d.Snapshots...)) {
 		return nil
 	}
 	t.member, t.isMember, t.inMember = d, true, above

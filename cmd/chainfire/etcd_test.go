@@ -165,15 +165,16 @@ func TestEtcdsCommandLineHasS3WhereItIsAskedFor(t *testing.T) {
 	if err != nil || o.s3.on || o.node.OweFirstKey {
 		t.Errorf("by default: %+v, %v", o.s3, err)
 	}
-	o, _, err = etcdOptionsOf(t, "--name=a", "--listen-s3=0.0.0.0:9000", "--s3-domain=s3.example.org", "--s3-trust-forwarded", "--s3-region=eu", "--seal-key-file=/k")
+	o, _, err = etcdOptionsOf(t, "--name=a", "--listen-s3=0.0.0.0:9000", "--s3-domain=s3.example.org", "--s3-trust-forwarded", "--s3-region=eu", "--seal-key-file=/k", "--s3-background-rate=3MiB")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !o.s3.on || !o.s3.listen.given || !o.node.OweFirstKey || o.node.SealKeyFile != "/k" || o.s3.region != "eu" || !o.s3.trustForwarded || !slices.Equal(o.s3.domains, []string{"s3.example.org"}) {
+	if !o.s3.on || !o.s3.listen.given || !o.node.OweFirstKey || o.node.SealKeyFile != "/k" || o.s3.region != "eu" || o.node.BodyRate != 3<<20 || !o.s3.trustForwarded || !slices.Equal(o.s3.domains, []string{"s3.example.org"}) {
 		t.Errorf("asked for: %+v", o.s3)
 	}
 	for args, want := range map[string]string{
 		"--s3-domain=s3.example.org": "give that as well", "--s3-trust-forwarded": "give that as well", "--listen-s3=9000": "give HOST:PORT",
+		"--s3-background-rate=1MiB": "give that as well", "--s3-background-rate=1GB/s": "--s3-background-rate: size",
 	} {
 		if _, _, err := etcdOptionsOf(t, "--name=a", args); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", args, err, want)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"chainfire/bodies"
 	"chainfire/etcdapi"
 	"chainfire/etcdflags"
 	"chainfire/internal/socket"
@@ -96,13 +97,19 @@ func newEtcdOptions(cfg *etcdflags.Config, log *slog.Logger) (*etcdOptions, erro
 // objects reads how S3 is served, which is nowhere unless that is said. As everywhere on
 // this command line, what protects an address is for operators to say.
 func (o *etcdOptions) objects(cfg *etcdflags.Config) error {
+	rate, err := parseSize(cfg.S3BackgroundRate)
+	if err != nil {
+		return fmt.Errorf("--s3-background-rate: %w", err)
+	}
 	o.s3 = s3Options{
 		on: cfg.ListenS3 != "", listen: givenText{value: cfg.ListenS3, given: cfg.ListenS3 != ""}, region: cfg.S3Region,
 		domains: cfg.S3Domains, trustForwarded: cfg.S3TrustForwarded, sealKeyFile: cfg.SealKeyFile, blobStore: cfg.BlobStore,
+		background: size(rate),
 	}
+	o.node.BodyRate = rate
 	o.node.OweFirstKey, o.node.SealKeyFile, o.node.Bounds.NoBodies = o.s3.on, cfg.SealKeyFile, !o.s3.on
-	if !o.s3.on && (len(cfg.S3Domains) > 0 || cfg.S3TrustForwarded || cfg.BlobStore != "") {
-		return errors.New("--s3-domain, --s3-trust-forwarded and --blob-store are for S3, which is off without --listen-s3: give that as well")
+	if !o.s3.on && (len(cfg.S3Domains) > 0 || cfg.S3TrustForwarded || cfg.BlobStore != "" || rate != bodies.DefaultBytesPerSecond) {
+		return errors.New("--s3-domain, --s3-trust-forwarded, --blob-store and --s3-background-rate are for S3, which is off without --listen-s3: give that as well")
 	}
 	return o.s3.check(o.tls.on(), true)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"chainfire/bodies"
 	"chainfire/join"
 )
 
@@ -17,6 +18,9 @@ const defaultS3Addr = "127.0.0.1:9000"
 
 // defaultS3Region is the region that clients take when they are told none.
 const defaultS3Region = "us-east-1"
+
+// minBackgroundRate is the least rate of the work on bodies in the background.
+const minBackgroundRate = 64 << 10
 
 // s3Options are how a member serves S3, with the flags of serve.
 type s3Options struct {
@@ -27,6 +31,8 @@ type s3Options struct {
 	trustForwarded bool
 	sealKeyFile    string
 	blobStore      string
+	// background is the rate of repair, compaction and scrubs, each, in bytes a second.
+	background size
 }
 
 func (o *s3Options) flags(f *pflag.FlagSet) {
@@ -39,6 +45,8 @@ func (o *s3Options) flags(f *pflag.FlagSet) {
 	f.BoolVar(&o.trustForwarded, "s3-trust-forwarded", false, "believe X-Forwarded-Host, X-Forwarded-For and X-Forwarded-Proto, for a member that only a proxy reaches, which sets or removes each of them")
 	f.StringVar(&o.sealKeyFile, "seal-key-file", "", "file with the key by which secrets of S3 are sealed, the same at every member (default: one that the members share)")
 	f.StringVar(&o.blobStore, "blob-store", "", "another S3 store for the bodies of objects of more than 64 KiB, the same at every member, as s3://BUCKET[/PREFIX]?endpoint=https://HOST (default: the members' disks)")
+	o.background = bodies.DefaultBytesPerSecond
+	f.Var(&o.background, "s3-background-rate", "bytes a second at which this member repairs, compacts and scrubs bodies at most, each by itself")
 }
 
 // onOff is a flag that is on or off.
@@ -97,7 +105,7 @@ func (o *s3Options) check(secure, remote bool) error {
 	if !o.on {
 		for _, f := range []string{
 			ifSet("--listen-s3", o.listen.given), ifSet("--s3-domain", len(o.domains) > 0), ifSet("--s3-trust-forwarded", o.trustForwarded),
-			ifSet("--blob-store", o.blobStore != ""),
+			ifSet("--blob-store", o.blobStore != ""), ifSet("--s3-background-rate", o.background != bodies.DefaultBytesPerSecond),
 		} {
 			if f != "" {
 				return fmt.Errorf("--s3=off and %s: without S3 there is no use for it; leave one of the two away", f)
@@ -115,6 +123,9 @@ func (o *s3Options) check(secure, remote bool) error {
 	}
 	if !s3Region.MatchString(o.region) {
 		return fmt.Errorf("--s3-region %q: give lower-case letters, digits and hyphens, as %s", o.region, defaultS3Region)
+	}
+	if o.background < minBackgroundRate {
+		return fmt.Errorf("--s3-background-rate %s: give at least %d bytes a second, so that what is lost is mended some time", o.background.String(), minBackgroundRate)
 	}
 	for i, d := range o.domains {
 		d = strings.ToLower(strings.TrimSuffix(d, "."))

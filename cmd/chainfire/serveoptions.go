@@ -394,7 +394,7 @@ func (o *serveOptions) nodeOptions(clientAddr string, getenv func(string) string
 		Dir: o.dataDir, Name: o.name, ListenPeer: peer, Plain: plain, Join: o.join, Replace: o.replace, Token: token,
 		PeerFiles: o.peerFiles, PeerOnly: o.tls.peerOnly, ReadReplica: o.readReplica, BootstrapFrom: o.bootstrapFrom, Version: productVersion(),
 		Voters: o.voters, ReplaceAfter: o.replaceAfter, NoPromote: !o.manageVoters,
-		TickInterval: tick, HeartbeatTicks: heartbeat, ElectionTicks: election, SeedRate: int64(o.seedRate), QuotaBytes: int64(o.quotaBytes), DiskReserve: int64(o.diskReserve),
+		TickInterval: tick, HeartbeatTicks: heartbeat, ElectionTicks: election, SeedRate: int64(o.seedRate), BodyRate: int64(o.s3.background), QuotaBytes: int64(o.quotaBytes), DiskReserve: int64(o.diskReserve),
 		ReserveTTL: o.reserveTTL, Engine: engine, ProgressInterval: o.clients.progressEvery,
 		SlowApply: slowApply, OweFirstKey: o.s3.on, SealKeyFile: o.s3.sealKeyFile, BlobStore: bodies,
 		Bounds: node.Bounds{NoBodies: !o.s3.on},

@@ -126,7 +126,7 @@ func TestTimesBecomeTicks(t *testing.T) {
 }
 
 func TestMemberOptionsCarryTheFlags(t *testing.T) {
-	o, err := parseServe(t, "--name=a", "--data-dir=d", "--listen-peer=127.0.0.1:7", "--seed-rate=10MiB",
+	o, err := parseServe(t, "--name=a", "--data-dir=d", "--listen-peer=127.0.0.1:7", "--seed-rate=10MiB", "--s3-background-rate=2MiB",
 		"--join=h1,h2:9", "--advertise-client=c1:1,http://c2:2", "--voters=3", "--replace-after=2m", "--manage-voters=false",
 		"--corrupt-check-time=3m", "--initial-corrupt-check")
 	if err != nil {
@@ -136,7 +136,7 @@ func TestMemberOptionsCarryTheFlags(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n.Name != "a" || n.Dir != "d" || n.ListenPeer != "127.0.0.1:7" || n.SeedRate != 10<<20 ||
+	if n.Name != "a" || n.Dir != "d" || n.ListenPeer != "127.0.0.1:7" || n.SeedRate != 10<<20 || n.BodyRate != 2<<20 ||
 		n.AdvertisePeer != "https://127.0.0.1:7" || n.Plain || len(n.Join) != 2 || n.Version == "" || n.Token != nil ||
 		n.Voters != 3 || n.ReplaceAfter != 2*time.Minute || !n.NoPromote ||
 		n.CompareEvery != 3*time.Minute || n.CompareCompactedEvery != time.Minute || !n.CompareAtStart {
