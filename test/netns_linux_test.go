@@ -63,6 +63,7 @@ func (n *network) newHost(name string, args ...string) *netHost {
 	// Made before the member, whose process is killed before its network goes.
 	h.member = here.newMember(n.t, name, append([]string{"--insecure-listen-remote"}, args...)...)
 	h.client, h.peer = h.addr+":2379", h.addr+":2380"
+	here.founders.Delete(h.peer) // a network that is gone may have had the same addresses
 	h.within = []string{"ip", "netns", "exec", h.space}
 	n.ip("link", "add", h.end, "type", "veth", "peer", "name", "eth0", "netns", h.space)
 	linked = true
