@@ -83,8 +83,10 @@ func networkIfAllowed(t *testing.T) *network {
 	t.Helper()
 	probe := fmt.Sprintf("cfprobe%d", os.Getpid())
 	for _, args := range [][]string{
-		{"netns", "add", probe}, {"netns", "del", probe},
-		{"link", "add", probe, "type", "bridge"}, {"link", "del", probe},
+		{"netns", "add", probe},
+		{"netns", "del", probe},
+		{"link", "add", probe, "type", "bridge"},
+		{"link", "del", probe},
 	} {
 		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
 			t.Skipf("it makes network namespaces, for which it must run as root with the command ip: ip %v: %v: %s", args, err, out)

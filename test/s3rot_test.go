@@ -3,6 +3,7 @@ package test
 import (
 	"bytes"
 	"context"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"chainfire/sigv4"
 )
 
 // What docs/format/blob.md says of how an object's bytes are on a disk.
@@ -38,6 +41,88 @@ const rottenPath = "/rot/object"
 // own disk again, and serves it without another's help.
 func TestS3RottenBytesAreToldNeverServedAndHealed(t *testing.T) {
 	t.Parallel()
+	r := newRotten(t)
+	r.check(r.flipByte(2, 3*pieceBytes+17))
+	r.m.stop()
+	at := []string{r.flipByte(0, 5), r.flipHead(4)}
+	r.m.start()
+	r.check(at...)
+	r.m.kill()
+	at = []string{r.flipByte(5, 1233), r.flipByte(1, 9*pieceBytes)}
+	r.m.start()
+	r.check(at...)
+}
+
+// TestS3BytesThatRotAtEveryMemberAreNeverServed flips a byte of the same extent at all three members:
+// whoever reads gets an error, or an answer that ends early, and never other bytes than were put; what is
+// whole of the object is served, nothing is copied of what is not, and a new put is read everywhere.
+func TestS3BytesThatRotAtEveryMemberAreNeverServed(t *testing.T) {
+	t.Parallel()
+	r := newRotten(t)
+	const bad = 3
+	for i, m := range r.s.cluster.members {
+		r.m = m
+		r.flipByte(bad, int64(i)*pieceBytes+99)
+	}
+	for _, m := range r.s.cluster.members {
+		r.m = m
+		a, err := r.client.do(t.Context(), m.s3, http.MethodGet, rottenPath, nil)
+		if err == nil && a.status == http.StatusOK {
+			t.Errorf("%s serves the object whole, which nobody has", m.name)
+		}
+		if a.status == http.StatusOK && !bytes.HasPrefix(r.data, a.body) {
+			t.Errorf("%s served other bytes than were put, before it gave up with %v", m.name, err)
+		}
+		for n := range r.extents() {
+			a, err := r.client.do(t.Context(), m.s3, http.MethodGet, rottenPath, nil, "Range", r.rangeOf(n))
+			switch {
+			case err != nil:
+				t.Errorf("extent %d from %s: %v", n, m.name, err)
+			case n == bad && a.status < 500:
+				t.Errorf("extent %d from %s: status %d with %d bytes", n, m.name, a.status, len(a.body))
+			case n != bad && (a.status != http.StatusPartialContent || !bytes.Equal(a.body, r.extent(n))):
+				t.Errorf("extent %d from %s: status %d with %d bytes, or others", n, m.name, a.status, len(a.body))
+			}
+		}
+		r.mustNotCopy(bad)
+	}
+	r.put()
+	for _, m := range r.s.cluster.members {
+		r.m = m
+		r.read()
+	}
+}
+
+// rangeOf is the range of an extent.
+func (r *rotten) rangeOf(n int) string {
+	from := n * extentBytes
+	return fmt.Sprintf("bytes=%d-%d", from, from+len(r.extent(n))-1)
+}
+
+// mustNotCopy has a part of an upload be a copy of an extent that nobody has.
+func (r *rotten) mustNotCopy(n int) {
+	r.t.Helper()
+	a, err := r.client.do(r.t.Context(), r.m.s3, http.MethodPost, "/rot/copy?uploads", nil)
+	var begun struct {
+		UploadID string `xml:"UploadId"`
+	}
+	if err = errors.Join(err, a.ok()); err == nil {
+		err = xml.Unmarshal(a.body, &begun)
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	a, err = r.client.do(r.t.Context(), r.m.s3, http.MethodPut, "/rot/copy?partNumber=1&uploadId="+sigv4.Encode(begun.UploadID), nil,
+		"X-Amz-Copy-Source", rottenPath, "X-Amz-Copy-Source-Range", r.rangeOf(n))
+	// S3 may say 200 before it copies; then the answer is an error all the same.
+	if err != nil || bytes.Contains(a.body, []byte("<ETag>")) {
+		r.t.Errorf("a part is a copy of what nobody has: status %d, %s, %v", a.status, a.body, err)
+	}
+}
+
+// newRotten puts an object that every member has.
+func newRotten(t *testing.T) *rotten {
+	t.Helper()
 	s := newS3(t)
 	if s.cluster == nil {
 		t.Skip("it looks into the data directories of members")
@@ -49,23 +134,20 @@ func TestS3RottenBytesAreToldNeverServedAndHealed(t *testing.T) {
 	if _, err := r.client.must(t.Context(), s.endpoints[0], http.MethodPut, "/rot"); err != nil {
 		t.Fatal(err)
 	}
-	a, err := r.client.do(t.Context(), s.endpoints[0], http.MethodPut, rottenPath, r.data)
-	if err = errors.Join(err, a.ok()); err != nil {
-		t.Fatal(err)
-	}
+	r.put()
 	for _, m := range s.cluster.members {
 		r.awaitWhole(m)
 	}
+	return r
+}
 
-	r.check(r.flipByte(2, 3*pieceBytes+17))
-	r.m.stop()
-	at := []string{r.flipByte(0, 5), r.flipHead(4)}
-	r.m.start()
-	r.check(at...)
-	r.m.kill()
-	at = []string{r.flipByte(5, 1233), r.flipByte(1, 9*pieceBytes)}
-	r.m.start()
-	r.check(at...)
+// put puts the object.
+func (r *rotten) put() {
+	r.t.Helper()
+	a, err := r.client.do(r.t.Context(), r.s.endpoints[0], http.MethodPut, rottenPath, r.data)
+	if err = errors.Join(err, a.ok()); err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 // extents are how many the object has.
