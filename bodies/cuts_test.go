@@ -54,9 +54,9 @@ func TestWhatIsAcknowledgedOutlivesCutsWhileBytesAreCollected(t *testing.T) {
 	}
 	c.wg.Go(func() { c.workSlowly(6) })
 	rng := rand.New(rand.NewPCG(seed, 100))
-	rounds := 30
+	rounds := 12
 	if testing.Short() {
-		rounds = 8
+		rounds = 4
 	}
 	for range rounds {
 		c.cut(1+rng.Uint64N(3), rng)

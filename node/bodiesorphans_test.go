@@ -26,7 +26,7 @@ func tidyBodies(o *node.Options) {
 	quick := o.Bounds.Bodies
 	o.Bounds.Bodies = func(b *bodies.Options) {
 		quick(b)
-		b.LeaseFor, b.AbsentFor = 300*time.Millisecond, time.Second
+		b.LeaseFor, b.AbsentFor = 300*time.Millisecond, 4*time.Second
 		b.Blob.SegmentBytes = orphanSegment
 	}
 }
