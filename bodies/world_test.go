@@ -47,8 +47,10 @@ type member struct {
 	fs *disk.FaultFS
 	*Bodies
 
-	// behind is how many indexes of the log it has not applied, guarded by world.mu.
+	// behind is how many indexes of the log it has not applied; cut, where it is not nil, what it sees
+	// since it was cut off the others. Both are guarded by world.mu.
 	behind uint64
+	cut    *cutOff
 
 	mu sync.Mutex
 	// fault is what others meet who call it.
@@ -69,6 +71,33 @@ const (
 )
 
 var errDown = errors.New("connection refused")
+
+// cutOff is the state as a member had it when it was cut off.
+type cutOff struct {
+	rows  object.Reader
+	index uint64
+	// late has its changes happen, though it does not hear of them.
+	late bool
+}
+
+// cutOff takes a member off the others, both ways, until join.
+func (w *world) cutOff(id uint64, late bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.members[id].cut = &cutOff{rows: w.rows.Snapshot(), index: w.index, late: late}
+}
+
+func (w *world) join(id uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.members[id].cut = nil
+}
+
+func (m *member) isCut() *cutOff {
+	m.w.mu.Lock()
+	defer m.w.mu.Unlock()
+	return m.cut
+}
 
 // short are the times of tests.
 func short(o *Options) {
@@ -189,6 +218,14 @@ func (w *world) become(id uint64, f fault) {
 // The member as State.
 
 func (m *member) Change(ctx context.Context, c *object.Change) (*object.Result, error) {
+	if cut := m.isCut(); cut != nil {
+		if cut.late {
+			if _, err := m.w.Change(ctx, c); err != nil {
+				return nil, errors.Join(errDown, err)
+			}
+		}
+		return nil, errDown
+	}
 	return m.w.Change(ctx, c)
 }
 
@@ -198,12 +235,18 @@ func (m *member) Local(context.Context) (*object.View, error) {
 	m.mu.Unlock()
 	m.w.mu.Lock()
 	defer m.w.mu.Unlock()
+	if m.cut != nil {
+		return object.NewView(m.cut.rows, nil), nil
+	}
 	return object.NewView(m.w.rows.Snapshot(), nil), nil
 }
 
 func (m *member) Applied() uint64 {
 	m.w.mu.Lock()
 	defer m.w.mu.Unlock()
+	if m.cut != nil {
+		return m.cut.index
+	}
 	return m.w.index - m.behind
 }
 
@@ -249,12 +292,15 @@ func (m *member) Peer(id uint64) (Peer, error) {
 	if to == nil {
 		return nil, fmt.Errorf("there is no member %d", id)
 	}
-	return memPeer{to}, nil
+	return memPeer{m, to}, nil
 }
 
-type memPeer struct{ to *member }
+type memPeer struct{ from, to *member }
 
 func (p memPeer) call(ctx context.Context, name string) (fault, error) {
+	if p.from.isCut() != nil || p.to.isCut() != nil {
+		return down, errDown
+	}
 	p.to.mu.Lock()
 	f := p.to.fault
 	p.to.calls[name]++
@@ -341,7 +387,7 @@ func (m *member) write(key string, data []byte) (object.Body, error) {
 	if err != nil {
 		return body, err
 	}
-	_, err = m.w.Change(ctx, &object.Change{Put: &object.Put{Bucket: "bucket", Key: key, Body: body}})
+	_, err = m.Change(ctx, &object.Change{Put: &object.Put{Bucket: "bucket", Key: key, Body: body}})
 	return body, err
 }
 

@@ -37,6 +37,8 @@ const (
 	processListen = "CHAINFIRE_TEST_MEMBER_LISTEN"
 	processJoin   = "CHAINFIRE_TEST_MEMBER_JOIN"
 	processToken  = "CHAINFIRE_TEST_MEMBER_TOKEN"
+	// processUploads is how many bodies it begins, which it never finishes.
+	processUploads = "CHAINFIRE_TEST_MEMBER_UPLOADS"
 )
 
 // TestMemberProcess is a member in a process of its own, for tests that kill it.
@@ -51,10 +53,16 @@ func TestMemberProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.Token = &token
-	quickBodies(&o)
+	uploads := os.Getenv(processUploads)
+	if quickBodies(&o); uploads != "" {
+		tidyBodies(&o)
+	}
 	n, err := node.Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if uploads != "" {
+		defer beginUploads(t, n, uploads)()
 	}
 	fmt.Println("member runs")
 	// Whoever started it ends it, or closes its input with its own end.
@@ -72,10 +80,11 @@ func quickBodies(o *node.Options) {
 }
 
 // process starts a member in a process of its own and waits until it runs.
-func process(t *testing.T, dir, listen, join, token string) *exec.Cmd {
+func process(t *testing.T, dir, listen, join, token string, env ...string) *exec.Cmd {
 	t.Helper()
 	c := exec.Command(os.Args[0], "-test.run=^TestMemberProcess$", "-test.v")
 	c.Env = append(os.Environ(), processDir+"="+dir, processListen+"="+listen, processJoin+"="+join, processToken+"="+token)
+	c.Env = append(c.Env, env...)
 	c.Stderr = os.Stderr
 	if _, err := c.StdinPipe(); err != nil {
 		t.Fatal(err)

@@ -53,12 +53,20 @@ func (n *network) newHost(name string, args ...string) *netHost {
 		addr: fmt.Sprintf("10.213.77.%d", n.hosts%250+1),
 	}
 	n.ip("netns", "add", h.space)
-	n.t.Cleanup(func() { n.ip("netns", "del", h.space) })
+	linked := false
+	n.t.Cleanup(func() {
+		if linked {
+			n.ip("link", "del", h.end) // with its namespace it would go some time later
+		}
+		n.ip("netns", "del", h.space)
+	})
 	// Made before the member, whose process is killed before its network goes.
 	h.member = here.newMember(n.t, name, append([]string{"--insecure-listen-remote"}, args...)...)
 	h.client, h.peer = h.addr+":2379", h.addr+":2380"
+	here.founders.Delete(h.peer) // a network that is gone may have had the same addresses
 	h.within = []string{"ip", "netns", "exec", h.space}
 	n.ip("link", "add", h.end, "type", "veth", "peer", "name", "eth0", "netns", h.space)
+	linked = true
 	n.ip("link", "set", h.end, "master", n.bridge, "up")
 	n.ip("-n", h.space, "addr", "add", h.addr+"/24", "dev", "eth0")
 	n.ip("-n", h.space, "link", "set", "eth0", "up")

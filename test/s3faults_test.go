@@ -25,7 +25,7 @@ var s3FaultsFlag = flag.Int("s3-fault-rounds", 0, "rounds of TestS3WhatIsAcknowl
 
 const (
 	s3Workers = 6
-	// workTime is when a worker takes its request for lost.
+	// workTime is for how long a worker waits, where members come back soon.
 	workTime = 20 * time.Second
 )
 
@@ -61,6 +61,8 @@ type s3Work struct {
 	s      *s3Service
 	client *leanS3
 	seed   uint64
+	// within is when a worker takes its request for lost.
+	within time.Duration
 	stop   chan struct{}
 	wg     sync.WaitGroup
 	// acked counts the writes that were acknowledged, unknown those without an answer, cut
@@ -86,15 +88,7 @@ func TestS3WhatIsAcknowledgedOutlivesFaults(t *testing.T) {
 	}
 	t.Logf("seed %d, %d rounds", seed, rounds)
 	s := newS3(t)
-	w := &s3Work{t: t, s: s, client: newLeanS3(), seed: seed, stop: make(chan struct{}), objects: map[string][]s3Object{}}
-	if _, err := w.client.must(t.Context(), s.endpoints[0], http.MethodPut, "/faults"); err != nil {
-		t.Fatal(err)
-	}
-	for i := range s3Workers {
-		w.wg.Go(func() { w.work(i) })
-	}
-	end := sync.OnceFunc(func() { close(w.stop); w.wg.Wait() })
-	t.Cleanup(end)
+	w, end := startS3Work(t, s, seed, workTime)
 	rng := rand.New(rand.NewPCG(seed, 99))
 	for n := range rounds {
 		w.awaitWrites(20)
@@ -104,6 +98,21 @@ func TestS3WhatIsAcknowledgedOutlivesFaults(t *testing.T) {
 	end()
 	w.verify()
 	t.Logf("%d objects, %d writes acknowledged, %d without an answer, %d uploads cut", len(w.objects), w.acked.Load(), w.unknown.Load(), w.cut.Load())
+}
+
+// startS3Work has workers begin in a bucket of their own. end has them finish what they are at.
+func startS3Work(t *testing.T, s *s3Service, seed uint64, within time.Duration) (w *s3Work, end func()) {
+	t.Helper()
+	w = &s3Work{t: t, s: s, client: newLeanS3(), seed: seed, within: within, stop: make(chan struct{}), objects: map[string][]s3Object{}}
+	if _, err := w.client.must(t.Context(), s.endpoints[0], http.MethodPut, "/faults"); err != nil {
+		t.Fatal(err)
+	}
+	for i := range s3Workers {
+		w.wg.Go(func() { w.work(i) })
+	}
+	end = sync.OnceFunc(func() { close(w.stop); w.wg.Wait() })
+	t.Cleanup(end)
+	return w, end
 }
 
 // fault kills or pauses members, lets the others work, and brings them back.
@@ -164,9 +173,10 @@ func (w *s3Work) work(id int) {
 			return
 		default:
 		}
-		key := fmt.Sprintf("%d/%d/%d", id, n/10, rng.IntN(4))
+		name := func() string { return fmt.Sprintf("%d/%d/%d", id, n/10, rng.IntN(4)) }
+		key, source := name(), name()
 		w.mu.Lock()
-		known := w.objects[key]
+		known, copied := w.objects[key], w.objects[source]
 		w.mu.Unlock()
 		if len(known) > 1 {
 			continue // an answer did not come
@@ -175,7 +185,15 @@ func (w *s3Work) work(id int) {
 		if len(known) == 1 {
 			now = known[0]
 		}
-		next, a, err := w.request(rng, key, now)
+		var next s3Object
+		var a s3Answer
+		var err error
+		if len(copied) == 1 && copied[0].there && source != key && rng.IntN(8) == 0 {
+			next = copied[0]
+			a, err = w.copy(source, key)
+		} else {
+			next, a, err = w.request(rng, key, now)
+		}
 		switch {
 		case errors.Is(err, syscall.ECONNREFUSED) && !w.inParts(next):
 			// Nobody has heard of it.
@@ -198,9 +216,16 @@ func (w *s3Work) set(key string, may ...s3Object) {
 	w.objects[key] = may
 }
 
+// copy copies an object to another key.
+func (w *s3Work) copy(from, to string) (s3Answer, error) {
+	ctx, cancel := context.WithTimeout(w.t.Context(), w.within)
+	defer cancel()
+	return w.client.do(ctx, w.endpoint(), http.MethodPut, "/faults/"+to, nil, "X-Amz-Copy-Source", "/faults/"+from)
+}
+
 // request asks for one change of an object, and returns what it is then to hold.
 func (w *s3Work) request(rng *rand.Rand, key string, now s3Object) (s3Object, s3Answer, error) {
-	ctx, cancel := context.WithTimeout(w.t.Context(), workTime)
+	ctx, cancel := context.WithTimeout(w.t.Context(), w.within)
 	defer cancel()
 	path := "/faults/" + key
 	sizes := []int{0, 100, 64 << 10, 64<<10 + 1, 300_000, 2 << 20}
@@ -240,7 +265,7 @@ func (w *s3Work) cutShort(rng *rand.Rand, path string, o s3Object) {
 	o.size = 1 << 20
 	b := o.bytes()
 	sum := sha256.Sum256(b)
-	ctx, cancel := context.WithTimeout(w.t.Context(), workTime)
+	ctx, cancel := context.WithTimeout(w.t.Context(), w.within)
 	defer cancel()
 	part := io.MultiReader(bytes.NewReader(b[:rng.IntN(len(b))]), failing{})
 	a, err := w.client.send(ctx, w.endpoint(), http.MethodPut, path, part, int64(len(b)), hex.EncodeToString(sum[:]))
