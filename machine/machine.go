@@ -198,6 +198,10 @@ func (m *Machine) FlushedIndex() uint64 { return m.store.FlushedIndex() }
 // Flush makes everything applied before the call durable.
 func (m *Machine) Flush(ctx context.Context) error { return m.store.Flush(ctx) }
 
+// BeginFlush makes what was applied before the call durable, and does not wait for it; see
+// mvcc.Store.BeginFlush.
+func (m *Machine) BeginFlush() error { return m.store.BeginFlush() }
+
 // WaitCompacted waits until the space of what was superseded at or before a
 // revision is given back on this member.
 func (m *Machine) WaitCompacted(ctx context.Context, rev int64) error {

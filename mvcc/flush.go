@@ -31,6 +31,23 @@ func (s *Store) Flush(ctx context.Context) error {
 	return s.flush(ctx, e)
 }
 
+// BeginFlush makes what was applied before the call durable, and does not wait for it. In simulation
+// (Still) it does nothing: whoever runs that flushes. Any goroutine.
+func (s *Store) BeginFlush() error {
+	if s.opts.Still {
+		return nil
+	}
+	e, _, err := s.acquire()
+	if err != nil {
+		return err
+	}
+	defer s.release(e)
+	if _, err := e.db.AsyncFlush(); err != nil {
+		return s.fail.set(fmt.Errorf("flush store: %w", err))
+	}
+	return nil
+}
+
 func (s *Store) flush(ctx context.Context, e *engine) error {
 	done, err := e.db.AsyncFlush()
 	if err != nil {

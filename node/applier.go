@@ -106,6 +106,9 @@ func (n *Node) applyRound(es []raft.Entry) error {
 		return fmt.Errorf("apply entries [%d, %d]: %w", es[0].Index, last.Index, err)
 	}
 	n.appliedIn(n.sched.Now().Sub(began), es, results)
+	if err := n.flushBehind(es); err != nil {
+		return err
+	}
 	n.counts.applied(results)
 	n.rememberTokens(results)
 	n.appliedIndex.Store(last.Index)
@@ -137,6 +140,25 @@ func (n *Node) applyRound(es []raft.Entry) error {
 		if results[i].ID.Member == n.id {
 			n.waiters.finish(results[i].ID.Seq, results[i])
 		}
+	}
+	return nil
+}
+
+// flushBehind begins a flush of the store where much of the log would have to be applied again. The
+// store flushes by itself what fills its memory, but much may be applied that leaves little there:
+// conditions that do not hold.
+func (n *Node) flushBehind(es []raft.Entry) error {
+	if n.machine.FlushedIndex() > n.unflushedFrom {
+		n.unflushed, n.unflushedFrom = 0, es[0].Index-1
+	}
+	before := n.unflushed
+	n.unflushed += sizeOf(es)
+	// Again with each further stretch: a flush may fail on a full disk, and be forgotten.
+	if every := n.opts.Bounds.FlushLogBytes; before/every == n.unflushed/every {
+		return nil
+	}
+	if err := n.machine.BeginFlush(); err != nil {
+		return fmt.Errorf("make what was applied durable: %w", err)
 	}
 	return nil
 }

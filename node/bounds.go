@@ -17,6 +17,9 @@ type Bounds struct {
 	// dropped; above the second even a follower that is heard of but lags is
 	// left to a snapshot. Defaults 64 MiB and 512 MiB.
 	KeepLogBytes, MaxLogBytes int64
+	// FlushLogBytes is about how much of the log is applied before the store is flushed, where it
+	// was not by itself: what a start applies again. Default 64 MiB.
+	FlushLogBytes uint64
 	// StoreCacheBytes is machine.Options.CacheBytes, and Still is its Still.
 	StoreCacheBytes int64
 	// WatchRingBytes is machine.Options.RingBytes.

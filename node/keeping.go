@@ -222,8 +222,9 @@ func (n *Node) act(a join.Action) {
 
 // The defaults of Bounds.
 const (
-	keepLogBytes = 64 << 20
-	maxLogBytes  = 512 << 20
+	keepLogBytes  = 64 << 20
+	maxLogBytes   = 512 << 20
+	flushLogBytes = 64 << 20
 )
 
 // trim lets the log drop what is durable in the store and needed by nobody: not

@@ -183,6 +183,7 @@ func (o *Options) fill() error {
 	o.Bounds.FeatureLevel = cmp.Or(o.Bounds.FeatureLevel, machine.FeatureLevel)
 	o.Bounds.KeepLogBytes = cmp.Or(o.Bounds.KeepLogBytes, keepLogBytes)
 	o.Bounds.MaxLogBytes = cmp.Or(o.Bounds.MaxLogBytes, maxLogBytes)
+	o.Bounds.FlushLogBytes = cmp.Or(o.Bounds.FlushLogBytes, flushLogBytes)
 	if o.Report == nil {
 		o.Report = func(join.Event) {}
 	}
@@ -258,6 +259,9 @@ type Node struct {
 
 	appliedIndex atomic.Uint64
 	nextID       atomic.Uint64
+
+	// The applier's own: what was applied, in bytes of the log, after the entry unflushedFrom.
+	unflushed, unflushedFrom uint64
 
 	// The writer's own.
 	floor     uint64
