@@ -9,6 +9,8 @@ LDFLAGS := -X main.version=$(VERSION)
 TEST_TAGS    := invariants
 TEST_TIMEOUT ?= 20m
 RACE_TIMEOUT ?= 25m
+# Packages whose tests run everything on one thread: there are no races to detect.
+ONE_THREAD := ^chainfire/(sim|raft/rafttest)$$
 
 # Where the servers that are measured keep their data: a real disk.
 BENCH_DIR   ?= .cache/bench
@@ -33,7 +35,7 @@ test: $(BIN)/etcdctl $(BIN)/etcdutl $(BIN)/etcd ## run all tests
 
 .PHONY: race
 race: $(BIN)/etcdctl $(BIN)/etcdutl $(BIN)/etcd ## run the tests under the race detector, the heaviest of them shortened
-	$(GO) test -race -short -tags $(TEST_TAGS) -timeout $(RACE_TIMEOUT) ./...
+	$(GO) test -race -short -tags $(TEST_TAGS) -timeout $(RACE_TIMEOUT) $$($(GO) list ./... | grep -v -E '$(ONE_THREAD)')
 
 .PHONY: lint
 lint: $(BIN)/golangci-lint ## check style, formatting (gofumpt) and go vet
