@@ -97,6 +97,9 @@ func (g *Gate) Took(k Kind, d time.Duration) {
 		*alone += (d - *alone) / 16
 		return
 	}
+	if !g.busy(now) {
+		return // syncs for the bytes themselves may take what they take
+	}
 	usual := *alone
 	if usual == 0 {
 		usual = guessed

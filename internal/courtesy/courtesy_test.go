@@ -86,6 +86,22 @@ func TestBytesGiveWayToWritesThatBecomeSlowAndComeBack(t *testing.T) {
 	}
 }
 
+func TestSlowSyncsWithoutKeysSlowNothingDown(t *testing.T) {
+	b := newBench()
+	b.alone(2 * time.Millisecond)
+	for range 100 {
+		b.t = b.t.Add(20 * time.Millisecond)
+		b.Took(Sync, time.Second)
+		if err := b.Pass(context.Background(), 1<<20); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.Keys()
+	if r := b.Rate(); r != firstRate {
+		t.Errorf("the rate is %v", r)
+	}
+}
+
 func TestOneLateWriteOfManySlowsNothingDown(t *testing.T) {
 	b := newBench()
 	b.alone(2 * time.Millisecond)
