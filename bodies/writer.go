@@ -140,7 +140,7 @@ func (w *writer) room() ([]byte, error) {
 	return w.buf[len(w.buf):min(cap(w.buf), w.b.opts.ExtentBytes)], nil
 }
 
-// filled says that so many bytes came into the room.
+// filled says that so many bytes came into the room, and waits until more may come.
 func (w *writer) filled(n int) error {
 	if w.size+int64(n) > object.MaxPutSize {
 		w.err = fmt.Errorf("a body of more than %d bytes: %w", int64(object.MaxPutSize), object.ErrTooLarge)
@@ -148,7 +148,12 @@ func (w *writer) filled(n int) error {
 	}
 	w.buf = w.buf[:len(w.buf)+n]
 	w.size += int64(n)
-	return nil
+	if w.b.opts.Pass != nil {
+		if err := w.b.opts.Pass(w.ctx, n); err != nil {
+			w.err = fmt.Errorf("write a body: %w", err)
+		}
+	}
+	return w.err
 }
 
 // begin makes the body one of extents.
@@ -177,9 +182,6 @@ func (w *writer) dispatch() error {
 			return err
 		}
 	}
-	if err := w.pass(len(w.buf)); err != nil {
-		return err
-	}
 	if err := w.fly(); err != nil {
 		return err
 	}
@@ -205,17 +207,6 @@ func (w *writer) dispatch() error {
 		it.land()
 	}
 	return w.lost()
-}
-
-// pass waits until so many bytes may be written.
-func (w *writer) pass(n int) error {
-	if w.b.opts.Pass == nil {
-		return nil
-	}
-	if err := w.b.opts.Pass(w.ctx, n); err != nil {
-		return fmt.Errorf("write a body: %w", err)
-	}
-	return nil
 }
 
 // fly waits until another extent may be in flight. Members that hold it up are left behind, where the
@@ -360,9 +351,6 @@ func (w *writer) Finish(ctx context.Context) (object.Body, error) {
 		return object.Body{}, errFinished
 	}
 	if w.err == nil && w.lease == nil && w.size <= object.MaxInline {
-		if w.err = w.pass(len(w.buf)); w.err != nil {
-			return object.Body{}, w.err
-		}
 		w.done = true
 		return object.Body{Size: w.size, Inline: w.buf}, nil
 	}

@@ -19,7 +19,7 @@ import (
 
 const (
 	// LeastRate is what bytes get whatever keys feel of them, in bytes a second.
-	LeastRate = 8 << 20
+	LeastRate = 4 << 20
 
 	// mostRate is more than any member moves; firstRate is where the gate begins.
 	mostRate, firstRate = 8 << 30, 32 << 20
@@ -29,17 +29,18 @@ const (
 	// by itself.
 	quietAfter = 250 * time.Millisecond
 	// window is how long is looked before the rate is changed.
-	window = 100 * time.Millisecond
+	window = 200 * time.Millisecond
 	// A small write is late that takes more than tolerated times as long as by itself, and slack.
-	// One of so many is so by chance.
+	// A window is bad in which more than one of so many are. With the two factors below, the rate
+	// stays as it is where about one write of a hundred is late and there are many.
 	tolerated, slack = 3, time.Millisecond
-	byChance         = 8
+	byChance         = 50
 	// guessed is how long a small write takes by itself where it was never seen to.
 	guessed = 3 * time.Millisecond
 	// fewer and more are what the rate is multiplied with after a bad window and after a good one.
-	fewer, more = 0.6, 1.1
+	fewer, more = 0.7, 1.1
 	// burst is how many bytes may pass at once.
-	burst = 1 << 20
+	burst = 128 << 10
 )
 
 // Gate is the gate of one member. Its methods may be called from any goroutine.
