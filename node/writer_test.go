@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"testing"
 
+	"chainfire/internal/courtesy"
 	"chainfire/internal/disk"
 	"chainfire/internal/sched"
 	"chainfire/raft"
@@ -80,6 +81,7 @@ func TestLargeWriteGoesInPiecesAndIsWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := &Node{durableCommit: 1, counts: newCounts(), sched: sched.Go{}}
+	n.courtesy = courtesy.New(n.sched.Now, n.pause)
 	before := log.Syncs()
 	hs := raft.HardState{Term: 3, Vote: 2, Commit: 20}
 	if err := n.appendAll(log, wal.Batch{HardState: &hs, Entries: entries(3, 2, 21, 5<<20)}); err != nil {
