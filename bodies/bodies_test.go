@@ -194,6 +194,7 @@ func TestWhatNobodyHasIsUnavailableAndNotOtherBytes(t *testing.T) {
 	data := random(4, 4*unit)
 	body, err := w.member(1).write("key", data)
 	must(t, err)
+	until(t, "the third has it, too", func() bool { return w.member(3).has(&body) == 4 })
 	w.become(1, down)
 	w.become(2, down)
 	must(t, w.member(3).store.Delete(context.Background(), object.ExtentID{Body: body.ID, N: 2}))
