@@ -210,6 +210,30 @@ func TestWhatNobodyHasIsUnavailableAndNotOtherBytes(t *testing.T) {
 	}
 }
 
+// wrapped fails at the end of its bytes by an error that wraps io.EOF, as a refusal may.
+type wrapped struct{ io.Reader }
+
+func (r wrapped) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if err != nil {
+		err = fmt.Errorf("refused: %w", err)
+	}
+	return n, err
+}
+
+func TestASourceThatIsRefusedAtItsEndIsNoBody(t *testing.T) {
+	w := newWorld(t, 1, 2, 3)
+	for _, size := range []int{10, 4 * unit} {
+		b, err := w.member(1).NewBody(context.Background(), int64(size))
+		must(t, err)
+		n, err := b.(io.ReaderFrom).ReadFrom(wrapped{bytes.NewReader(random(1, size))})
+		if err == nil || n != int64(size) {
+			t.Errorf("%d of %d bytes, and the error %v", n, size, err)
+		}
+		b.Close()
+	}
+}
+
 func TestABodyWhoseReaderIsGivenUpDoesNotEndAsIfItWereWhole(t *testing.T) {
 	w := newWorld(t, 1, 2, 3)
 	data := random(4, 8*unit)

@@ -146,10 +146,9 @@ func (r *reader) Read(p []byte) (int, error) {
 // WriteTo implements io.WriterTo: extents are written from where they were read to.
 func (r *reader) WriteTo(w io.Writer) (total int64, err error) {
 	for {
-		switch err := r.await(); {
-		case errors.Is(err, io.EOF):
+		if err := r.await(); r.left == 0 {
 			return total, nil
-		case err != nil:
+		} else if err != nil {
 			return total, err
 		}
 		n, err := w.Write(r.now.data)

@@ -75,7 +75,7 @@ func start(t testing.TB, change func(*s3api.Options)) *fixture {
 	f.server.Start()
 	t.Cleanup(func() {
 		f.server.Close()
-		s.Close()
+		s.Close(context.Background())
 		if views, bodies := f.service.Left(); views != 0 || bodies != 0 {
 			t.Errorf("%d views and %d bodies were left open", views, bodies)
 		}

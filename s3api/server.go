@@ -2,6 +2,7 @@ package s3api
 
 import (
 	"cmp"
+	"context"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -134,10 +135,15 @@ func New(o Options) *Server {
 }
 
 // Close waits until no request is being served, and ends what the server has beside them. Later
-// requests are refused. To be called once, after the HTTP server was shut down or closed.
-func (s *Server) Close() {
+// requests are refused. Where the context ends first, that stays until the process ends. To be called
+// once, after the HTTP server was shut down or closed.
+func (s *Server) Close(ctx context.Context) {
 	for range cap(s.slots) {
-		s.slots <- struct{}{}
+		select {
+		case s.slots <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
 	}
 	s.hashes.close()
 }

@@ -117,8 +117,7 @@ func (d *debugBlob) meaning(kind string) string {
 	}
 	switch blob.FaultKind(kind) {
 	case blob.FaultTorn:
-		return "an unfinished write that was never acknowledged. The next start writes over it, and nothing is lost. " +
-			"(A last record that has rotted looks the same.)"
+		return "an unfinished write that was never acknowledged, or rot in what was written since the last sync that a later record proves: after a kill the two look the same. The next start writes over it, and has what was acknowledged from other members."
 	case blob.FaultRotten:
 		return "this is not as it was written; " + heal + "."
 	case blob.FaultMissing:

@@ -243,7 +243,7 @@ func (m *s3Member) stop(ctx context.Context) {
 		}
 	}
 	if m.server != nil {
-		m.server.Close()
+		m.server.Close(ctx)
 	}
 	m.tasks.Wait()
 }
