@@ -199,7 +199,7 @@ func TestBodiesSurviveAMemberThatIsKilledAndADirectoryThatIsWiped(t *testing.T) 
 	b := start(t, second)
 	dir, listen := filepath.Join(t.TempDir(), "c"), freeAddr(t)
 	child := process(t, dir, listen, addr, string(token))
-	voters(t, a, 3)
+	voters(t, 3, a, b)
 	makeBucket(t, a, "bucket")
 
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -306,7 +306,7 @@ func TestAMemberThatAloneHasBodiesIsRemovedOnlyByForce(t *testing.T) {
 		slow(&o)
 		all, members = append(all, o), append(members, start(t, o))
 	}
-	voters(t, members[0], 3)
+	voters(t, 3, members...)
 	makeBucket(t, members[0], "bucket")
 	data := noise(1, 5<<20)
 	if err := putBytes(t.Context(), members[0], "key", data); err != nil {
@@ -385,7 +385,7 @@ func TestAMemberThatAloneHasBodiesIsNotReplaced(t *testing.T) {
 	}
 	b := join("b", func(*node.Options) {})
 	join("c", func(*node.Options) {})
-	voters(t, a, 3)
+	voters(t, 3, a)
 	standby := join("d", func(*node.Options) {})
 	eventually(t, "another member leads", func() error {
 		if err := a.MoveLeader(t.Context(), b.ID()); err != nil && !errors.Is(err, chainfire.ErrNotLeader) {
@@ -420,7 +420,7 @@ func TestAMemberWithoutBodiesDoesNotRemoveWhoMayAloneHaveThem(t *testing.T) {
 	blind.Bounds.NoBodies = true
 	b := start(t, blind)
 	c := start(t, options(t, "c", peerAddr(t, a)))
-	voters(t, a, 3)
+	voters(t, 3, a, b, c)
 	if err := putBytes(t.Context(), a, "key", noise(1, 1<<20)); err != nil {
 		t.Fatal(err)
 	}

@@ -76,7 +76,7 @@ func TestNoOrphanOutlivesItsGrace(t *testing.T) {
 	tidyBodies(&third)
 	third.ListenPeer = freeAddr(t)
 	c := start(t, third)
-	voters(t, a, 3)
+	voters(t, 3, a, b, c)
 	makeBucket(t, a, "bucket")
 	all := []*node.Node{a, b, c}
 

@@ -57,7 +57,7 @@ func TestAScrubFindsRottenBytesThatNobodyReadsAndTheyAreHealed(t *testing.T) {
 		o.ScrubEvery = 100 * time.Millisecond
 	}
 	c := start(t, third)
-	voters(t, a, 3)
+	voters(t, 3, a, c)
 	makeBucket(t, a, "bucket")
 	data := noise(1, 3<<20+4567)
 	must(t, putBytes(t.Context(), a, "key", data))

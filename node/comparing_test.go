@@ -46,7 +46,7 @@ func TestMembersAreComparedWhileTheyApply(t *testing.T) {
 	a := start(t, compared("a"))
 	b := start(t, compared("b", peerAddr(t, a)))
 	c := start(t, compared("c", peerAddr(t, a)))
-	voters(t, a, 3)
+	voters(t, 3, a, b, c)
 	work := func(nodes ...*node.Node) {
 		t.Helper()
 		from, key := j.count("members compared"), 0

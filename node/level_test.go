@@ -72,7 +72,7 @@ func TestLevelRisesWithTheLastMemberThatIsUpgradedAndThenThereIsNoWayBack(t *tes
 		members[i] = start(t, program(opts[i], older, 1))
 		opts[i].ListenPeer = strings.TrimPrefix(members[i].AdvertisePeer(), "https://")
 	}
-	voters(t, members[0], 3)
+	voters(t, 3, members[:]...)
 	mustTell(t, members[0], 1, older, older, older)
 	restart := func(i int, version string, level uint64) {
 		t.Helper()

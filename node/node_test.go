@@ -118,24 +118,29 @@ func get(t *testing.T, n *node.Node, key string) string {
 	return string(r.KVs[0].Value)
 }
 
-func voters(t *testing.T, n *node.Node, want int) {
+// voters waits until each of the members knows so many voters. One that is to be
+// written through must be among them: a member that has not applied its own promotion
+// refuses writes, though the others know it as a voter.
+func voters(t *testing.T, want int, members ...*node.Node) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("%d voters", want), func() error {
-		m, err := n.Members(t.Context(), false)
-		if err != nil {
-			return err
-		}
-		have := 0
-		for _, i := range m.Members {
-			if !i.Learner {
-				have++
+	for _, n := range members {
+		eventually(t, fmt.Sprintf("member %d knows %d voters", n.ID(), want), func() error {
+			m, err := n.Members(t.Context(), false)
+			if err != nil {
+				return err
 			}
-		}
-		if have != want {
-			return fmt.Errorf("%d voters in %+v", have, m.Members)
-		}
-		return nil
-	})
+			have := 0
+			for _, i := range m.Members {
+				if !i.Learner {
+					have++
+				}
+			}
+			if have != want {
+				return fmt.Errorf("%d voters in %+v", have, m.Members)
+			}
+			return nil
+		})
+	}
 }
 
 func TestSingleMemberServesAndRestartsWithEverything(t *testing.T) {
@@ -177,7 +182,7 @@ func TestClusterGrowsToThreeUnderWritesAndSurvivesItsLeader(t *testing.T) {
 	}
 	b := start(t, options(t, "b", addr))
 	c := start(t, options(t, "c", addr))
-	voters(t, a, 3)
+	voters(t, 3, a)
 	stopWriting.Store(true)
 	wg.Wait()
 	total := acked.Load()
@@ -201,8 +206,7 @@ func TestWritesThroughFollowersAreForwarded(t *testing.T) {
 	a := start(t, options(t, "a"))
 	b := start(t, options(t, "b", peerAddr(t, a)))
 	c := start(t, options(t, "c", peerAddr(t, a)))
-	voters(t, b, 3)
-	voters(t, c, 3)
+	voters(t, 3, b, c)
 	for i, n := range []*node.Node{b, c, a} {
 		key := fmt.Sprintf("k%d", i)
 		put(t, n, key, "v")
@@ -343,8 +347,7 @@ func TestRemovedLeaderHandsOverAndTheRestServe(t *testing.T) {
 	a := start(t, options(t, "a"))
 	b := start(t, options(t, "b", peerAddr(t, a)))
 	c := start(t, options(t, "c", peerAddr(t, a)))
-	voters(t, b, 3)
-	voters(t, c, 3)
+	voters(t, 3, b, c)
 	if s, err := a.Status(t.Context()); err != nil || s.Leader != a.ID() {
 		t.Fatalf("the first member does not lead: %+v, %v", s, err)
 	}

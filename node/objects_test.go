@@ -102,7 +102,7 @@ func TestObjectsAreTheSameAtAllMembersAndComeWithASnapshot(t *testing.T) {
 	mustPut(t, a, "bucket", "before", "in the seed")
 	addr := peerAddr(t, a)
 	b, c := start(t, options(t, "b", addr)), start(t, options(t, "c", addr))
-	voters(t, a, 3)
+	voters(t, 3, a, b, c)
 	members := []*node.Node{a, b, c}
 	for _, n := range members {
 		mustPut(t, n, "bucket", fmt.Sprint("of ", n.ID()), "text")
@@ -351,7 +351,7 @@ func TestObjectsOutliveAPowerCut(t *testing.T) {
 				all = append(all, o)
 				members = append(members, start(t, o))
 			}
-			voters(t, members[0], size)
+			voters(t, size, members...)
 			makeBucket(t, members[0], "bucket")
 			const puts = 20
 			for i := range puts {
