@@ -11,7 +11,8 @@ import (
 )
 
 // isolation measures what small writes of keys feel of uploads of objects that saturate
-// the members: rounds without and with, one after the other.
+// the members: rounds without and with, one after the other. The uploaders are a process of
+// their own, so that no small write waits in this one for their work.
 type isolation struct {
 	session
 	members   int
@@ -83,11 +84,13 @@ func (i *isolation) measure(ctx context.Context, cmd *cobra.Command) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, cl.stop()) }()
-	loader := &objectLoader{client: newObjectClient(cl.s3Endpoints(), true), bodies: map[int][]body{i.sizeKiB << 10: newBodies(i.sizeKiB << 10)}}
-	defer loader.client.close()
-	if err := loader.client.makeBucket(ctx); err != nil {
+	maker := newObjectClient(cl.s3Endpoints(), true)
+	err = maker.makeBucket(ctx)
+	maker.close()
+	if err != nil {
 		return err
 	}
+	up := &uploads{endpoints: cl.s3Endpoints(), clients: i.uploaders, sizeKiB: i.sizeKiB, duration: i.duration}
 	probes, err := startProber(ctx, cl.endpoints(), i.every, 1000, 256)
 	if err != nil {
 		return err
@@ -96,7 +99,7 @@ func (i *isolation) measure(ctx context.Context, cmd *cobra.Command) (err error)
 	var all []felt
 	for round := 1; round <= i.rounds; round++ {
 		for _, upload := range []bool{false, true} {
-			f, err := i.stretch(ctx, loader, probes, upload)
+			f, err := i.stretch(ctx, up, probes, upload)
 			if err != nil {
 				return err
 			}
@@ -112,26 +115,27 @@ func (i *isolation) measure(ctx context.Context, cmd *cobra.Command) (err error)
 }
 
 // stretch lets the probes run for a while, with uploads or without.
-func (i *isolation) stretch(ctx context.Context, loader *objectLoader, probes *prober, upload bool) (felt, error) {
+func (i *isolation) stretch(ctx context.Context, up *uploads, probes *prober, upload bool) (out felt, err error) {
 	if err := pause(ctx, i.pause); err != nil {
 		return felt{}, err
 	}
-	failed, from := probes.failures(), time.Now()
-	out := felt{Upload: upload}
-	cleanUp := func(context.Context) error { return nil }
+	out.Upload = upload
+	from, failed := time.Now(), probes.failures()
+	begun := func() { from, failed = time.Now(), probes.failures() }
+	measured := func(res objectResult) {
+		h := probes.between(from, from.Add(i.duration))
+		out.MiBPerSecond, out.Writes, out.Failed = res.MiBPerSecond, h.n, probes.failures()-failed
+		out.P50, out.P99, out.Max = millis(h.quantile(0.5)), millis(h.quantile(0.99)), millis(h.max)
+	}
 	if upload {
-		res, clean, err := loader.run(ctx, objectLoad{Op: opPut, Clients: i.uploaders, Size: i.sizeKiB << 10}, i.duration, 1<<40)
-		if err != nil {
-			return felt{}, err
-		}
-		out.MiBPerSecond, cleanUp = res.MiBPerSecond, clean
-	} else if err := pause(ctx, i.duration); err != nil {
+		err = up.beside(ctx, begun, measured)
+		return out, err
+	}
+	if err := pause(ctx, i.duration); err != nil {
 		return felt{}, err
 	}
-	h := probes.between(from, from.Add(i.duration))
-	out.Writes, out.Failed = h.n, probes.failures()-failed
-	out.P50, out.P99, out.Max = millis(h.quantile(0.5)), millis(h.quantile(0.99)), millis(h.max)
-	return out, cleanUp(ctx)
+	measured(objectResult{})
+	return out, nil
 }
 
 func (i *isolation) report(out io.Writer, all []felt) error {

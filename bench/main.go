@@ -40,6 +40,6 @@ func rootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(loadCommand(), compareCommand(), restartCommand(), gapCommand(), growthCommand(), s3Command(), isolationCommand())
+	root.AddCommand(loadCommand(), compareCommand(), restartCommand(), gapCommand(), growthCommand(), s3Command(), isolationCommand(), uploadCommand())
 	return root
 }

@@ -37,6 +37,9 @@ type Options struct {
 	Limits Limits
 	// Stats hears of every request; nil is nobody.
 	Stats Stats
+	// Traceable must be set where an execution trace of the process may be taken (package
+	// runtime/trace): bodies then take more of the processor. A trace ends the process otherwise.
+	Traceable bool
 }
 
 // Stats hears of requests, on the goroutine of each: Began as it begins, and Ended once it has
@@ -129,6 +132,7 @@ func New(o Options) *Server {
 		slots:     make(chan struct{}, o.Limits.Requests),
 		lookups:   rate.NewLimiter(maxLookups, maxLookups),
 		rates:     newRates(),
+		hashes:    hashes{single: o.Traceable},
 	}
 	s.buffers.New = func() any { return new([copyBuffer]byte) }
 	return s

@@ -119,7 +119,7 @@ func (m *dropIn) run(ctx context.Context) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	o := m.opts.api
-	m.s3 = newS3Member(&m.opts.s3, m.node, m.ahead, m.secure, m.log)
+	m.s3 = newS3Member(&m.opts.s3, m.node, m.ahead, m.secure, m.opts.api.Profiles, m.log)
 	o.Member, o.Logger, o.Registry, o.Register = m.node, m.log, registry, func(r grpc.ServiceRegistrar) {
 		m.node.RegisterCluster(r)
 		m.s3.register(r)

@@ -108,6 +108,8 @@ type s3Member struct {
 	tls  *tls.Config
 	log  *slog.Logger
 	opts *s3Options
+	// traceable says that whoever reaches the client port may trace the process.
+	traceable bool
 	// first makes the first access key, if that is owed.
 	first *s3admin.First
 
@@ -121,8 +123,11 @@ type s3Member struct {
 	keyed chan struct{}
 }
 
-func newS3Member(o *s3Options, n *node.Node, a s3Ahead, port *pki.Port, log *slog.Logger) *s3Member {
-	m := &s3Member{opts: o, log: log, first: a.first, keyed: make(chan struct{})}
+func newS3Member(o *s3Options, n *node.Node, a s3Ahead, port *pki.Port, traceable bool, log *slog.Logger) *s3Member {
+	m := &s3Member{
+		opts: o, log: log, first: a.first, traceable: traceable,
+		keyed: make(chan struct{}),
+	}
 	if !o.on {
 		return m
 	}
@@ -163,7 +168,7 @@ func (m *s3Member) start(registry prometheus.Registerer, hostID string, failed c
 	}
 	s := s3api.New(s3api.Options{
 		Service: m.objects, Region: m.opts.region, Domains: m.opts.domains, TrustForwarded: m.opts.trustForwarded,
-		HostID: hostID, Logger: m.log, Stats: stats,
+		HostID: hostID, Logger: m.log, Stats: stats, Traceable: m.traceable,
 	})
 	m.server = s
 	m.serve(s.HTTPServer(), failed)

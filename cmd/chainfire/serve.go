@@ -192,7 +192,7 @@ func (m *servedMember) start(ctx context.Context) (err error) {
 }
 
 func (m *servedMember) run(ctx context.Context) error {
-	m.s3 = newS3Member(&m.opts.s3, m.node, m.ahead, m.port, m.log)
+	m.s3 = newS3Member(&m.opts.s3, m.node, m.ahead, m.port, m.opts.clients.profiles, m.log)
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	port := etcdapi.Options{
