@@ -24,7 +24,7 @@ func lone(t *testing.T, cluster uint64) (*blob.Store, GRPCPeer) {
 	must(t, err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
-	server := grpc.NewServer()
+	server := grpc.NewServer(grpc.ForceServerCodecV2(Codec()))
 	api.RegisterBodiesServer(server, serviceOf{Service: &Service{store: s, cluster: 77}})
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
+	"sync"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -24,6 +25,8 @@ const pieceBytes = 256 << 10
 type Service struct {
 	store   *blob.Store
 	cluster uint64
+	// extents has memory for an extent that comes in.
+	extents sync.Pool
 }
 
 // NewService serves the extents of this member to members of that cluster.
@@ -41,8 +44,10 @@ func (s *Service) member(cluster uint64) error {
 // PutExtents implements the call of that name.
 func (s *Service) PutExtents(stream grpc.BidiStreamingServer[api.PutExtentsRequest, api.PutExtentsResponse]) error {
 	in := incoming{s: s, stream: stream}
+	defer in.end()
+	m := &api.PutExtentsRequest{} // its memory is used again, see Codec
 	for first := true; ; first = false {
-		m, err := stream.Recv()
+		err := stream.RecvMsg(m)
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
@@ -75,6 +80,8 @@ type incoming struct {
 	size int
 	crc  uint32
 	buf  []byte
+	// memory is what buf is in, of the pool.
+	memory *[]byte
 }
 
 var errProtocol = status.Error(codes.InvalidArgument, "not in the order of the protocol, or too large")
@@ -84,10 +91,8 @@ func (in *incoming) piece(m *api.PutExtentsRequest) error {
 		if len(in.buf) < in.size || m.GetSize() == 0 || m.GetSize() > object.MaxExtent {
 			return errProtocol
 		}
-		in.id, in.size, in.crc, in.buf = fromID(id), int(m.GetSize()), m.GetCrc32C(), in.buf[:0]
-		if cap(in.buf) < in.size {
-			in.buf = make([]byte, 0, in.size)
-		}
+		in.id, in.size, in.crc = fromID(id), int(m.GetSize()), m.GetCrc32C()
+		in.begin()
 	}
 	if len(m.GetData()) == 0 || len(in.buf)+len(m.GetData()) > in.size {
 		return errProtocol
@@ -101,6 +106,27 @@ func (in *incoming) piece(m *api.PutExtentsRequest) error {
 	}
 	in.put++
 	return nil
+}
+
+// begin makes room for an extent.
+func (in *incoming) begin() {
+	if in.memory == nil {
+		in.memory, _ = in.s.extents.Get().(*[]byte)
+	}
+	if in.memory == nil {
+		in.memory = &[]byte{}
+	}
+	if cap(*in.memory) < in.size {
+		*in.memory = make([]byte, 0, in.size)
+	}
+	in.buf = (*in.memory)[:0]
+}
+
+// end gives back the room for extents.
+func (in *incoming) end() {
+	if in.memory != nil {
+		in.s.extents.Put(in.memory)
+	}
 }
 
 func (in *incoming) sync() error {

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
 
+	"chainfire/bodies"
 	"chainfire/internal/handshaken"
 	"chainfire/internal/sniff"
 	"chainfire/internal/socket"
@@ -76,7 +77,7 @@ func (t *tcp) Listen(addrs []string, register func(grpc.ServiceRegistrar)) (Port
 		return nil, err
 	}
 	options := []grpc.ServerOption{
-		grpc.MaxRecvMsgSize(4 << 20), grpc.MaxConcurrentStreams(256),
+		grpc.MaxRecvMsgSize(4 << 20), grpc.MaxConcurrentStreams(256), grpc.ForceServerCodecV2(bodies.Codec()),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: join.KeepaliveTime, Timeout: join.KeepaliveTimeout}),
 		// A client that asks twice as often as members do is still in order.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: join.KeepaliveTime / 2, PermitWithoutStream: true}),
