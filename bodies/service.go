@@ -18,7 +18,7 @@ import (
 )
 
 // pieceBytes is how much of an extent goes in one message.
-const pieceBytes = 256 << 10
+const pieceBytes = 64 << 10
 
 // Service answers the calls of the Bodies service for other members; a gRPC server delegates to its
 // methods of the same names. It may be called from any goroutine.

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"time"
 
 	"chainfire/object"
 )
@@ -39,5 +40,38 @@ func TestHashesOfBodiesThatComeAtOnceAreThoseOfEachAlone(t *testing.T) {
 	work.Wait()
 	if n := len(h.idle); n == 0 || n > 40 {
 		t.Errorf("%d hashes are idle, of at most 40 that were in use at once", n)
+	}
+}
+
+func TestHashesThatWereGivenBackUnusedStillHash(t *testing.T) {
+	const length = 2 * object.MaxInline
+	b := make([]byte, length)
+	want := md5.Sum(b)
+	for unused := range 6 {
+		var h hashes
+		defer h.close()
+		done := make(chan []byte, 1)
+		go func() {
+			first := h.md5(length)
+			first.Sum(nil) // the lanes know it
+			h.giveBack(first)
+			for i := range unused {
+				m := h.md5(length)
+				m.Write(b[:i]) // less than what the lanes hear of
+				h.giveBack(m)
+			}
+			m := h.md5(length)
+			defer h.giveBack(m)
+			m.Write(b)
+			done <- m.Sum(nil)
+		}()
+		select {
+		case have := <-done:
+			if !bytes.Equal(have, want[:]) {
+				t.Errorf("after %d that were given back unused the MD5 is %x, not %x", unused, have, want)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("after %d that were given back unused it hangs", unused)
+		}
 	}
 }

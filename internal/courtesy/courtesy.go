@@ -34,7 +34,7 @@ const (
 	// A window is bad in which more than one of so many are. With the two factors below, the rate
 	// stays as it is where about one write of a hundred is late and there are many.
 	tolerated, slack = 3, time.Millisecond
-	byChance         = 50
+	byChance         = 100
 	// guessed is how long a small write takes by itself where it was never seen to.
 	guessed = 3 * time.Millisecond
 	// fewer and more are what the rate is multiplied with after a bad window and after a good one.
