@@ -73,6 +73,8 @@ type apiError struct {
 	said    string
 	detail  []sigv4.Detail
 	headers [][2]string
+	// slow is why the client is to slow down, where it is.
+	slow string
 	// cause is for the log, never for the client.
 	cause error
 }
