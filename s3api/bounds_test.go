@@ -81,6 +81,9 @@ func TestErrorsAreToldByTheirCodes(t *testing.T) {
 	if e := errorOf(full); e.name != "InsufficientStorage" || e.status != http.StatusInsufficientStorage || len(e.headers) != 0 {
 		t.Errorf("a body that disks are too full for: %s %d %v", e.name, e.status, e.headers)
 	}
+	if e := errorOf(fmt.Errorf("change: %w", chainfire.ErrNoSpace)); e.name != "InsufficientStorage" || !strings.Contains(e.text(), "alarm NOSPACE") {
+		t.Errorf("an alarm that stands until it is taken back: %s %q", e.name, e.text())
+	}
 	e := errorOf(errors.New("a secret of the inside"))
 	if e.name != "InternalError" || strings.Contains(e.text(), "secret") {
 		t.Errorf("an unknown error: %s %q", e.name, e.text())
