@@ -81,6 +81,9 @@ func TestErrorsAreToldByTheirCodes(t *testing.T) {
 	if e := errorOf(full); e.name != "InsufficientStorage" || e.status != http.StatusInsufficientStorage || len(e.headers) != 0 {
 		t.Errorf("a body that disks are too full for: %s %d %v", e.name, e.status, e.headers)
 	}
+	if e := errorOf(fmt.Errorf("change: %w", chainfire.ErrNoSpace)); e.name != "InsufficientStorage" || !strings.Contains(e.text(), "alarm NOSPACE") {
+		t.Errorf("an alarm that stands until it is taken back: %s %q", e.name, e.text())
+	}
 	e := errorOf(errors.New("a secret of the inside"))
 	if e.name != "InternalError" || strings.Contains(e.text(), "secret") {
 		t.Errorf("an unknown error: %s %q", e.name, e.text())
@@ -146,17 +149,17 @@ func (f *fast) Read(p []byte) (int, error) {
 
 func TestMoreRequestsThanMayBeAreToldToSlowDown(t *testing.T) {
 	s := New(Options{Service: s3test.New(), Logger: slog.New(slog.DiscardHandler), Limits: Limits{Requests: 1}})
-	s.slots <- struct{}{}
+	s.slots.take()
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil))
-	if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "<Code>SlowDown</Code>") || w.Header().Get("Connection") != "close" {
+	if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "<Code>SlowDown</Code>") || w.Header().Get("Connection") != "close" || w.Header().Get("Retry-After") != "1" {
 		t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
 	}
-	<-s.slots
+	s.slots.free()
 	w = httptest.NewRecorder()
 	s.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil))
-	if w.Code != http.StatusForbidden || len(s.slots) != 0 {
-		t.Errorf("with room: %d, and %d are held", w.Code, len(s.slots))
+	if w.Code != http.StatusForbidden || len(s.slots.taken) != 0 {
+		t.Errorf("with room: %d, and %d are held", w.Code, len(s.slots.taken))
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 func TestClosingWaitsForRequestsNoLongerThanItMay(t *testing.T) {
 	s := New(Options{})
 	s.hashes.giveBack(s.hashes.md5(2 * object.MaxInline))
-	s.slots <- struct{}{} // a request that does not end
+	s.slots.take() // a request that does not end
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	s.Close(ctx)

@@ -73,6 +73,8 @@ type apiError struct {
 	said    string
 	detail  []sigv4.Detail
 	headers [][2]string
+	// slow is why the client is to slow down, where it is.
+	slow string
 	// cause is for the log, never for the client.
 	cause error
 }
@@ -206,6 +208,8 @@ func errorOf(err error) *apiError {
 		switch {
 		case errors.Is(err, object.ErrInvalid), errors.Is(err, chainfire.ErrFeatureLevel):
 			e.said = err.Error() // it says what is out of bounds
+		case errors.Is(err, chainfire.ErrNoSpace): // room alone does not end it
+			e.said = "The cluster takes nothing more: a disk is about to be full, or the store has reached its bound, and the alarm NOSPACE stands. There must be room, and then the alarm must be taken back."
 		case m.to.status == http.StatusServiceUnavailable:
 			e = e.header("Retry-After", "1")
 		}

@@ -39,6 +39,7 @@ const (
 type fixture struct {
 	t       testing.TB
 	service *s3test.Service
+	api     *s3api.Server
 	server  *httptest.Server
 	log     *journal
 }
@@ -70,12 +71,16 @@ func start(t testing.TB, change func(*s3api.Options)) *fixture {
 		change(&o)
 	}
 	s := s3api.New(o)
+	f.api = s
 	f.server = httptest.NewUnstartedServer(s)
 	f.server.Config = s.HTTPServer()
 	f.server.Start()
 	t.Cleanup(func() {
 		f.server.Close()
 		s.Close(context.Background())
+		if held := s.Held(); len(held) != 0 {
+			t.Errorf("slots are held by %v", held)
+		}
 		if views, bodies := f.service.Left(); views != 0 || bodies != 0 {
 			t.Errorf("%d views and %d bodies were left open", views, bodies)
 		}

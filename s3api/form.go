@@ -84,6 +84,9 @@ func (rq *request) authenticateForm(f *form) (least, most int64, err error) {
 		return 0, 0, errors.New("the policy of a form was verified with another key than that of who signed")
 	}
 	rq.verified, rq.who = verified, who
+	if err := rq.hold(); err != nil {
+		return 0, 0, err
+	}
 	f.signed = true
 	most = min(upload.MaxSize, object.MaxPutSize)
 	if bound := who.maxObject(); bound > 0 {

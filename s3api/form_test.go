@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -302,4 +303,48 @@ func TestAnObjectIsWhereTheClientAsked(t *testing.T) {
 			t.Errorf("trusted %t: %d %q %s", trusted, got.status, got.header.Get("Location"), got.body)
 		}
 	}
+}
+
+func TestAFormCountsForTheKeyThatSignedIt(t *testing.T) {
+	slowed := &slowed{}
+	f := start(t, func(o *s3api.Options) { o.Limits.Requests, o.Stats = 8, slowed })
+	f.bucket("bucket")
+	hold := func(caller string, n int) {
+		for range n {
+			if !f.api.Hold(caller) {
+				t.Fatalf("%q may not hold %d slots", caller, n)
+			}
+			t.Cleanup(func() { f.api.Leave(caller) })
+		}
+	}
+	hold(adminID, 6)
+	f.post(signedForm(t, adminID, "bucket", map[string]string{"key": "k"})).want(t, http.StatusServiceUnavailable, "SlowDown")
+	if got := slowed.reasons(); !slices.Equal(got, []string{s3api.SlowShare}) {
+		t.Errorf("counted as %q", got)
+	}
+	f.key(object.AccessKey{ID: "AKSECOND", Admin: true})
+	f.post(signedForm(t, "AKSECOND", "bucket", map[string]string{"key": "k"})).want(t, http.StatusNoContent, "")
+	hold("", 1)
+	f.post(&webForm{bucket: "bucket", fields: map[string]string{"key": "k"}}).want(t, http.StatusServiceUnavailable, "SlowDown")
+}
+
+// slowed are stats that keep why requests were told to slow down.
+type slowed struct {
+	mu  sync.Mutex
+	why []string
+}
+
+func (*slowed) Began()                          {}
+func (*slowed) Ended(string, int, int64, int64) {}
+
+func (s *slowed) SlowedDown(reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.why = append(s.why, reason)
+}
+
+func (s *slowed) reasons() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.why)
 }

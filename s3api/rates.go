@@ -58,13 +58,13 @@ func (rq *request) limit() error {
 	}
 	k := rq.s.rates.of(key)
 	if k.requests != nil && !k.requests.Allow() {
-		return refuse(codeSlowDown)
+		return slowDown(SlowRate, "the access key %s has used up what it may for now.", key.ID)
 	}
 	if k.bytes == nil {
 		return nil
 	}
 	if k.bytes.Tokens() < -float64(k.bytes.Burst()) { // others wait for a second already
-		return refuse(codeSlowDown)
+		return slowDown(SlowRate, "the access key %s has used up what it may for now.", key.ID)
 	}
 	rq.rate = k.bytes
 	rq.body.pace = rq.pace

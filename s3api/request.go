@@ -26,6 +26,9 @@ type request struct {
 	query    sigv4.Query
 	// who is who asks: known from the signature alone.
 	who identity
+	// caller is whom the request counts for, where it holds a slot.
+	caller string
+	holds  bool
 	// body guards the request's body: nothing else may read it.
 	body *guardedBody
 	// linger says that more of the body comes than is worth to be read before the answer.

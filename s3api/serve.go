@@ -1,6 +1,7 @@
 package s3api
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/xml"
@@ -35,14 +36,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rq := s.newRequest(w, r)
 	s.o.Stats.Began()
 	defer rq.finish()
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	default:
-		rq.w.Header().Set("Connection", "close") // to read its body would be to serve it
-		rq.fail(refusef(codeSlowDown, "Please reduce your request rate: as many requests are served as may be at a time."))
+	if !s.slots.take() {
+		rq.fail(slowDown(SlowMember, "as many requests are served as may be at a time."))
 		return
 	}
+	defer s.slots.free()
+	defer rq.leave()
 	if err := rq.serve(); err != nil {
 		rq.fail(err)
 	}
@@ -91,10 +90,17 @@ func (rq *request) serve() error {
 	rq.crossOrigin()
 	if rq.r.Method == http.MethodOptions && rq.bucket != "" {
 		rq.op = corsOperation()
+		if err := rq.hold(); err != nil {
+			return err
+		}
 		return rq.op.handle(rq)
 	}
-	if err := rq.authenticate(); err != nil {
+	refused := rq.authenticate()
+	if err := rq.hold(); err != nil { // a refusal, too, may wait for its client
 		return err
+	}
+	if refused != nil {
+		return refused
 	}
 	if wrong != nil {
 		return wrong
@@ -121,7 +127,7 @@ func (rq *request) fail(err error) {
 	switch {
 	case rq.w.gone:
 		e = refuse(codeRequestTimeout).because(err)
-	case e.status >= http.StatusInternalServerError:
+	case e.status >= http.StatusInternalServerError && e.slow == "": // else it is the client that is busy
 		rq.s.log.Error("a request failed", "request_id", rq.id, "operation", rq.operation(), "code", e.name, "err", e.Error())
 	}
 	rq.w.failed = e
@@ -214,6 +220,9 @@ func (rq *request) finish() {
 		}
 	}
 	rq.body.release()
+	if e := rq.w.failed; e != nil && e.name == codeSlowDown.name {
+		rq.s.o.Stats.SlowedDown(cmp.Or(e.slow, SlowCluster))
+	}
 	rq.s.o.Stats.Ended(rq.operation(), rq.w.status, rq.body.total, rq.w.written)
 	attrs := []slog.Attr{
 		slog.String("remote", rq.remote()),

@@ -44,9 +44,11 @@ type Options struct {
 
 // Stats hears of requests, on the goroutine of each: Began as it begins, and Ended once it has
 // been answered or cut off. Operation is as AWS calls it, empty where the request came to
-// none; in and out are the bytes of its body and of the answer's.
+// none; in and out are the bytes of its body and of the answer's. SlowedDown comes before Ended where
+// the request was told to slow down, with one of SlowReasons.
 type Stats interface {
 	Began()
+	SlowedDown(reason string)
 	Ended(operation string, status int, in, out int64)
 }
 
@@ -54,12 +56,14 @@ type Stats interface {
 type noStats struct{}
 
 func (noStats) Began()                          {}
+func (noStats) SlowedDown(string)               {}
 func (noStats) Ended(string, int, int64, int64) {}
 
 // Limits bound what requests may take. A field that is 0 has its default.
 type Limits struct {
 	// Requests bounds those that are served at a time, default 1024. One more is told to
-	// slow down.
+	// slow down. So is one of an access key that has three quarters of those that others
+	// leave; all who have not signed count as one key.
 	Requests int
 	// Idle is how long a client may move no byte of a body, default a minute.
 	Idle time.Duration
@@ -99,7 +103,7 @@ type Server struct {
 	table    []operation
 	// documents are those of buckets, as they were read.
 	documents *documents
-	slots     chan struct{}
+	slots     *slots
 	// lookups bounds how often strangers make this member ask the cluster.
 	lookups *rate.Limiter
 	rates   *rates
@@ -129,7 +133,7 @@ func New(o Options) *Server {
 		},
 		table:     operations(),
 		documents: newDocuments(),
-		slots:     make(chan struct{}, o.Limits.Requests),
+		slots:     newSlots(o.Limits.Requests),
 		lookups:   rate.NewLimiter(maxLookups, maxLookups),
 		rates:     newRates(),
 		hashes:    hashes{single: o.Traceable},
@@ -142,14 +146,9 @@ func New(o Options) *Server {
 // requests are refused. Where the context ends first, that stays until the process ends. To be called
 // once, after the HTTP server was shut down or closed.
 func (s *Server) Close(ctx context.Context) {
-	for range cap(s.slots) {
-		select {
-		case s.slots <- struct{}{}:
-		case <-ctx.Done():
-			return
-		}
+	if s.slots.close(ctx) {
+		s.hashes.close()
 	}
-	s.hashes.close()
 }
 
 // HTTPServer is a server of the standard library with the bounds on headers and connections

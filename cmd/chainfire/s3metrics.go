@@ -13,6 +13,7 @@ import (
 // s3Stats are the metrics of S3.
 type s3Stats struct {
 	requests *prometheus.CounterVec
+	slowed   *prometheus.CounterVec
 	in, out  prometheus.Counter
 	inFlight prometheus.Gauge
 }
@@ -24,6 +25,9 @@ func newS3Stats(r prometheus.Registerer) (*s3Stats, error) {
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "chainfire_s3_requests_total", Help: "Requests of S3 that were answered, by operation and the class of the status.",
 		}, []string{"operation", "status"}),
+		slowed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "chainfire_s3_slowed_down_total", Help: "Requests of S3 that were told to slow down, by the reason.",
+		}, []string{"reason"}),
 		in: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "chainfire_s3_received_bytes_total", Help: "Bytes of the bodies of requests of S3.",
 		}),
@@ -35,17 +39,23 @@ func newS3Stats(r prometheus.Registerer) (*s3Stats, error) {
 		}),
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{s.requests, s.in, s.out, s.inFlight} {
+	for _, c := range []prometheus.Collector{s.requests, s.slowed, s.in, s.out, s.inFlight} {
 		errs = append(errs, r.Register(c))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("register the metrics of S3: %w", err)
+	}
+	for _, reason := range s3api.SlowReasons() {
+		s.slowed.WithLabelValues(reason) // from the start, at 0: the first one is an increase
 	}
 	return s, nil
 }
 
 // Began implements s3api.Stats.
 func (s *s3Stats) Began() { s.inFlight.Inc() }
+
+// SlowedDown implements s3api.Stats.
+func (s *s3Stats) SlowedDown(reason string) { s.slowed.WithLabelValues(reason).Inc() }
 
 // Ended implements s3api.Stats.
 func (s *s3Stats) Ended(operation string, status int, in, out int64) {
