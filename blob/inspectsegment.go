@@ -125,16 +125,25 @@ func (s *segmentInspector) tail(from, size int64) error {
 	if err != nil {
 		return err
 	}
+	torn := map[int64]bool{}
 	for _, b := range t.bad {
-		if b.from >= t.cut {
-			break
+		torn[b.from] = b.unproven
+		if b.unproven {
+			err = s.fault(FaultTorn, b.from, b.to-b.from, b.reason+": written not whole, or rotten since; whole records follow")
+		} else {
+			err = s.rotten(b.from, b.to, b.reason)
 		}
-		if err := s.rotten(b.from, b.to, b.reason); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 	s.info.End, _, err = walk(s.f, s.info.File, s.g, from, t.cut, visitor{
-		record: s.record, bad: func(int64, int64, string) error { return nil },
+		record: func(off int64, h record) error {
+			if torn[off] {
+				return nil
+			}
+			return s.record(off, h)
+		}, bad: func(int64, int64, string) error { return nil },
 	})
 	s.info.Ended = t.ended
 	if err != nil || t.ended || s.info.Size <= t.cut {
