@@ -298,7 +298,10 @@ func (m *member) Peer(id uint64) (Peer, error) {
 type memPeer struct{ from, to *member }
 
 func (p memPeer) call(ctx context.Context, name string) (fault, error) {
-	if p.from.isCut() != nil || p.to.isCut() != nil {
+	p.to.w.mu.Lock()
+	started := p.to.Bodies != nil
+	p.to.w.mu.Unlock()
+	if !started || p.from.isCut() != nil || p.to.isCut() != nil {
 		return down, errDown
 	}
 	p.to.mu.Lock()
