@@ -125,25 +125,16 @@ func (s *segmentInspector) tail(from, size int64) error {
 	if err != nil {
 		return err
 	}
-	torn := map[int64]bool{}
 	for _, b := range t.bad {
-		torn[b.from] = b.unproven
-		if b.unproven {
-			err = s.fault(FaultTorn, b.from, b.to-b.from, b.reason+": written not whole, or rotten since; whole records follow")
-		} else {
-			err = s.rotten(b.from, b.to, b.reason)
+		if b.from >= t.cut {
+			break
 		}
-		if err != nil {
+		if err := s.rotten(b.from, b.to, b.reason); err != nil {
 			return err
 		}
 	}
 	s.info.End, _, err = walk(s.f, s.info.File, s.g, from, t.cut, visitor{
-		record: func(off int64, h record) error {
-			if torn[off] {
-				return nil
-			}
-			return s.record(off, h)
-		}, bad: func(int64, int64, string) error { return nil },
+		record: s.record, bad: func(int64, int64, string) error { return nil },
 	})
 	s.info.Ended = t.ended
 	if err != nil || t.ended || s.info.Size <= t.cut {

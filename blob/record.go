@@ -34,16 +34,13 @@ const (
 	kindSeal
 	// kindEnd is the last record of a segment.
 	kindEnd
-	// kindGap is in the place of what was not whole after a crash, before records that were. It
-	// spans what was there, of which nothing says that it was ever on disk.
-	kindGap
 )
 
 // record is the head of a record, before its bytes.
 type record struct {
 	kind kind
 	id   object.ExtentID
-	// length is that of the bytes after the head, crc their checksum; a gap's bytes have none.
+	// length is that of the bytes after the head, crc their checksum.
 	length, crc uint32
 	// durable is up to where the segment was known to be on disk when the record was written:
 	// the proof that what is bad before was not just cut short.
@@ -118,7 +115,6 @@ func decodeRecord(b []byte, seed uint32, segment uint64, offset int64) (r record
 		if r.length != 0 {
 			return r, false
 		}
-	case kindGap:
 	default:
 		return r, false
 	}

@@ -2,7 +2,6 @@ package blob
 
 import (
 	"errors"
-	"fmt"
 	"io"
 
 	"chainfire/internal/disk"
@@ -22,12 +21,10 @@ type recovery struct {
 	buf   []byte
 }
 
-// stretch is where no whole record is.
+// stretch is where no record is.
 type stretch struct {
 	from, to int64
 	reason   string
-	// unproven says that it may never have been on disk as it was written.
-	unproven bool
 }
 
 // whole reads a segment that is not the last: all of it was on disk before the next was made.
@@ -86,18 +83,13 @@ func (r *recovery) tail(from int64) error {
 	if err := s.resume(g); err != nil {
 		return err
 	}
-	for _, b := range t.bad {
-		if err := r.pass(b); err != nil {
-			return err
-		}
-	}
 	if err := s.syncSegment(g); err != nil {
 		return err
 	}
 	open := !ended && !g.bad
 	for _, b := range t.bad {
-		if b.unproven {
-			continue
+		if b.from >= t.cut {
+			break
 		}
 		if err := r.damaged(b.from, b.to, b.reason); err != nil {
 			return err
@@ -121,27 +113,7 @@ func (r *recovery) tail(from int64) error {
 	return r.put(g.end)
 }
 
-// pass writes a gap over what is not whole, if it may never have been: what a power failure left of
-// writes that nobody waited for is no damage, and comes before others that did reach the disk.
-func (r *recovery) pass(b stretch) error {
-	if !b.unproven {
-		return nil
-	}
-	r.s.opts.Logger.Warn("bytes are passed over that were not written whole, or have rotted since", "file", r.path,
-		"offset", b.from, "to", b.to, "reason", b.reason)
-	gap := record{kind: kindGap, length: uint32(b.to - b.from - recordHeaderBytes)}
-	f, err := r.s.files.get(r.g.id)
-	if err == nil {
-		_, err = f.WriteAt(gap.appendTo(nil, r.g.seed, r.g.id, b.from), b.from)
-		r.s.files.put(f)
-	}
-	if err != nil {
-		return r.s.fail(fmt.Errorf("write a gap to %s at %d: %w", r.path, b.from, err))
-	}
-	return nil
-}
-
-// tailEnd is where the records of a last segment end that are whole, and what is not before that.
+// tailEnd is where the records of a last segment end that are whole, and what is damaged before.
 type tailEnd struct {
 	cut   int64
 	bad   []stretch
@@ -149,8 +121,8 @@ type tailEnd struct {
 }
 
 // findCut finds where the records from an offset on end, of a segment at the end of which writes may
-// have been cut short: behind the last one that is whole. proof is up to where it is known to have been
-// on disk. check reads a record and returns a *CorruptError for one that is not whole.
+// have been cut short. proof is up to where it is known to have been on disk. check reads a record
+// and returns a *CorruptError for one that is not whole.
 func findCut(f disk.File, path string, g *segment, from, size, proof int64, check func(off int64, h *record) error) (t tailEnd, err error) {
 	end, ended, err := walk(f, path, g, from, size, visitor{
 		record: func(off int64, h record) error {
@@ -160,46 +132,40 @@ func findCut(f disk.File, path string, g *segment, from, size, proof int64, chec
 			}
 			return nil
 		},
-		bad: func(int64, int64, string) error { return nil },
-	})
-	if err != nil {
-		return tailEnd{}, err
-	}
-	t.cut = from
-	_, _, err = walk(f, path, g, from, end, visitor{
-		record: func(off int64, h record) error {
-			if h.kind == kindExtent && off >= proof {
-				var bad *CorruptError
-				if err := check(off, &h); errors.As(err, &bad) {
-					t.bad = append(t.bad, stretch{from: off, to: off + h.size(), reason: bad.Reason, unproven: true})
-					return nil
-				} else if err != nil {
-					return err
-				}
-			}
-			t.cut = off + h.size()
-			return nil
-		},
 		bad: func(from, to int64, reason string) error {
-			t.bad = append(t.bad, stretch{
-				from: from, to: to, reason: reason,
-				// Two records are never nearer to each other than the head of one is long.
-				unproven: from >= proof && to-from >= recordHeaderBytes,
-			})
-			if from < proof {
-				t.cut = to
-			}
+			t.bad = append(t.bad, stretch{from, to, reason})
 			return nil
 		},
 	})
 	if err != nil {
 		return tailEnd{}, err
 	}
-	for i, b := range t.bad {
-		if b.from >= t.cut {
-			t.bad = t.bad[:i]
+	t.cut = end
+	for _, b := range t.bad {
+		if b.from >= proof {
+			t.cut = b.from
 			break
 		}
+	}
+	errCut := errors.New("cut")
+	_, _, err = walk(f, path, g, from, t.cut, visitor{
+		record: func(off int64, h record) error {
+			if h.kind != kindExtent || off < proof {
+				return nil
+			}
+			var bad *CorruptError
+			if err := check(off, &h); errors.As(err, &bad) {
+				t.cut = off
+				return errCut
+			} else if err != nil {
+				return err
+			}
+			return nil
+		},
+		bad: func(int64, int64, string) error { return nil },
+	})
+	if err != nil && !errors.Is(err, errCut) {
+		return tailEnd{}, err
 	}
 	t.ended = ended && t.cut == end
 	return t, nil

@@ -35,8 +35,8 @@ func walk(f disk.File, path string, g *segment, off, limit int64, v visitor) (en
 			reason = bad.Reason
 		case err != nil:
 			return off, false, err
-		case off+r.size() > limit:
-			reason = "the file ends inside a record"
+		case r.kind == kindExtent && off+r.size() > limit:
+			reason = "the file ends inside an extent"
 		}
 		if reason != "" {
 			next, err := search(f, path, g, off+1, limit)
