@@ -122,8 +122,10 @@ func (s *Store) write(g *segment, r record, data []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g.end += int64(len(b))
-	s.seq++
 	s.unsynced += int64(len(b))
+	if r.kind != kindSeal { // for which alone nobody is to wait
+		s.seq++
+	}
 	return nil
 }
 
@@ -181,7 +183,9 @@ func (s *Store) lead() error {
 		g.synced = end
 		s.unsynced -= bytes
 		s.mu.Unlock()
-		err = s.publish(seq, position{g.id, end})
+		if err = s.publish(seq, position{g.id, end}); err == nil {
+			err = s.prove(g)
+		}
 		s.mu.Lock()
 	}
 	if err == nil {
@@ -190,6 +194,36 @@ func (s *Store) lead() error {
 	s.round = nil
 	close(r.done)
 	return err
+}
+
+// prove marks, after a sync, that all of the active segment is on disk: else what rots at its end
+// would, after a kill, look like a write that was cut short. Where more was appended meanwhile, or
+// somebody is about to, the mark comes after the next sync.
+func (s *Store) prove(g *segment) error {
+	select {
+	case s.appending <- struct{}{}:
+	default:
+		return nil // who is in may wait for this very sync
+	}
+	defer func() { <-s.appending }()
+	return s.mark(g)
+}
+
+// mark writes a seal behind what is on disk, if that is all there is and there is none yet. It is
+// not waited for: the next sync takes it along, and a killed process leaves it. The caller is the
+// appender.
+func (s *Store) mark(g *segment) error {
+	if g != s.active || g.end != g.synced || g.end == g.sealed || g.end == segmentHeaderBytes {
+		return nil
+	}
+	if err := s.write(g, record{kind: kindSeal}, nil); err != nil {
+		if errors.Is(err, chainfire.ErrNoRoom) {
+			return nil // only a proof is missing
+		}
+		return err
+	}
+	g.sealed = g.end
+	return nil
 }
 
 func (s *Store) syncSegment(g *segment) error {

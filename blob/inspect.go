@@ -21,8 +21,8 @@ type FaultKind string
 
 // The kinds of faults. Only FaultTorn is no damage.
 const (
-	// FaultTorn is a write that was cut short before it was acknowledged, at the end of the last
-	// segment. Open writes over it.
+	// FaultTorn is a write that was cut short before it was acknowledged, in the last segment behind
+	// what is known to have been synced. Open writes over it.
 	FaultTorn FaultKind = "torn"
 	// FaultRotten is what is not as it was written.
 	FaultRotten FaultKind = "rotten"
@@ -54,8 +54,8 @@ type SegmentInfo struct {
 	// know yet. LiveKnown is false, and they are 0, without an index that can be used.
 	Extents, LiveExtents, LiveBytes int64
 	LiveKnown                       bool
-	// Ended says that nothing is appended to it any more, Closed that its last record is the seal
-	// of a store that was closed.
+	// Ended says that nothing is appended to it any more, Closed that its last record is a seal, as
+	// of a store that was closed or that wrote nothing when its process ended.
 	Ended, Closed bool
 	// Faults counts what is wrong with it, damage and torn writes.
 	Faults int

@@ -120,14 +120,15 @@ func TestInspectTellsATornTailFromDamage(t *testing.T) {
 	// A process that is killed leaves what it wrote, and an index that knows less.
 	image := fs.Fork()
 	must(t, s.Close())
-	const second = segmentHeaderBytes + recordHeaderBytes + 4 + 3000
+	// Behind the first is the seal that its sync left.
+	const second = segmentHeaderBytes + recordHeaderBytes + 4 + 3000 + recordHeaderBytes
 	cutFile(t, image, "blob/SEG-00000001", second+1000)
 	l := inspect(t, image, "")
 	if len(l.faults) != 1 || l.faults[0].Kind != FaultTorn || l.faults[0].Offset != second || l.faults[0].Bytes != 1000 ||
 		l.segments[0].End != second || l.segments[0].Extents != 1 || l.segments[0].Faults != 1 {
 		t.Errorf("torn: %+v, %+v", l.segments, l.faults)
 	}
-	// The head of the second says that the first was on disk.
+	// The seal says that the first was on disk.
 	image = fs.Fork()
 	must(t, image.FlipBit("blob/SEG-00000001", segmentHeaderBytes+1000, 1))
 	l = inspect(t, image, "")

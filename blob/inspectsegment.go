@@ -116,27 +116,21 @@ func (s *segmentInspector) tail(from, size int64) error {
 	if s.info.ID == s.known.segment {
 		proof = s.known.offset
 	}
-	t, err := findCut(s.f, s.info.File, s.g, from, size, proof, func(off int64, h *record) error {
+	t, err := findTail(s.f, s.info.File, s.g, from, size, proof, func(off int64, h *record) error {
 		if err := s.ctx.Err(); err != nil {
 			return err
 		}
 		return readSpan(s.f, s.info.File, place{segment: s.g.id, offset: off, length: h.length, crc: h.crc}, h, 0, s.buf[:h.length])
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		err = t.each(s.f, s.info.File, s.g, from, visitor{record: s.record, bad: s.rotten})
 	}
-	for _, b := range t.bad {
-		if b.from >= t.cut {
-			break
-		}
-		if err := s.rotten(b.from, b.to, b.reason); err != nil {
-			return err
+	s.info.End, s.info.Ended = t.cut, t.ended
+	for _, b := range t.torn {
+		if err == nil {
+			err = s.fault(FaultTorn, b.from, b.to-b.from, "a write that was cut short, or was damaged since; what follows it is whole")
 		}
 	}
-	s.info.End, _, err = walk(s.f, s.info.File, s.g, from, t.cut, visitor{
-		record: s.record, bad: func(int64, int64, string) error { return nil },
-	})
-	s.info.Ended = t.ended
 	if err != nil || t.ended || s.info.Size <= t.cut {
 		return err
 	}

@@ -16,8 +16,8 @@ import (
 
 // Open opens the store of a directory, or makes one. It reads what was appended since the index
 // was last durable, and all segments' headers of records where there is no index that can be used.
-// A record that was cut short before it was acknowledged is covered; damage is kept, and told to
-// Options.Logger and Damaged.
+// A record that was cut short before it was acknowledged is left out, and what is whole behind it kept;
+// damage is kept, and told to Options.Logger and Usage.
 //
 // It returns an error that wraps disk.ErrInUse when another process has the directory.
 func Open(opts Options) (*Store, error) {
@@ -92,6 +92,10 @@ func (s *Store) open() error {
 	}
 	if fresh {
 		if s.salt, err = s.findSalt(ids); err != nil {
+			return err
+		}
+		// Before there is one segment alone, whose header may rot.
+		if err := s.knowSalt(); err != nil {
 			return err
 		}
 	} else {
@@ -199,6 +203,13 @@ func (s *Store) findSalt(ids []uint64) (uint64, error) {
 		}
 	}
 	return saltOf(s.opts.Salt), nil
+}
+
+// knowSalt has the index tell the salt, which the end of open makes durable.
+func (s *Store) knowSalt() error {
+	s.indexing.Lock()
+	defer s.indexing.Unlock()
+	return s.newChange().commit(&position{})
 }
 
 // readHeader reads a segment's header and returns the salt in it: a *CorruptError for one that is

@@ -207,7 +207,7 @@ func readSpan(f io.ReaderAt, path string, p place, r *record, from int64, span [
 		return readError(path, at, err)
 	}
 	if n < len(span) {
-		return &CorruptError{File: path, Offset: at + int64(n), Reason: "the file ends inside an extent"}
+		return &CorruptError{File: path, Offset: at + int64(n), Reason: endsInside}
 	}
 	if i := r.checkPieces(int(from/PieceBytes), span); i >= 0 {
 		return &CorruptError{File: path, Offset: at + int64(i), Reason: "a piece of an extent fails its checksum"}

@@ -34,6 +34,9 @@ const (
 	kindSeal
 	// kindEnd is the last record of a segment.
 	kindEnd
+	// kindVoid is bytes that are no records, between records that are whole: what a crash left of
+	// writes that nobody knows to have been synced.
+	kindVoid
 )
 
 // record is the head of a record, before its bytes.
@@ -115,6 +118,7 @@ func decodeRecord(b []byte, seed uint32, segment uint64, offset int64) (r record
 		if r.length != 0 {
 			return r, false
 		}
+	case kindVoid:
 	default:
 		return r, false
 	}

@@ -2,6 +2,7 @@ package blob
 
 import (
 	"errors"
+	"fmt"
 	"io"
 
 	"chainfire/internal/disk"
@@ -73,102 +74,139 @@ func (r *recovery) tail(from int64) error {
 	if before {
 		r.size = from
 	}
-	t, err := findCut(r.f, r.path, r.g, from, r.size, r.proof, r.check)
+	t, err := findTail(r.f, r.path, r.g, from, r.size, r.proof, r.check)
 	if err != nil {
 		return err
 	}
-	ended := t.ended || before
 	s, g := r.s, r.g
-	// The index speaks only of what is on disk, and a process that was killed leaves more.
 	if err := s.resume(g); err != nil {
 		return err
 	}
+	if err := r.void(&t); err != nil {
+		return err
+	}
+	// The index speaks only of what is on disk, and a process that was killed leaves more.
 	if err := s.syncSegment(g); err != nil {
 		return err
 	}
-	open := !ended && !g.bad
-	for _, b := range t.bad {
-		if b.from >= t.cut {
-			break
-		}
-		if err := r.damaged(b.from, b.to, b.reason); err != nil {
-			return err
-		}
-		// There is no telling where damage up to the end of the file ends and what was
-		// cut short begins.
-		open = open && b.to < r.size
-	}
-	g.end, _, err = walk(r.f, r.path, g, from, t.cut, visitor{record: r.add, bad: func(int64, int64, string) error { return nil }})
-	if err != nil {
+	if err := t.each(r.f, r.path, g, from, visitor{record: r.add, bad: r.damaged}); err != nil {
 		return err
 	}
+	g.end = t.cut
 	if r.size > g.end {
 		s.opts.Logger.Info("a write that was cut short is taken back", "file", r.path, "offset", g.end, "bytes", r.size-g.end)
 	}
 	g.synced, g.sealed = g.end, g.end
-	if !open {
+	if t.ended || before || g.bad {
 		s.active = nil
 		s.files.unpin(g.id)
 	}
 	return r.put(g.end)
 }
 
-// tailEnd is where the records of a last segment end that are whole, and what is damaged before.
-type tailEnd struct {
-	cut   int64
-	bad   []stretch
-	ended bool
-}
-
-// findCut finds where the records from an offset on end, of a segment at the end of which writes may
-// have been cut short. proof is up to where it is known to have been on disk. check reads a record
-// and returns a *CorruptError for one that is not whole.
-func findCut(f disk.File, path string, g *segment, from, size, proof int64, check func(off int64, h *record) error) (t tailEnd, err error) {
-	end, ended, err := walk(f, path, g, from, size, visitor{
-		record: func(off int64, h record) error {
-			proof = max(proof, h.durable)
-			if h.kind == kindSeal || h.kind == kindEnd {
-				proof = max(proof, off)
-			}
-			return nil
-		},
-		bad: func(from, to int64, reason string) error {
-			t.bad = append(t.bad, stretch{from, to, reason})
-			return nil
-		},
-	})
-	if err != nil {
-		return tailEnd{}, err
-	}
-	t.cut = end
-	for _, b := range t.bad {
-		if b.from >= proof {
-			t.cut = b.from
-			break
+// void writes over the heads of what is not whole between whole records, so that it is never taken
+// for damage: nobody knows that it was ever on disk. On a full disk it stays as it is, for a scrub
+// to find.
+func (r *recovery) void(t *tailEnd) error {
+	for _, b := range t.torn {
+		r.s.opts.Logger.Warn("a write that was cut short, or was damaged since, is left out; what follows it is kept",
+			"file", r.path, "offset", b.from, "to", b.to, "reason", b.reason)
+		h := record{kind: kindVoid, length: uint32(b.to - b.from - recordHeaderBytes), durable: t.proof}
+		f, err := r.s.files.get(r.g.id)
+		if err == nil {
+			_, err = f.WriteAt(h.appendTo(nil, r.g.seed, r.g.id, b.from), b.from)
+			r.s.files.put(f)
+		}
+		if noRoom(err) {
+			r.s.opts.Logger.Warn("the disk is full: it cannot be marked as left out", "file", r.path, "offset", b.from, "err", err)
+		} else if err != nil {
+			return r.s.fail(fmt.Errorf("write %s at %d: %w", r.path, b.from, err))
 		}
 	}
-	errCut := errors.New("cut")
-	_, _, err = walk(f, path, g, from, t.cut, visitor{
+	return nil
+}
+
+// tailEnd is what the end of a last segment holds. Up to proof, which is where a record begins,
+// everything was on disk: what is no record there is damage. Between proof and cut there are whole
+// records, and torn stretches between them. What is behind cut is torn, too.
+type tailEnd struct {
+	proof, cut int64
+	torn       []stretch
+	ended      bool
+}
+
+// each tells of everything up to the cut, but for what is torn.
+func (t *tailEnd) each(f disk.File, path string, g *segment, from int64, v visitor) error {
+	if _, _, err := walk(f, path, g, from, t.proof, v); err != nil {
+		return err
+	}
+	from = max(from, t.proof)
+	for _, b := range t.torn {
+		if _, _, err := walk(f, path, g, from, b.from, v); err != nil {
+			return err
+		}
+		from = b.to
+	}
+	_, _, err := walk(f, path, g, from, t.cut, v)
+	return err
+}
+
+// findTail finds which records from an offset on count, of a segment at the end of which writes may
+// have been cut short. proof is up to where it is known to have been on disk. check reads a record
+// and returns a *CorruptError for one that is not whole.
+func findTail(f disk.File, path string, g *segment, from, size, proof int64, check func(off int64, h *record) error) (t tailEnd, err error) {
+	t.proof = max(from, proof)
+	_, _, err = walk(f, path, g, from, size, visitor{
 		record: func(off int64, h record) error {
-			if h.kind != kindExtent || off < proof {
-				return nil
-			}
-			var bad *CorruptError
-			if err := check(off, &h); errors.As(err, &bad) {
-				t.cut = off
-				return errCut
-			} else if err != nil {
-				return err
+			t.proof = max(t.proof, h.durable)
+			if h.kind == kindSeal || h.kind == kindEnd {
+				t.proof = max(t.proof, off)
 			}
 			return nil
 		},
 		bad: func(int64, int64, string) error { return nil },
 	})
-	if err != nil && !errors.Is(err, errCut) {
-		return tailEnd{}, err
+	t.cut = t.proof
+	bad := stretch{from: -1}
+	for off := t.proof; err == nil && off < size && !t.ended; {
+		var h record
+		var reason string
+		if h, reason, err = wholeAt(f, path, g, off, size, check); err != nil {
+			break
+		}
+		if reason != "" {
+			if bad.from < 0 {
+				bad = stretch{from: off, reason: reason}
+			}
+			off, err = search(f, path, g, off+recordHeaderBytes, size)
+			continue
+		}
+		if bad.from >= 0 {
+			bad.to = off
+			t.torn = append(t.torn, bad)
+			bad.from = -1
+		}
+		off += h.size()
+		t.cut, t.ended = off, h.kind == kindEnd
 	}
-	t.ended = ended && t.cut == end
-	return t, nil
+	return t, err
+}
+
+// wholeAt reads the record at an offset and all its bytes, or says why there is none that is whole.
+func wholeAt(f disk.File, path string, g *segment, off, size int64, check func(off int64, h *record) error) (h record, reason string, err error) {
+	h, err = readHead(f, path, g, off)
+	switch {
+	case errors.Is(err, io.EOF):
+		return h, "the file ends early", nil
+	case err == nil && off+h.size() > size:
+		return h, endsInside, nil
+	case err == nil && h.kind == kindExtent:
+		err = check(off, &h)
+	}
+	if bad := (*CorruptError)(nil); errors.As(err, &bad) {
+		return h, bad.Reason, nil
+	}
+	return h, "", err
 }
 
 // check reads an extent's record and checks its bytes.

@@ -114,10 +114,14 @@ func (c *scrub) header(g *segment) error {
 }
 
 func (c *scrub) record(ctx context.Context, f disk.File, g *segment, off int64, r *record) error {
-	if err := pace(ctx, c.limit, r.size()); err != nil {
+	n := r.size()
+	if r.kind == kindVoid {
+		n = recordHeaderBytes // what it covers is nobody's
+	}
+	if err := pace(ctx, c.limit, n); err != nil {
 		return err
 	}
-	c.Bytes += r.size()
+	c.Bytes += n
 	if r.kind != kindExtent {
 		return nil
 	}

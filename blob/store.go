@@ -287,15 +287,17 @@ func (s *Store) seal() error {
 		return err
 	}
 	g := s.active
-	if g == nil || g.sealed == g.end {
+	if g == nil {
 		return nil
 	}
-	if err := s.write(g, record{kind: kindSeal}, nil); err != nil {
-		if errors.Is(err, chainfire.ErrNoRoom) {
-			return nil // only a proof is missing
-		}
+	if err := s.mark(g); err != nil || g.synced == g.end {
 		return err
 	}
-	g.sealed = g.end
-	return s.sync(context.Background())
+	if err := s.syncSegment(g); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g.synced = g.end
+	return nil
 }

@@ -12,6 +12,9 @@ import (
 // searchBytes is how much is read at once to find a record behind damage.
 const searchBytes = 1 << 20
 
+// endsInside is what is wrong with an extent whose file is too short.
+const endsInside = "the file ends inside an extent"
+
 // visitor is told what a segment holds, in order of offsets.
 type visitor struct {
 	// record is told of each record.
@@ -35,8 +38,8 @@ func walk(f disk.File, path string, g *segment, off, limit int64, v visitor) (en
 			reason = bad.Reason
 		case err != nil:
 			return off, false, err
-		case r.kind == kindExtent && off+r.size() > limit:
-			reason = "the file ends inside an extent"
+		case off+r.size() > limit:
+			reason = endsInside
 		}
 		if reason != "" {
 			next, err := search(f, path, g, off+1, limit)
