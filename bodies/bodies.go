@@ -382,7 +382,7 @@ type reasons []error
 
 func (r *reasons) add(member uint64, err error) {
 	if member == object.ExternalHolder {
-		*r = append(*r, fmt.Errorf("external store: %w", err))
+		*r = append(*r, fmt.Errorf("%w: %w", object.ErrExternalStore, err))
 		return
 	}
 	*r = append(*r, fmt.Errorf("member %d: %w", member, err))

@@ -81,6 +81,10 @@ func TestErrorsAreToldByTheirCodes(t *testing.T) {
 	if e := errorOf(full); e.name != "InsufficientStorage" || e.status != http.StatusInsufficientStorage || len(e.headers) != 0 {
 		t.Errorf("a body that disks are too full for: %s %d %v", e.name, e.status, e.headers)
 	}
+	outside := fmt.Errorf("read: %w: %w: %w", object.ErrUnavailable, object.ErrExternalStore, errors.New("a secret of the inside"))
+	if e := errorOf(outside); e.name != "ServiceUnavailable" || !strings.Contains(e.text(), "external store") || strings.Contains(e.text(), "secret") || len(e.headers) != 1 {
+		t.Errorf("an external store that cannot be used: %s %q %v", e.name, e.text(), e.headers)
+	}
 	e := errorOf(errors.New("a secret of the inside"))
 	if e.name != "InternalError" || strings.Contains(e.text(), "secret") {
 		t.Errorf("an unknown error: %s %q", e.name, e.text())

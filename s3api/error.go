@@ -163,6 +163,7 @@ var mapped = []struct {
 	// Full disks are why a body is not kept: who tries again finds them as full.
 	{chainfire.ErrNoSpace, codeInsufficientStorage},
 	{chainfire.ErrNoRoom, codeInsufficientStorage},
+	{object.ErrExternalStore, codeServiceUnavailable},
 	{object.ErrUnavailable, codeServiceUnavailable},
 
 	{chainfire.ErrNoLeader, codeServiceUnavailable},
@@ -206,7 +207,10 @@ func errorOf(err error) *apiError {
 		switch {
 		case errors.Is(err, object.ErrInvalid), errors.Is(err, chainfire.ErrFeatureLevel):
 			e.said = err.Error() // it says what is out of bounds
-		case m.to.status == http.StatusServiceUnavailable:
+		case errors.Is(m.from, object.ErrExternalStore):
+			e.said = "The external store that has the bytes of larger objects cannot be used. Try again."
+		}
+		if m.to.status == http.StatusServiceUnavailable {
 			e = e.header("Retry-After", "1")
 		}
 		return e
