@@ -188,17 +188,13 @@ func (o orphans) leave() {
 	}
 }
 
-// body writes a body and has it used, before its lease may be closed: after that nothing can refer to it.
+// body writes a body and has it used.
 func (o orphans) body(n *node.Node, seed uint64, use func(object.Body)) {
 	o.t.Helper()
-	w, err := n.Objects().NewBody(o.t.Context(), 2<<20)
-	must(o.t, err)
-	defer w.Close()
-	_, err = w.Write(noise(seed, 2<<20))
-	must(o.t, err)
-	body, err := w.Finish(o.t.Context())
-	must(o.t, err)
-	use(body)
+	must(o.t, useBody(o.t.Context(), n, noise(seed, 2<<20), func(body object.Body) error {
+		use(body)
+		return nil
+	}))
 }
 
 func (o orphans) put(n *node.Node, key string, body object.Body, on object.Condition) error {
