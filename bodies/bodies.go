@@ -172,7 +172,8 @@ const MaxHas = 4096
 
 // Stream takes extents, for one goroutine.
 type Stream interface {
-	// Send sends an extent. The bytes must not be changed afterwards.
+	// Send sends an extent. Once it has returned the bytes are the caller's again, who has
+	// others in their place.
 	Send(id object.ExtentID, data []byte, crc uint32) error
 	// Sync returns once all that was sent is on disk.
 	Sync() error
@@ -381,7 +382,7 @@ type reasons []error
 
 func (r *reasons) add(member uint64, err error) {
 	if member == object.ExternalHolder {
-		*r = append(*r, fmt.Errorf("external store: %w", err))
+		*r = append(*r, fmt.Errorf("%w: %w", object.ErrExternalStore, err))
 		return
 	}
 	*r = append(*r, fmt.Errorf("member %d: %w", member, err))

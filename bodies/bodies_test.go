@@ -71,6 +71,7 @@ func TestABodyIsWrittenAsLongAsAMajorityTakesIt(t *testing.T) {
 	for name, f := range map[string]fault{"down": down, "mute": mute, "stuck": stuck} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, 1, 2, 3)
+			w.member(1).opts.Patience = 500 * time.Millisecond
 			w.become(3, f)
 			body, err := w.member(1).write("key", data)
 			must(t, err)
@@ -236,7 +237,7 @@ func TestASourceThatIsRefusedAtItsEndIsNoBody(t *testing.T) {
 
 func TestABodyWhoseReaderIsGivenUpDoesNotEndAsIfItWereWhole(t *testing.T) {
 	w := newWorld(t, 1, 2, 3)
-	data := random(4, 8*unit)
+	data := random(4, 40*unit) // more than may be read by chance before the end is noticed
 	body, err := w.member(1).write("key", data)
 	must(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -401,7 +402,7 @@ func TestWhatIsInFlightIsBounded(t *testing.T) {
 	w := newWorld(t, 1, 2, 3)
 	must(t, w.member(1).Close())
 	const writers, each = 2, 6 * unit
-	m := w.start(1, w.member(1).fs, 2, func(o *Options) { o.Writers = writers })
+	m := w.start(1, w.member(1).fs, 2, func(o *Options) { o.Writers, o.Patience = writers, 500*time.Millisecond })
 	w.become(3, mute) // so that what it is to be sent stays in flight for the patience
 	var peak atomic.Int64
 	look := func() {

@@ -32,10 +32,12 @@ func TestAnExtentThatNobodyHasIsAskedForAgainByItself(t *testing.T) {
 		return w.member(1).has(&body)+w.member(2).has(&body)+w.member(3).has(&body) == 9
 	})
 	lost := object.ExtentID{Body: body.ID, N: 1}
-	w.lose(lost)
 	m := w.member(3)
+	until(t, "what there was at the start is looked through", func() bool { return m.Counts().Passes > 0 })
+	before := m.Counts().Passes
+	w.lose(lost)
 	m.Kick()
-	until(t, "it is known to be missing", func() bool { return m.Counts().Missing == 1 })
+	until(t, "it is known to be missing", func() bool { return m.Counts().Missing == 1 && m.Counts().Passes > before })
 	passes, asked := m.Counts().Passes, w.member(1).called("get")
 	until(t, "it is asked for again and again", func() bool { return w.member(1).called("get") > asked+20 })
 	must(t, w.member(1).store.Put(context.Background(), lost, data[unit:2*unit], body.Extents[1].CRC))

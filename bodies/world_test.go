@@ -99,9 +99,10 @@ func (m *member) isCut() *cutOff {
 	return m.cut
 }
 
-// short are the times of tests.
+// short are the times of tests. A member that is only late, on a busy machine, is waited for; where one
+// never answers, tests have less patience.
 func short(o *Options) {
-	o.Patience, o.Stall = 500*time.Millisecond, time.Minute
+	o.Patience, o.Stall = 10*time.Second, time.Minute
 	o.RetryEvery = 10 * time.Millisecond
 	o.CollectEvery, o.Grace = 10*time.Millisecond, 30*time.Millisecond
 	o.BytesPerSecond, o.ExtentBytes = 1<<30, unit

@@ -178,26 +178,23 @@ func (o orphans) leave() {
 		must(o.t, err)
 		leave()
 		w.Close()
-		o.body(n, uint64(40+i))
+		o.body(n, uint64(40+i), func(object.Body) {})
 		// One whose put is refused.
-		err = o.put(n, "kept", o.body(n, uint64(50+i)), object.Condition{IfNoneMatch: "*"})
-		if !errors.Is(err, object.ErrPreconditionFailed) {
-			o.t.Fatalf("a put over an object that is there: %v", err)
-		}
+		o.body(n, uint64(50+i), func(body object.Body) {
+			if err := o.put(n, "kept", body, object.Condition{IfNoneMatch: "*"}); !errors.Is(err, object.ErrPreconditionFailed) {
+				o.t.Fatalf("a put over an object that is there: %v", err)
+			}
+		})
 	}
 }
 
-// body writes a body to which nothing refers.
-func (o orphans) body(n *node.Node, seed uint64) object.Body {
+// body writes a body and has it used.
+func (o orphans) body(n *node.Node, seed uint64, use func(object.Body)) {
 	o.t.Helper()
-	w, err := n.Objects().NewBody(o.t.Context(), 2<<20)
-	must(o.t, err)
-	defer w.Close()
-	_, err = w.Write(noise(seed, 2<<20))
-	must(o.t, err)
-	body, err := w.Finish(o.t.Context())
-	must(o.t, err)
-	return body
+	must(o.t, useBody(o.t.Context(), n, noise(seed, 2<<20), func(body object.Body) error {
+		use(body)
+		return nil
+	}))
 }
 
 func (o orphans) put(n *node.Node, key string, body object.Body, on object.Condition) error {
@@ -240,9 +237,11 @@ func (o orphans) aborted(n *node.Node) {
 	id := o.change(n, &object.Change{CreateUpload: &object.CreateUpload{Bucket: "bucket", Key: "parts"}}).Upload
 	for i, number := range []int{1, 2, 2} {
 		sum := md5.Sum([]byte{byte(i)})
-		o.change(n, &object.Change{PutPart: &object.PutPart{
-			Bucket: "bucket", Key: "parts", Upload: id, Number: number, ETag: hex.EncodeToString(sum[:]), Body: o.body(n, uint64(60+i)),
-		}})
+		o.body(n, uint64(60+i), func(body object.Body) {
+			o.change(n, &object.Change{PutPart: &object.PutPart{
+				Bucket: "bucket", Key: "parts", Upload: id, Number: number, ETag: hex.EncodeToString(sum[:]), Body: body,
+			}})
+		})
 	}
 	o.change(n, &object.Change{Abort: &object.Abort{Bucket: "bucket", Key: "parts", Upload: id}})
 }

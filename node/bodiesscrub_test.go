@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,25 +15,6 @@ import (
 	"chainfire/bodies"
 	"chainfire/object"
 )
-
-// told is a log that can be looked into.
-type told struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (l *told) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *told) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
 
 // TestAScrubFindsRottenBytesThatNobodyReadsAndTheyAreHealed flips bytes on the disk of a member, one
 // while it runs and one while it is stopped, and has nobody read them: its scrub tells file and offset,
@@ -46,7 +26,7 @@ func TestAScrubFindsRottenBytesThatNobodyReadsAndTheyAreHealed(t *testing.T) {
 	second := options(t, "b", peerAddr(t, a))
 	quickBodies(&second)
 	b := start(t, second)
-	var log told
+	var log journal
 	third := options(t, "c", peerAddr(t, a))
 	third.ListenPeer = freeAddr(t)
 	third.Logger = slog.New(slog.NewTextHandler(&log, nil))

@@ -1,37 +1,16 @@
 package node_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"chainfire"
 	"chainfire/node"
 )
-
-// journal is what members log.
-type journal struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (j *journal) Write(b []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.b.Write(b)
-}
-
-func (j *journal) count(text string) int {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return strings.Count(j.b.String(), text)
-}
 
 // TestMembersAreComparedWhileTheyApply writes and compacts through all members, the
 // leader stops, and what is compared never differs.
@@ -47,9 +26,10 @@ func TestMembersAreComparedWhileTheyApply(t *testing.T) {
 	b := start(t, compared("b", peerAddr(t, a)))
 	c := start(t, compared("c", peerAddr(t, a)))
 	voters(t, 3, a, b, c)
+	count := func(text string) int { return strings.Count(j.String(), text) }
 	work := func(nodes ...*node.Node) {
 		t.Helper()
-		from, key := j.count("members compared"), 0
+		from, key := count("members compared"), 0
 		eventually(t, "20 comparisons", func() error {
 			for _, n := range nodes {
 				key++
@@ -62,7 +42,7 @@ func TestMembersAreComparedWhileTheyApply(t *testing.T) {
 					return err
 				}
 			}
-			if n := j.count("members compared") - from; n < 20 {
+			if n := count("members compared") - from; n < 20 {
 				return fmt.Errorf("there were %d", n)
 			}
 			return nil
@@ -72,7 +52,7 @@ func TestMembersAreComparedWhileTheyApply(t *testing.T) {
 	stop(t, a)
 	eventually(t, "another leader", func() error { return b.Health(t.Context(), true) })
 	work(b, c)
-	if alarms := append(b.Alarms(), c.Alarms()...); len(alarms) > 0 || j.count("members differ") > 0 {
-		t.Errorf("alarms %v, and %d times members differ", alarms, j.count("members differ"))
+	if alarms := append(b.Alarms(), c.Alarms()...); len(alarms) > 0 || count("members differ") > 0 {
+		t.Errorf("alarms %v, and %d times members differ", alarms, count("members differ"))
 	}
 }

@@ -1,48 +1,17 @@
 package node_test
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"chainfire"
 )
 
-// logLines is a log that is read while it is written.
-type logLines struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *logLines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *logLines) with(t *testing.T, msg string) (out []map[string]any) {
-	t.Helper()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for line := range strings.Lines(l.buf.String()) {
-		var m map[string]any
-		if err := json.Unmarshal([]byte(line), &m); err != nil {
-			t.Fatal(err)
-		}
-		if m["msg"] == msg {
-			out = append(out, m)
-		}
-	}
-	return out
-}
-
 func TestSlowApplyingIsCountedAndToldOfWithoutValues(t *testing.T) {
-	var l logLines
+	var l journal
 	o := options(t, "slow")
 	o.SlowApply, o.Logger = time.Nanosecond, slog.New(slog.NewJSONHandler(&l, nil)) // nothing is that fast
 	n := start(t, o)
@@ -59,14 +28,12 @@ func TestSlowApplyingIsCountedAndToldOfWithoutValues(t *testing.T) {
 		if m["kind"] != "" || m["limit"] != 1. || m["took"].(float64) <= 0 || m["entries"].(float64) < 1 || m["level"] != "WARN" {
 			t.Errorf("%v", m)
 		}
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if strings.Contains(l.buf.String(), "the-secret") {
+		if strings.Contains(l.String(), "the-secret") {
 			t.Error("the log has a value")
 		}
 		return
 	}
-	t.Errorf("the put is not told of: %s", l.buf.String())
+	t.Errorf("the put is not told of: %s", l.String())
 }
 
 func TestOperationsAreCountedWithThoseOfTransactions(t *testing.T) {

@@ -38,6 +38,9 @@ var (
 	ErrTooManyKeys     = errors.New("too many access keys")
 	// ErrUnavailable says that bytes cannot be had, or kept, now: too few members answer.
 	ErrUnavailable = errors.New("too few members can be reached for the bytes")
+	// ErrExternalStore is with ErrUnavailable where the bytes are in a store outside of the
+	// cluster.
+	ErrExternalStore = errors.New("the external store for bodies cannot be used")
 )
 
 // Refused reports whether an error is one of these, and so the same on every member. Any other

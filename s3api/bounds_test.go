@@ -84,6 +84,10 @@ func TestErrorsAreToldByTheirCodes(t *testing.T) {
 	if e := errorOf(fmt.Errorf("change: %w", chainfire.ErrNoSpace)); e.name != "InsufficientStorage" || !strings.Contains(e.text(), "alarm NOSPACE") {
 		t.Errorf("an alarm that stands until it is taken back: %s %q", e.name, e.text())
 	}
+	outside := fmt.Errorf("read: %w: %w: %w", object.ErrUnavailable, object.ErrExternalStore, errors.New("a secret of the inside"))
+	if e := errorOf(outside); e.name != "ServiceUnavailable" || !strings.Contains(e.text(), "external store") || strings.Contains(e.text(), "secret") || len(e.headers) != 1 {
+		t.Errorf("an external store that cannot be used: %s %q %v", e.name, e.text(), e.headers)
+	}
 	e := errorOf(errors.New("a secret of the inside"))
 	if e.name != "InternalError" || strings.Contains(e.text(), "secret") {
 		t.Errorf("an unknown error: %s %q", e.name, e.text())

@@ -165,6 +165,7 @@ var mapped = []struct {
 	// Full disks are why a body is not kept: who tries again finds them as full.
 	{chainfire.ErrNoSpace, codeInsufficientStorage},
 	{chainfire.ErrNoRoom, codeInsufficientStorage},
+	{object.ErrExternalStore, codeServiceUnavailable},
 	{object.ErrUnavailable, codeServiceUnavailable},
 
 	{chainfire.ErrNoLeader, codeServiceUnavailable},
@@ -210,7 +211,10 @@ func errorOf(err error) *apiError {
 			e.said = err.Error() // it says what is out of bounds
 		case errors.Is(err, chainfire.ErrNoSpace): // room alone does not end it
 			e.said = "The cluster takes nothing more: a disk is about to be full, or the store has reached its bound, and the alarm NOSPACE stands. There must be room, and then the alarm must be taken back."
-		case m.to.status == http.StatusServiceUnavailable:
+		case errors.Is(m.from, object.ErrExternalStore):
+			e.said = "The external store that has the bytes of larger objects cannot be used. Try again."
+		}
+		if m.to.status == http.StatusServiceUnavailable {
 			e = e.header("Retry-After", "1")
 		}
 		return e

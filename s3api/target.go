@@ -19,6 +19,10 @@ func (s *Server) targetOf(r *http.Request) (target, error) {
 		return t, refuse(codeInvalidURI)
 	}
 	if t.bucket = s.bucketOfHost(r); t.bucket != "" {
+		// The path would name another bucket.
+		if !bucketName(t.bucket) {
+			return t, refuse(codeInvalidBucketName).with("BucketName", t.bucket)
+		}
 		t.virtual = true
 	} else {
 		bucket, rest, _ := strings.Cut(wire, "/")
@@ -67,7 +71,7 @@ func (s *Server) hostOf(r *http.Request) string {
 	return r.Host
 }
 
-// bucketIn is the bucket that a host names, which is a sub-domain of one of ours; empty is none.
+// bucketIn is what a host names as a bucket, which is a sub-domain of one of ours; empty is none.
 func (s *Server) bucketIn(host string) string {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
@@ -78,7 +82,7 @@ func (s *Server) bucketIn(host string) string {
 		if host == d {
 			return ""
 		}
-		if bucket, ok := strings.CutSuffix(host, "."+d); ok && bucketName(bucket) {
+		if bucket, ok := strings.CutSuffix(host, "."+d); ok {
 			return bucket
 		}
 	}

@@ -294,6 +294,10 @@ func TestBucketsInTheHost(t *testing.T) {
 			t.Errorf("%s%s is not %s: %d %s", tc.host, tc.target, tc.path, r.status, r.body)
 		}
 	}
+	for _, host := range []string{"ab.s3.example", "vir_tual.s3.example", "10.0.0.1.s3.example"} {
+		w.send(head(t, host, "GET", "/virtual/k", ""))
+		w.answer("GET").want(t, 400, "InvalidBucketName")
+	}
 	w.send(head(t, "virtual.s3.example", "GET", "/?list-type=2", ""))
 	if r := w.answer("GET"); r.status != 200 || !strings.Contains(r.body, "<Name>virtual</Name>") {
 		t.Errorf("listing by host: %d %s", r.status, r.body)

@@ -72,7 +72,7 @@ func New(o Options) (*Store, error) {
 // a bucket that is not there, is found before the first large object comes.
 func (s *Store) Try(ctx context.Context) error {
 	name, want := s.root+"trial", []byte("a trial of chainfire")
-	err := s.write(ctx, name, want, crc32.Checksum(want, castagnoli))
+	err := s.write(ctx, name, sealed(want, crc32.Checksum(want, castagnoli)))
 	if err == nil {
 		var got []byte
 		if got, err = s.read(ctx, name); err == nil && !bytes.Equal(got, want) {
@@ -104,12 +104,15 @@ func (s *Store) find(id object.ExtentID, look func(name string) error) error {
 	return err
 }
 
+// sealed is a copy of an extent's bytes, and what is behind them.
+func sealed(data []byte, crc uint32) []byte {
+	whole := append(make([]byte, 0, len(data)+footerLen), data...)
+	whole = binary.BigEndian.AppendUint32(whole, magic)
+	return binary.BigEndian.AppendUint32(whole, crc)
+}
+
 // write writes one object, whole or not at all.
-func (s *Store) write(ctx context.Context, name string, data []byte, crc uint32) error {
-	var footer [footerLen]byte
-	binary.BigEndian.PutUint32(footer[:], magic)
-	binary.BigEndian.PutUint32(footer[4:], crc)
-	whole := append(append(make([]byte, 0, len(data)+footerLen), data...), footer[:]...)
+func (s *Store) write(ctx context.Context, name string, whole []byte) error {
 	_, err := s.client.PutObject(ctx, s.o.Bucket, name, bytes.NewReader(whole), int64(len(whole)), minio.PutObjectOptions{
 		ContentType: "application/octet-stream", DisableMultipart: true, SendContentMd5: true,
 	})
@@ -200,16 +203,17 @@ type stream struct {
 	work   sync.WaitGroup
 }
 
-// Send implements bodies.Stream. It returns when the extent is on its way; Sync tells how it went.
+// Send implements bodies.Stream. It returns with a copy of the extent on its way; Sync tells how it went.
 func (t *stream) Send(id object.ExtentID, data []byte, crc uint32) error {
 	select {
 	case t.slots <- struct{}{}:
 	case <-t.ctx.Done():
 		return context.Cause(t.ctx)
 	}
+	whole := sealed(data, crc) // the bytes are the caller's again before they are written
 	t.work.Go(func() {
 		defer func() { <-t.slots }()
-		if err := t.s.write(t.ctx, t.s.name(id), data, crc); err != nil {
+		if err := t.s.write(t.ctx, t.s.name(id), whole); err != nil {
 			t.cancel(err)
 		}
 	})

@@ -164,6 +164,30 @@ func minioCode(err error) string {
 	return ""
 }
 
+func TestBytesAreTheirCallersAgainOnceTheyAreSent(t *testing.T) {
+	o, _ := serve(t)
+	s, err := external.New(o)
+	must(t, err)
+	stream, err := s.Put(t.Context())
+	must(t, err)
+	data := make([]byte, object.MaxExtent)
+	for n := range uint32(9) {
+		for i := range data {
+			data[i] = byte(n)
+		}
+		must(t, stream.Send(extent(5, n), data, crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli))))
+	}
+	clear(data)
+	must(t, stream.Sync())
+	must(t, stream.Close())
+	for n := range uint32(9) {
+		must(t, s.Get(t.Context(), extent(5, n), 0, data))
+		if data[0] != byte(n) || data[len(data)-1] != byte(n) {
+			t.Errorf("extent %d came back with the bytes of another", n)
+		}
+	}
+}
+
 func TestAStreamTellsOfAnExtentThatWasRefused(t *testing.T) {
 	o, client := serve(t)
 	s, err := external.New(o)

@@ -222,13 +222,7 @@ func newJSONBlobSegment(s *blob.SegmentInfo) *jsonBlobSegment {
 }
 
 type jsonBlobSummary struct {
-	Kind        string `json:"kind"`
-	Verdict     string `json:"verdict"`
-	Faults      int    `json:"faults"`
-	Path        string `json:"path"`
-	ClusterID   string `json:"cluster_id,omitempty"`
-	MemberID    string `json:"member_id,omitempty"`
-	MemberName  string `json:"member_name,omitempty"`
+	jsonSummary
 	Segments    int64  `json:"segments"`
 	Bytes       int64  `json:"bytes"`
 	Records     int64  `json:"records"`
@@ -242,11 +236,8 @@ type jsonBlobSummary struct {
 // json prints the summary. Segments and faults were printed.
 func (d *debugBlob) json() error {
 	out := jsonBlobSummary{
-		Kind: "summary", Verdict: d.report.verdict(), Faults: d.report.damage, Path: d.dir,
-		Segments: d.sum.segments, Bytes: d.sum.bytes, Records: d.sum.records, Index: d.found.Index, Noted: d.found.Noted,
-	}
-	if m := &d.target.member; m.Member != 0 {
-		out.ClusterID, out.MemberID, out.MemberName = clusterID(m.Cluster), memberID(m.Member), m.Name
+		jsonSummary: newJSONSummary(d.report, d.dir, d.target),
+		Segments:    d.sum.segments, Bytes: d.sum.bytes, Records: d.sum.records, Index: d.found.Index, Noted: d.found.Noted,
 	}
 	if d.found.Index {
 		out.LiveRecords, out.LiveBytes = &d.sum.liveRecords, &d.sum.liveBytes

@@ -105,14 +105,28 @@ type jsonSpan struct {
 	Last  uint64 `json:"last_index"`
 }
 
+// jsonSummary is what a summary begins with. The ids are those of the member whose the files are, where
+// that is known.
+type jsonSummary struct {
+	Kind       string `json:"kind"`
+	Verdict    string `json:"verdict"`
+	Faults     int    `json:"faults"`
+	Path       string `json:"path"`
+	ClusterID  string `json:"cluster_id,omitempty"`
+	MemberID   string `json:"member_id,omitempty"`
+	MemberName string `json:"member_name,omitempty"`
+}
+
+func newJSONSummary(r *debugReport, path string, t *debugTarget) jsonSummary {
+	out := jsonSummary{Kind: "summary", Verdict: r.verdict(), Faults: r.damage, Path: path}
+	if m := &t.member; m.Member != 0 {
+		out.ClusterID, out.MemberID, out.MemberName = clusterID(m.Cluster), memberID(m.Member), m.Name
+	}
+	return out
+}
+
 type jsonWALSummary struct {
-	Kind       string         `json:"kind"`
-	Verdict    string         `json:"verdict"`
-	Faults     int            `json:"faults"`
-	Path       string         `json:"path"`
-	ClusterID  string         `json:"cluster_id,omitempty"`
-	MemberID   string         `json:"member_id,omitempty"`
-	MemberName string         `json:"member_name,omitempty"`
+	jsonSummary
 	Store      *jsonPosition  `json:"store,omitempty"`
 	HardState  *jsonHardState `json:"hard_state"`
 	Base       jsonPosition   `json:"base"`
@@ -146,12 +160,9 @@ func (d *debugWAL) json() error {
 	}
 	n := d.found
 	out := jsonWALSummary{
-		Kind: "summary", Verdict: d.report.verdict(), Faults: d.report.damage, Path: d.target.path,
-		HardState: newJSONHardState(&n.HardState), Base: jsonPosition(n.Base), FirstIndex: n.First, LastIndex: n.Last,
+		jsonSummary: newJSONSummary(d.report, d.target.path, d.target),
+		HardState:   newJSONHardState(&n.HardState), Base: jsonPosition(n.Base), FirstIndex: n.First, LastIndex: n.Last,
 		Floor: n.Floor, Segments: n.Segments, Records: n.Records, Torn: n.Torn != nil, Closed: n.Sealed,
-	}
-	if m := &d.target.member; m.Member != 0 {
-		out.ClusterID, out.MemberID, out.MemberName = clusterID(m.Cluster), memberID(m.Member), m.Name
 	}
 	if s := d.confs.position; s != (jsonPosition{}) {
 		out.Store = &s
