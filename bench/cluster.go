@@ -308,6 +308,7 @@ func (c *cluster) usage() (usage, error) {
 		}
 		sum.CPU += u.CPU
 		sum.RSS += u.RSS
+		sum.Written += u.Written
 		sum.PeakRSS = max(sum.PeakRSS, u.PeakRSS)
 	}
 	return sum, nil
