@@ -15,6 +15,7 @@ const (
 	chartRow    = 20
 	chartBar    = 12
 	chartRight  = 130
+	chartLine   = 150 // letters
 )
 
 const (
@@ -69,8 +70,12 @@ func barsOf(all []tableLine) []tableLine {
 	return out
 }
 
-// better tells whether a ratio speaks for ChainFire.
+// better tells whether a ratio speaks for ChainFire. Nothing is better than the limit: beside that it
+// is the target that counts.
 func (l tableLine) better() bool {
+	if l.Limit != nil {
+		return l.Met != nil && *l.Met
+	}
 	if l.Figure.moreIsBetter() {
 		return l.Ratio >= 1
 	}
@@ -82,7 +87,7 @@ func (r tableReport) chart() string {
 	bars := barsOf(r.Lines)
 	scale := scaleOf(bars)
 	bottom := chartTop + len(bars)*chartRow
-	notes := r.origin()
+	notes := wrap(r.origin(), chartLine)
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12">`+"\n",
 		chartWidth, bottom+40+16*len(notes))
@@ -123,6 +128,25 @@ func (l tableLine) draw(b *strings.Builder, scale chartScale, y float64) {
 			scale.x(at), scale.x(at), y, y+chartBar+4, colorTarget)
 	}
 	text(b, chartWidth-chartRight+12, y+chartBar, "", fmt.Sprintf("%s  %s", amount(l.Ratio), l.verdict()))
+}
+
+// wrap breaks lines at blanks, so that none has more letters than width if its words have not.
+func wrap(lines []string, width int) []string {
+	var out []string
+	for _, line := range lines {
+		now := ""
+		for word := range strings.FieldsSeq(line) {
+			if now != "" && len(now)+1+len(word) > width {
+				out, now = append(out, now), ""
+			}
+			if now != "" {
+				now += " "
+			}
+			now += word
+		}
+		out = append(out, now)
+	}
+	return out
 }
 
 func text(b *strings.Builder, x, y float64, attributes, s string) {

@@ -11,6 +11,7 @@ const (
 	p999        figure = "p999_ms"
 	longest     figure = "max_ms"
 	cpuPerOp    figure = "cpu_us_per_op"
+	ownPerOp    figure = "generator_cpu_us_per_op"
 	peakRSS     figure = "peak_rss_mib"
 	residentMiB figure = "resident_mib"
 	diskPerOp   figure = "disk_bytes_per_op"
@@ -36,6 +37,7 @@ var figureNames = []figureName{
 	{p999, "p99.9 ms"},
 	{longest, "max ms"},
 	{cpuPerOp, "server CPU µs/op"},
+	{ownPerOp, "generator CPU µs/op"},
 	{residentMiB, "resident MiB"},
 	{peakRSS, "peak resident MiB"},
 	{diskPerOp, "disk bytes/op"},

@@ -1,12 +1,17 @@
 package main
 
-import "context"
+import (
+	"context"
+	"os"
+)
 
 // ledger is what a cluster had used when a turn began.
 type ledger struct {
 	cluster *cluster
 	usage   usage
 	syncs   syncs
+	// own is what this process had used, which generates the load.
+	own usage
 }
 
 // openLedger notes what the cluster used so far, and forgets the peaks of its memory.
@@ -19,6 +24,9 @@ func openLedger(ctx context.Context, c *cluster) (ledger, error) {
 	if err == nil {
 		l.usage, err = c.usage()
 	}
+	if err == nil {
+		l.own, err = usageOf(os.Getpid())
+	}
 	return l, err
 }
 
@@ -29,12 +37,17 @@ func (l ledger) settle(ctx context.Context, operations, userBytes uint64, m meas
 	if err != nil {
 		return err
 	}
+	own, err := usageOf(os.Getpid())
+	if err != nil {
+		return err
+	}
 	s, err := l.cluster.syncs(ctx)
 	if err != nil {
 		return err
 	}
 	ops := float64(operations)
 	m[cpuPerOp] = ratio(1e6*(u.CPU-l.usage.CPU).Seconds(), ops)
+	m[ownPerOp] = ratio(1e6*(own.CPU-l.own.CPU).Seconds(), ops)
 	m[peakRSS] = float64(u.PeakRSS) / (1 << 20)
 	m[logSyncs] = ratio(s.log-l.syncs.log, ops)
 	m[storeSyncs] = ratio(s.store-l.syncs.store, ops)

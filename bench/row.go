@@ -12,6 +12,8 @@ type scene int
 const (
 	// stocked are two running clusters with some keys.
 	stocked scene = iota
+	// quiet are two as those, for rows that feel what others left to be written later.
+	quiet
 	// history are two running clusters that hold nothing but what rows put.
 	history
 	// big are two running clusters with very many keys.

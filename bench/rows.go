@@ -32,7 +32,7 @@ func putRows(clients int) []row {
 		for _, inOrder := range []bool{false, true} {
 			r := row{
 				name: fmt.Sprintf("put-%d", clients), title: "put, " + many(clients, "client"),
-				shows: []figure{perSecond, p50, p99, cpuPerOp, diskPerByte, logSyncs},
+				shows: []figure{perSecond, p50, p99, cpuPerOp, logSyncs},
 			}
 			if size > 0 {
 				r.name, r.title = r.name+"-4k", r.title+", 4 KiB"
@@ -101,7 +101,7 @@ func readRows() []row {
 	shows := []figure{perSecond, p50, p99, cpuPerOp}
 	return []row{
 		{
-			name: "disk-100", title: "disk, so many puts by 100 clients", chief: true, chiefMembers: 1,
+			name: "disk-100", title: "disk, so many puts by 100 clients", scene: quiet, chief: true, chiefMembers: 1,
 			shows: []figure{diskPerByte, logSyncs, storeSyncs}, targets: []target{{figure: diskPerOp, limit: 0.7}},
 			run: func(ctx context.Context, t *table, s *stand) (measured, error) { return t.runToTheDisk(ctx, s) },
 		},

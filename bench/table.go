@@ -110,7 +110,7 @@ func (t *table) runCrew(ctx context.Context, s *stand, cr *crew) (measured, erro
 func (t *table) measure(ctx context.Context, chosen []row) error {
 	var all []tableTurn
 	for _, members := range t.members {
-		for _, sc := range []scene{stocked, history, big, bare} {
+		for _, sc := range []scene{stocked, quiet, history, big, bare} {
 			rows := slices.DeleteFunc(slices.Clone(chosen), func(r row) bool { return r.scene != sc || !t.takes(r, members) })
 			if len(rows) == 0 {
 				continue
@@ -200,7 +200,7 @@ func (t *table) enter(ctx context.Context, sc scene, members int, sys system) (*
 	if sc == bare {
 		return s, nil
 	}
-	n := map[scene]int{stocked: t.keys, big: t.bigKeys}[sc]
+	n := map[scene]int{stocked: t.keys, quiet: t.keys, big: t.bigKeys}[sc]
 	if err := t.say(t.cmd, "starting %s with %d member(s) and %d keys", sys.name, members, n); err != nil {
 		return nil, err
 	}

@@ -198,6 +198,7 @@ func TestSenselessTablesAreRefused(t *testing.T) {
 		"few keys":      func(tb *table) { tb.keys = longRange - 1 },
 		"no time":       func(tb *table) { tb.duration = 0 },
 		"a value of -1": func(tb *table) { tb.valueSize = -1 },
+		"no row of 1":   func(tb *table) { tb.names, tb.members = []string{"big-join"}, []int{1} },
 	} {
 		tb, _, err := tableFor(t)
 		if err != nil {
@@ -206,6 +207,30 @@ func TestSenselessTablesAreRefused(t *testing.T) {
 		spoil(tb)
 		if _, err := tb.chooseRows(); err == nil {
 			t.Errorf("a table with %s is accepted", name)
+		}
+	}
+}
+
+func TestNotesAreBrokenAtBlanks(t *testing.T) {
+	got := wrap([]string{"aa bb cc", "dddddd e", ""}, 5)
+	if !slices.Equal(got, []string{"aa bb", "cc", "dddddd", "e", ""}) {
+		t.Errorf("broken into %q", got)
+	}
+}
+
+func TestBesideTheLimitTheTargetCounts(t *testing.T) {
+	met, missed := true, false
+	for _, c := range []struct {
+		line tableLine
+		want bool
+	}{
+		{tableLine{Figure: p50, Ratio: 1.5, Limit: &sample{}, Met: &met}, true},
+		{tableLine{Figure: p50, Ratio: 1.7, Limit: &sample{}, Met: &missed}, false},
+		{tableLine{Figure: p50, Ratio: 1.5}, false},
+		{tableLine{Figure: perSecond, Ratio: 1.5}, true},
+	} {
+		if got := c.line.better(); got != c.want {
+			t.Errorf("%+v speaks for ChainFire: %v", c.line, got)
 		}
 	}
 }

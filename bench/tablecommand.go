@@ -102,10 +102,14 @@ func (t *table) chooseRows() ([]row, error) {
 			return nil, fmt.Errorf("there is no row %q: use %s", name, strings.Join(known, ", "))
 		}
 	}
-	return slices.DeleteFunc(all, func(r row) bool {
+	chosen := slices.DeleteFunc(all, func(r row) bool {
 		return len(t.names) > 0 && !slices.Contains(t.names, r.name) ||
 			!slices.ContainsFunc(t.members, func(m int) bool { return t.takes(r, m) })
-	}), nil
+	})
+	if len(chosen) == 0 {
+		return nil, fmt.Errorf("no row of these is for clusters of %v members", t.members)
+	}
+	return chosen, nil
 }
 
 func rowNames(all []row) []string {
