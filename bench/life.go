@@ -151,7 +151,7 @@ func (t *table) runJoin(ctx context.Context, s *stand) (measured, error) {
 }
 
 // runCompaction writes many versions, which is not measured, and puts at a steady pace while
-// they are compacted, and for the time of a turn at least.
+// they are compacted, and for some time at least.
 func (t *table) runCompaction(ctx context.Context, s *stand) (measured, error) {
 	writers := newCrew(s.lanes, fillClients, versions("history/", newValues(t.valueSize)))
 	if _, err := writers.run(ctx, limit{duration: t.timeout, total: max(t.sizes.versions/fillBatch, 1)}); err != nil {
@@ -170,7 +170,7 @@ func (t *table) runCompaction(ctx context.Context, s *stand) (measured, error) {
 		_, failed = c.compact(ctx)
 		compacted = time.Since(from)
 		if failed == nil {
-			failed = pause(ctx, t.duration-compacted)
+			failed = pause(ctx, t.through-compacted)
 		}
 	}()
 	putters := newCrew(s.lanes, pacedClients, putRandom(keys{"beside/", rewritten}, newValues(t.valueSize)))

@@ -43,12 +43,14 @@ type sizes struct {
 	manyClients int
 	// paced is how many puts a second there are through a compaction.
 	paced int
+	// through is how long those go on, at least: the same for all systems, whoever compacts faster.
+	through time.Duration
 }
 
 // Two sizes of the table.
 var (
-	shortSizes = sizes{keys: 50_000, bigKeys: 100_000, versions: 100_000, leases: 5_000, diskPuts: 50_000, valueSize: 256, manyClients: 100, paced: 2_000}
-	fullSizes  = sizes{keys: 50_000, bigKeys: 1_000_000, versions: 1_000_000, leases: 50_000, diskPuts: 300_000, valueSize: 256, manyClients: 100, paced: 2_000}
+	shortSizes = sizes{keys: 50_000, bigKeys: 100_000, versions: 100_000, leases: 5_000, diskPuts: 50_000, valueSize: 256, manyClients: 100, paced: 2_000, through: 4 * time.Second}
+	fullSizes  = sizes{keys: 50_000, bigKeys: 1_000_000, versions: 1_000_000, leases: 50_000, diskPuts: 300_000, valueSize: 256, manyClients: 100, paced: 2_000, through: 20 * time.Second}
 )
 
 // stand is a system in a turn.

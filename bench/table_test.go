@@ -185,8 +185,8 @@ func TestAShortTableHasTheChiefRowsAndAFullOneAll(t *testing.T) {
 
 func TestSizesThatAreAskedForAreTaken(t *testing.T) {
 	tb := &table{full: true}
-	tb.size(sizes{bigKeys: 7})
-	if tb.bigKeys != 7 || tb.keys != fullSizes.keys || tb.manyClients == 0 {
+	tb.size(sizes{bigKeys: 7, through: time.Minute})
+	if tb.bigKeys != 7 || tb.through != time.Minute || tb.paced != fullSizes.paced || tb.keys != fullSizes.keys || tb.manyClients == 0 {
 		t.Errorf("sizes: %+v", tb.sizes)
 	}
 }

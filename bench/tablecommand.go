@@ -48,6 +48,7 @@ func tableCommand() *cobra.Command {
 	f.IntVar(&asked.diskPuts, "disk-puts", 0, fmt.Sprintf("puts of which the bytes on disk are counted (default %d, with --full %d)", shortSizes.diskPuts, fullSizes.diskPuts))
 	f.IntVar(&asked.valueSize, "value-size", 0, fmt.Sprintf("size of a value in bytes (default %d)", shortSizes.valueSize))
 	f.IntVar(&asked.paced, "paced", 0, fmt.Sprintf("puts a second through a compaction (default %d)", shortSizes.paced))
+	f.DurationVar(&asked.through, "through", 0, fmt.Sprintf("how long they go on, the compaction in the time or more (default %v, with --full %v)", shortSizes.through, fullSizes.through))
 	f.StringVar(&t.markdown, "markdown", "", "also write the table to this file, in Markdown")
 	f.StringVar(&t.chart, "chart", "", "also draw the ratios into this file, in SVG")
 	return cmd
@@ -75,6 +76,9 @@ func (t *table) size(asked sizes) {
 			*s.to = s.asked
 		}
 	}
+	if asked.through != 0 {
+		t.through = asked.through
+	}
 }
 
 // chooseRows checks what was asked for and lists the rows to measure.
@@ -87,7 +91,7 @@ func (t *table) chooseRows() ([]row, error) {
 	if t.keys < longRange {
 		return nil, fmt.Errorf("the longest range is of %d keys: --keys must not be less", longRange)
 	}
-	if t.duration <= 0 || t.warmUp < 0 || t.pause < 0 || t.settle < 0 {
+	if t.duration <= 0 || t.through <= 0 || t.warmUp < 0 || t.pause < 0 || t.settle < 0 {
 		return nil, errors.New("a load needs some time, and no time is less than none")
 	}
 	for _, m := range t.members {

@@ -134,7 +134,7 @@ func (t *table) report(chosen []row, turns []tableTurn) error {
 		Date: time.Now().UTC().Truncate(time.Second), Command: command(), Machine: t.machine, Versions: t.session.versions,
 		Sizes: map[string]int{
 			"keys": t.keys, "big_keys": t.bigKeys, "versions": t.sizes.versions, "leases": t.leases, "disk_puts": t.diskPuts,
-			"value_size": t.valueSize, "connections": t.connections, "paced_puts_per_second": t.paced,
+			"value_size": t.valueSize, "connections": t.connections, "paced_puts_per_second": t.paced, "paced_seconds": int(t.through.Seconds()),
 		},
 		Rounds: t.rounds, Duration: t.duration.Seconds(), Lines: lines(chosen, turns), Turns: turns,
 	}
