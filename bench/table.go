@@ -108,7 +108,8 @@ func (t *table) runCrew(ctx context.Context, s *stand, cr *crew) (measured, erro
 	return m, l.settle(ctx, res.Operations, cr.userBytes(), m)
 }
 
-// measure goes through the rows, scene by scene.
+// measure goes through the rows, scene by scene. What was measured until something failed is
+// reported, too: a long table is not lost with its last row.
 func (t *table) measure(ctx context.Context, chosen []row) error {
 	var all []tableTurn
 	for _, members := range t.members {
@@ -118,13 +119,14 @@ func (t *table) measure(ctx context.Context, chosen []row) error {
 				continue
 			}
 			turns, err := t.play(ctx, sc, members, rows)
-			if err != nil {
-				return fmt.Errorf("%d member(s): %w", members, err)
-			}
 			all = append(all, turns...)
+			if err != nil {
+				err = fmt.Errorf("%d member(s): %w", members, err)
+				return errors.Join(err, t.report(chosen, all, err))
+			}
 		}
 	}
-	return t.report(chosen, all)
+	return t.report(chosen, all, nil)
 }
 
 // takes tells whether a row is measured with so many members. Rows that are asked for by name
@@ -136,7 +138,7 @@ func (t *table) takes(r row, members int) bool {
 	return r.isFor(members, t.full)
 }
 
-// play sets a scene and gives every row its turns in it.
+// play sets a scene and gives every row its turns in it. On an error it returns those there were.
 func (t *table) play(ctx context.Context, sc scene, members int, rows []row) (out []tableTurn, err error) {
 	var stands []*stand
 	defer func() {
@@ -156,14 +158,14 @@ func (t *table) play(ctx context.Context, sc scene, members int, rows []row) (ou
 		if sc == stocked && turn.round > round {
 			for _, s := range stands {
 				if err := t.tidy(ctx, s); err != nil {
-					return nil, fmt.Errorf("%s, after round %d: %w", s.sys.name, round, err)
+					return out, fmt.Errorf("%s, after round %d: %w", s.sys.name, round, err)
 				}
 			}
 			round = turn.round
 		}
 		turns, err := t.playOnce(ctx, turn.row, members, turn.round, stands)
 		if err != nil {
-			return nil, fmt.Errorf("%s, round %d: %w", turn.row.name, turn.round, err)
+			return out, fmt.Errorf("%s, round %d: %w", turn.row.name, turn.round, err)
 		}
 		out = append(out, turns...)
 	}

@@ -4,10 +4,14 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/spf13/cobra"
 )
 
 func TestEveryRowHasItsNameAndSomethingToShow(t *testing.T) {
@@ -112,6 +116,35 @@ func checkChart(t *testing.T, chart string) {
 	for _, want := range []string{"a row; 1 member(s): p50 ms *", "2.00  missed", "0.4  met", "1970-01-01", "bench <table> & more"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the chart lacks %q", want)
+		}
+	}
+}
+
+func TestAReportThatIsNotCompleteSaysSo(t *testing.T) {
+	tb, chosen, err := tableFor(t, "get-100")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	tb.cmd = &cobra.Command{}
+	tb.cmd.SetOut(io.Discard)
+	tb.json, tb.markdown, tb.chart = filepath.Join(dir, "json"), filepath.Join(dir, "markdown"), filepath.Join(dir, "chart")
+	for _, failure := range []error{errors.New("the server ended"), nil} {
+		turns := turnsOf(chosen[0], 1, perSecond, map[string][]float64{"etcd": {10}, "chainfire": {20}})
+		if err := tb.report(chosen, turns, failure); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{tb.json, tb.markdown, tb.chart} {
+			text, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Contains(string(text), "the server ended"); got != (failure != nil) {
+				t.Errorf("%s says that it is not complete: %v; the failure was %v", filepath.Base(name), got, failure)
+			}
+			if !strings.Contains(string(text), "met") {
+				t.Errorf("%s lacks what was measured", filepath.Base(name))
+			}
 		}
 	}
 }

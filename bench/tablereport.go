@@ -30,7 +30,9 @@ type tableLine struct {
 
 // tableReport is the JSON form of a table.
 type tableReport struct {
-	Date     time.Time         `json:"date"`
+	Date time.Time `json:"date"`
+	// Failure is what ended the table before it was complete.
+	Failure  string            `json:"failure,omitempty"`
 	Command  string            `json:"command"`
 	Machine  machine           `json:"machine"`
 	Versions map[string]string `json:"versions"`
@@ -129,7 +131,7 @@ func valuesOf(turns []tableTurn, system string, f figure) []float64 {
 	return values
 }
 
-func (t *table) report(chosen []row, turns []tableTurn) error {
+func (t *table) report(chosen []row, turns []tableTurn, failure error) error {
 	r := tableReport{
 		Date: time.Now().UTC().Truncate(time.Second), Command: command(), Machine: t.machine, Versions: t.session.versions,
 		Sizes: map[string]int{
@@ -137,6 +139,9 @@ func (t *table) report(chosen []row, turns []tableTurn) error {
 			"value_size": t.valueSize, "connections": t.connections, "paced_puts_per_second": t.paced, "paced_seconds": int(t.through.Seconds()),
 		},
 		Rounds: t.rounds, Duration: t.duration.Seconds(), Lines: lines(chosen, turns), Turns: turns,
+	}
+	if failure != nil {
+		r.Failure = failure.Error()
 	}
 	if _, err := fmt.Fprint(t.cmd.OutOrStdout(), "\n", r.markdown()); err != nil {
 		return err
@@ -205,9 +210,13 @@ func (r tableReport) origin() []string {
 		versions = append(versions, name+": "+v)
 	}
 	slices.Sort(versions)
-	return []string{
+	notes := []string{
 		fmt.Sprintf("%s; %s.", r.Date.Format(time.RFC3339), r.Machine),
 		strings.Join(versions, "; ") + ".",
 		fmt.Sprintf("%d round(s) of %g s each: %s", r.Rounds, r.Duration, r.Command),
 	}
+	if r.Failure != "" {
+		notes = append(notes, "Not complete: "+r.Failure)
+	}
+	return notes
 }
