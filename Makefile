@@ -121,17 +121,16 @@ coverage: ## statement coverage of raft/ by its scripts, tests and schedules
 	$(GO) tool cover -func .cache/raft.cover | tail -n 1
 
 .PHONY: bench
-bench: bench-tools ## compare with etcd in a few minutes
+bench: bench-tools ## the chief rows of the table beside etcd, small, in ten minutes; see bench/README.md
 	@mkdir -p $(BENCH_DIR)
-	$(BIN)/bench compare --members 1 --rounds 3 --duration 3s --dir $(BENCH_DIR) --json $(BENCH_DIR)/compare-1.json $(BENCH_FLAGS)
-	$(BIN)/bench compare --members 3 --rounds 3 --duration 3s --dir $(BENCH_DIR) --json $(BENCH_DIR)/compare-3.json $(BENCH_FLAGS)
+	$(BIN)/bench table --rounds 3 --duration 1500ms --dir $(BENCH_DIR) --json $(BENCH_DIR)/table.json \
+		--markdown $(BENCH_DIR)/table.md --chart $(BENCH_DIR)/table.svg $(BENCH_FLAGS)
 
 .PHONY: bench-full
-bench-full: bench-tools ## compare with etcd at length, and restart with a million keys
+bench-full: bench-tools ## the whole table beside etcd, with a million keys, in some hours
 	@mkdir -p $(BENCH_DIR)
-	$(BIN)/bench compare --members 1 --rounds 7 --duration 10s --dir $(BENCH_DIR) --json $(BENCH_DIR)/compare-1.json $(BENCH_FLAGS)
-	$(BIN)/bench compare --members 3 --rounds 7 --duration 10s --dir $(BENCH_DIR) --json $(BENCH_DIR)/compare-3.json $(BENCH_FLAGS)
-	$(BIN)/bench restart --keys 1000000 --value-size 256 --dir $(BENCH_DIR) --json $(BENCH_DIR)/restart.json $(BENCH_FLAGS)
+	$(BIN)/bench table --full --rounds 5 --duration 10s --warm-up 2s --pause 2s --settle 5s --timeout 12h --dir $(BENCH_DIR) \
+		--json $(BENCH_DIR)/table-full.json --markdown $(BENCH_DIR)/table-full.md --chart $(BENCH_DIR)/table-full.svg $(BENCH_FLAGS)
 
 .PHONY: bench-life
 bench-life: bench-tools ## what clients feel, beside etcd, when the leader goes and when a member joins

@@ -128,6 +128,13 @@ func (c *cluster) addSeat(dir string) error {
 	return nil
 }
 
+// awaitAll waits until all members are voters that serve reads.
+func (c *cluster) awaitAll(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	return c.await(ctx, len(c.seats))
+}
+
 // awaitMembers waits until the first member sees so many members, some of them
 // learners.
 func (c *cluster) awaitMembers(ctx context.Context, members, learners int) error {
@@ -308,9 +315,19 @@ func (c *cluster) usage() (usage, error) {
 		}
 		sum.CPU += u.CPU
 		sum.RSS += u.RSS
+		sum.Written += u.Written
 		sum.PeakRSS = max(sum.PeakRSS, u.PeakRSS)
 	}
 	return sum, nil
+}
+
+// forgetPeaks makes the peak of every member's memory what it has now.
+func (c *cluster) forgetPeaks() error {
+	var errs []error
+	for _, m := range c.members {
+		errs = append(errs, forgetPeak(m.pid()))
+	}
+	return errors.Join(errs...)
 }
 
 // stop ends every member, the last one first.

@@ -24,9 +24,11 @@ require (
 	golang.org/x/text v0.43.0 // indirect
 	google.golang.org/genproto/googleapis/api v0.0.0-20260817212433-ac3dfec99bb1 // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260817212433-ac3dfec99bb1 // indirect
-	google.golang.org/protobuf v1.36.12 // indirect
 )
 
-require chainfire v0.0.0
+require (
+	chainfire v0.0.0
+	google.golang.org/protobuf v1.36.12
+)
 
 replace chainfire => ../

@@ -50,6 +50,7 @@ type loadResult struct {
 	P50        float64 `json:"p50_ms"`
 	P90        float64 `json:"p90_ms"`
 	P99        float64 `json:"p99_ms"`
+	P999       float64 `json:"p999_ms"`
 	Max        float64 `json:"max_ms"`
 }
 
@@ -106,6 +107,7 @@ func resultOf(clients []histogram, elapsed time.Duration) loadResult {
 		P50:        millis(all.quantile(0.50)),
 		P90:        millis(all.quantile(0.90)),
 		P99:        millis(all.quantile(0.99)),
+		P999:       millis(all.quantile(0.999)),
 		Max:        millis(all.max),
 	}
 }

@@ -40,6 +40,7 @@ func rootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(loadCommand(), compareCommand(), restartCommand(), gapCommand(), growthCommand(), s3Command(), isolationCommand(), uploadCommand())
+	root.AddCommand(loadCommand(), compareCommand(), restartCommand(), gapCommand(), growthCommand(), s3Command(), isolationCommand(),
+		tableCommand(), echoCommand())
 	return root
 }

@@ -54,6 +54,7 @@ func (p place) remove() error {
 // those of another.
 type machine struct {
 	Processors int    `json:"processors"`
+	Model      string `json:"model,omitempty"`
 	Kernel     string `json:"kernel"`
 	GoVersion  string `json:"go_version"`
 	// SyncP50 and SyncP99 are what one write of 4 KiB and its sync take on the
@@ -63,8 +64,12 @@ type machine struct {
 }
 
 func (m machine) String() string {
-	return fmt.Sprintf("%d processors, Linux %s; a 4 KiB write with its sync takes %.2f ms (p99 %.2f)",
-		m.Processors, m.Kernel, m.SyncP50, m.SyncP99)
+	model := ""
+	if m.Model != "" {
+		model = " (" + m.Model + ")"
+	}
+	return fmt.Sprintf("%d processors%s, Linux %s; a 4 KiB write with its sync takes %.2f ms (p99 %.2f)",
+		m.Processors, model, m.Kernel, m.SyncP50, m.SyncP99)
 }
 
 func describeMachine(p place) (machine, error) {
@@ -72,17 +77,34 @@ func describeMachine(p place) (machine, error) {
 	if err != nil {
 		return machine{}, fmt.Errorf("read kernel version: %w", err)
 	}
+	cpus, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return machine{}, fmt.Errorf("read the model of the processor: %w", err)
+	}
 	syncs, err := p.measureSync()
 	if err != nil {
 		return machine{}, err
 	}
 	return machine{
 		Processors: runtime.NumCPU(),
+		Model:      processorModel(cpus),
 		Kernel:     strings.TrimSpace(string(release)),
 		GoVersion:  runtime.Version(),
 		SyncP50:    millis(syncs.quantile(0.5)),
 		SyncP99:    millis(syncs.quantile(0.99)),
 	}, nil
+}
+
+// processorModel is what /proc/cpuinfo calls the first processor: some architectures give it
+// no name.
+func processorModel(cpuinfo []byte) string {
+	for line := range strings.Lines(string(cpuinfo)) {
+		name, value, ok := strings.Cut(line, ":")
+		if ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
 }
 
 // measureSync appends to a file and syncs it, again and again, for a second.

@@ -20,6 +20,8 @@ type usage struct {
 	CPU time.Duration
 	// RSS is resident memory now, PeakRSS the most there ever was, in bytes.
 	RSS, PeakRSS uint64
+	// Written is what the process had the disk write since it started, in bytes.
+	Written uint64
 }
 
 // usageOf reads what the process of an id has used.
@@ -42,7 +44,36 @@ func usageOf(pid int) (usage, error) {
 	if u.PeakRSS, err = parseStatus(status, "VmHWM"); err != nil {
 		return usage{}, fmt.Errorf("memory of process %d: %w", pid, err)
 	}
+	io, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
+	if err != nil {
+		return usage{}, fmt.Errorf("read bytes written: %w", err)
+	}
+	if u.Written, err = parseIO(io, "write_bytes"); err != nil {
+		return usage{}, fmt.Errorf("bytes written by process %d: %w", pid, err)
+	}
 	return u, nil
+}
+
+// forgetPeak makes the peak of a process's memory what it has now.
+func forgetPeak(pid int) error {
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0); err != nil {
+		return fmt.Errorf("reset the peak of memory: %w", err)
+	}
+	return nil
+}
+
+// parseIO reads one number of /proc/PID/io.
+func parseIO(io []byte, name string) (uint64, error) {
+	for line := range strings.Lines(string(io)) {
+		if value, ok := strings.CutPrefix(line, name+":"); ok {
+			n, err := strconv.ParseUint(strings.TrimSpace(value), 10, 63)
+			if err != nil {
+				return 0, fmt.Errorf("read %s: %w", name, err)
+			}
+			return n, nil
+		}
+	}
+	return 0, fmt.Errorf("io has no %s", name)
 }
 
 // parseStat adds utime and stime, fields 14 and 15 of /proc/PID/stat. The name

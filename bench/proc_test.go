@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -55,5 +56,45 @@ func TestUsageOfThisProcessGrowsAsItWorks(t *testing.T) {
 		if after.RSS == 0 || after.PeakRSS < after.RSS/2 {
 			t.Fatalf("resident %d bytes, at most %d", after.RSS, after.PeakRSS)
 		}
+	}
+}
+
+func TestOnlyWhatReachesTheDiskIsWritten(t *testing.T) {
+	io := []byte("rchar: 5\nwchar: 700\nsyscr: 1\nread_bytes: 8192\nwrite_bytes: 4096\ncancelled_write_bytes: 12\n")
+	if got, err := parseIO(io, "write_bytes"); err != nil || got != 4096 {
+		t.Errorf("written: %d, %v; want 4096", got, err)
+	}
+	for _, io := range []string{"", "cancelled_write_bytes: 12\n", "write_bytes: -1\n", "write_bytes:\n"} {
+		if got, err := parseIO([]byte(io), "write_bytes"); err == nil {
+			t.Errorf("io %q gives %d, want an error", io, got)
+		}
+	}
+}
+
+func TestAForgottenPeakIsWhatTheProcessHasNow(t *testing.T) {
+	const much = 64 << 20
+	m, err := syscall.Mmap(-1, 0, much, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < much; i += 4096 {
+		m[i] = 1
+	}
+	if err := syscall.Munmap(m); err != nil {
+		t.Fatal(err)
+	}
+	before, err := usageOf(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := forgetPeak(os.Getpid()); err != nil {
+		t.Fatal(err)
+	}
+	after, err := usageOf(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after.PeakRSS > before.PeakRSS-much/2 {
+		t.Errorf("the peak is %d bytes, and was %d before it was forgotten", after.PeakRSS, before.PeakRSS)
 	}
 }

@@ -113,7 +113,7 @@ func (r *revival) ofSystem(ctx context.Context, cmd *cobra.Command, sys system) 
 		if err := pause(ctx, r.pause); err != nil {
 			return nil, err
 		}
-		one, err := r.once(ctx, c)
+		one, err := r.once(ctx, c, 0)
 		if err != nil {
 			return nil, fmt.Errorf("restart %d: %w", round, err)
 		}
@@ -135,23 +135,23 @@ func fillOnce(ctx context.Context, c *cluster, keys, valueSize int) (err error) 
 	return p.fill(ctx, keys, valueSize)
 }
 
-// once kills the member, starts it again, and times its first answer. Then it
+// once kills member i, starts it again, and times its first answer. Then it
 // counts the keys: a member that lost some is not worth timing.
-func (r *revival) once(ctx context.Context, c *cluster) (revived, error) {
+func (r *revival) once(ctx context.Context, c *cluster, i int) (revived, error) {
 	before, err := c.usage()
 	if err != nil {
 		return revived{}, err
 	}
-	if err := c.members[0].kill(); err != nil {
+	if err := c.members[i].kill(); err != nil {
 		return revived{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, restartTimeout)
 	defer cancel()
 	start := time.Now()
-	if err := c.startMember(0); err != nil {
+	if err := c.startMember(i); err != nil {
 		return revived{}, err
 	}
-	took, err := firstRead(ctx, c, start)
+	took, err := firstRead(ctx, c, i, start)
 	if err != nil {
 		return revived{}, err
 	}
@@ -159,7 +159,7 @@ func (r *revival) once(ctx context.Context, c *cluster) (revived, error) {
 	if err != nil {
 		return revived{}, err
 	}
-	if err := holdsAll(ctx, c, r.keys); err != nil {
+	if err := holdsAll(ctx, c.seats[i].client, r.keys); err != nil {
 		return revived{}, err
 	}
 	return revived{
@@ -171,17 +171,17 @@ func (r *revival) once(ctx context.Context, c *cluster) (revived, error) {
 	}, nil
 }
 
-// firstRead tries the member's port until it listens, and reads one key from it
+// firstRead tries the port of member i until it listens, and reads one key from it
 // until it answers.
-func firstRead(ctx context.Context, c *cluster, start time.Time) (time.Duration, error) {
+func firstRead(ctx context.Context, c *cluster, i int, start time.Time) (time.Duration, error) {
 	tick := time.NewTicker(restartPoll)
 	defer tick.Stop()
 	for {
-		err := readOne(ctx, c.seats[0].client)
+		err := readOne(ctx, c.seats[i].client)
 		if err == nil {
 			return time.Since(start), nil
 		}
-		if ended := c.members[0].running(); ended != nil {
+		if ended := c.members[i].running(); ended != nil {
 			return 0, ended
 		}
 		select {
@@ -209,8 +209,8 @@ func readOne(ctx context.Context, endpoint string) (err error) {
 }
 
 // holdsAll fails unless the member holds exactly the keys that were put.
-func holdsAll(ctx context.Context, c *cluster, keys int) (err error) {
-	cl, err := dial(c.endpoints())
+func holdsAll(ctx context.Context, endpoint string, keys int) (err error) {
+	cl, err := dial([]string{endpoint})
 	if err != nil {
 		return err
 	}

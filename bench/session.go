@@ -115,7 +115,15 @@ func (s *session) write(report any) error {
 	if err != nil {
 		return fmt.Errorf("encode report: %w", err)
 	}
-	if err := os.WriteFile(s.json, append(b, '\n'), 0o644); err != nil {
+	return writeText(s.json, string(b)+"\n")
+}
+
+// writeText writes a file of a report, if one was asked for.
+func writeText(name, text string) error {
+	if name == "" {
+		return nil
+	}
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
 		return fmt.Errorf("write report: %w", err)
 	}
 	return nil
