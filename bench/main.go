@@ -41,6 +41,6 @@ func rootCommand() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.AddCommand(loadCommand(), compareCommand(), restartCommand(), gapCommand(), growthCommand(), s3Command(), isolationCommand(),
-		tableCommand(), echoCommand())
+		uploadCommand(), tableCommand(), echoCommand())
 	return root
 }
