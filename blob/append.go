@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"chainfire"
+	"chainfire/internal/disk"
 	"chainfire/object"
 )
 
@@ -109,7 +110,7 @@ func (s *Store) write(g *segment, r record, data []byte) error {
 	s.buf = b
 	f, err := s.files.get(g.id)
 	if err == nil {
-		_, err = f.WriteAt(b, g.end)
+		err = s.writeSteps(f, b, g.end)
 		s.files.put(f)
 	}
 	if err != nil {
@@ -125,6 +126,23 @@ func (s *Store) write(g *segment, r record, data []byte) error {
 	s.unsynced += int64(len(b))
 	if r.kind != kindSeal { // for which alone nobody is to wait
 		s.seq++
+	}
+	return nil
+}
+
+// writeSteps writes bytes to a file, with a breath between its steps.
+func (s *Store) writeSteps(f disk.File, b []byte, off int64) error {
+	step := len(b)
+	if s.opts.Breathe != nil {
+		step = stepBytes
+	}
+	for at := 0; at < len(b); at += step {
+		if at > 0 {
+			s.opts.Breathe()
+		}
+		if _, err := f.WriteAt(b[at:min(len(b), at+step)], off+int64(at)); err != nil {
+			return err
+		}
 	}
 	return nil
 }

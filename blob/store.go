@@ -28,6 +28,9 @@ const (
 	DefaultCacheBytes    = 8 << 20
 	YieldBytes           = 1 << 20
 
+	// stepBytes is how much is written between two breaths.
+	stepBytes = 128 << 10
+
 	minSegmentBytes = 4 << 10
 	maxSegmentBytes = 1 << 30
 )
@@ -48,6 +51,9 @@ type Options struct {
 	// no more than YieldBytes are put without a sync, since a disk does what it was given before
 	// first. Any goroutine.
 	Yield func() bool
+	// Breathe, if set, is called between two steps of a long write. It may take a while, as long as
+	// which nothing else is written.
+	Breathe func()
 	// FloorBytes is what is left free on the disk by Put. Compaction may use it. 0 is
 	// 256 MiB, a negative value leaves nothing.
 	FloorBytes int64

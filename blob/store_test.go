@@ -443,3 +443,24 @@ func TestAStoreOnARealDisk(t *testing.T) {
 		must(t, holds(s, ext(1, n), object.MaxExtent))
 	}
 }
+
+func TestALongWriteBreathesBetweenItsSteps(t *testing.T) {
+	fs, breaths := disk.NewFaultFS(), 0
+	o := options(fs)
+	o.SegmentBytes, o.Breathe = 4<<20, func() { breaths++ }
+	s := open(t, o)
+	must(t, put(s, ext(1, 1), 3000))
+	if breaths != 0 {
+		t.Errorf("%d breaths in a short write", breaths)
+	}
+	must(t, put(s, ext(1, 2), object.MaxExtent))
+	if want := object.MaxExtent / stepBytes; breaths != want {
+		t.Errorf("%d breaths, not %d", breaths, want)
+	}
+	must(t, s.Sync(context.Background()))
+	must(t, s.Close())
+	s = open(t, options(fs))
+	must(t, holds(s, ext(1, 1), 3000))
+	must(t, holds(s, ext(1, 2), object.MaxExtent))
+	must(t, s.Close())
+}

@@ -22,6 +22,8 @@ type GRPCPeer struct {
 	Client api.BodiesClient
 	// Cluster is the id of the cluster of both.
 	Cluster uint64
+	// Breathe, if set, is called between two pieces of an extent that is sent.
+	Breathe func()
 }
 
 var _ Peer = GRPCPeer{}
@@ -35,7 +37,7 @@ func (p GRPCPeer) Put(ctx context.Context) (Stream, error) {
 		cancel()
 		return nil, fromStatus(err)
 	}
-	return &grpcStream{s: s, cancel: cancel, cluster: p.Cluster}, nil
+	return &grpcStream{s: s, cancel: cancel, cluster: p.Cluster, breathe: p.Breathe}, nil
 }
 
 // grpcStream is a Stream over gRPC.
@@ -43,6 +45,7 @@ type grpcStream struct {
 	s       grpc.BidiStreamingClient[api.PutExtentsRequest, api.PutExtentsResponse]
 	cancel  context.CancelFunc
 	cluster uint64
+	breathe func()
 	sent    uint64
 }
 
@@ -56,6 +59,9 @@ func (g *grpcStream) Send(id object.ExtentID, data []byte, crc uint32) error {
 			return err
 		}
 		m = &api.PutExtentsRequest{}
+		if g.breathe != nil && len(data) > 0 {
+			g.breathe()
+		}
 	}
 	g.sent++
 	return nil

@@ -63,7 +63,7 @@ func (n *Node) openBodies() error {
 		Member: n.id, Boots: n.boots.own, State: bodyState{n}, Peers: bodyPeers{n},
 		BytesPerSecond: n.opts.BodyRate, Pass: n.courtesy.Pass, Logger: n.log,
 		Blob: blob.Options{
-			FS: n.opts.FS, Dir: n.path(blobDir), FloorBytes: n.bodyFloor(), Yield: n.courtesy.Busy, Logger: n.log,
+			FS: n.opts.FS, Dir: n.path(blobDir), FloorBytes: n.bodyFloor(), Yield: n.courtesy.Busy, Breathe: n.courtesy.Breathe, Logger: n.log,
 			Fatal: func(err error) { n.fatal("the store of object bodies failed", err) },
 		},
 	}
@@ -225,7 +225,7 @@ func (p bodyPeers) Peer(member uint64) (bodies.Peer, error) {
 		if err != nil {
 			return nil, fmt.Errorf("connect to member %d: %w", member, err)
 		}
-		return bodies.GRPCPeer{Client: api.NewBodiesClient(conn), Cluster: p.n.cluster}, nil
+		return bodies.GRPCPeer{Client: api.NewBodiesClient(conn), Cluster: p.n.cluster, Breathe: p.n.courtesy.Breathe}, nil
 	}
 	return nil, fmt.Errorf("look for member %d: %w", member, chainfire.ErrMemberNotFound)
 }

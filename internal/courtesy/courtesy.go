@@ -22,7 +22,7 @@ const (
 	LeastRate = 4 << 20
 
 	// mostRate is more than any member moves; firstRate is where the gate begins.
-	mostRate, firstRate = 8 << 30, 32 << 20
+	mostRate, firstRate = 8 << 30, 16 << 20
 	// activeFor is how long keys count as being written after one was.
 	activeFor = 2 * time.Second
 	// quietAfter is how long no bytes must have moved for a small write to tell how long it takes
@@ -33,7 +33,7 @@ const (
 	// A small write is late that takes more than tolerated times as long as by itself, and slack.
 	// A window is bad in which more than one of so many are. With the two factors below, the rate
 	// stays as it is where about one write of a hundred is late and there are many.
-	tolerated, slack = 3, time.Millisecond
+	tolerated, slack = 2, time.Millisecond
 	byChance         = 100
 	// guessed is how long a small write takes by itself where it was never seen to.
 	guessed = 3 * time.Millisecond
@@ -41,6 +41,8 @@ const (
 	fewer, more = 0.7, 1.1
 	// burst is how many bytes may pass at once.
 	burst = 128 << 10
+	// breath is how long work on bytes rests between two of its steps.
+	breath = time.Millisecond
 )
 
 // Gate is the gate of one member. Its methods may be called from any goroutine.
@@ -151,6 +153,15 @@ func (g *Gate) Pass(ctx context.Context, n int) error {
 		}
 	}
 	return nil
+}
+
+// Breathe is called between two steps of work on bytes. While keys are written it rests for a
+// millisecond: with few processors work that goes on for long holds up every small write that comes in
+// its way, however little there is of it.
+func (g *Gate) Breathe() {
+	if g.Busy() {
+		_ = g.pause(context.Background(), breath) // which does not end
+	}
 }
 
 // reserve is how long n bytes wait.

@@ -125,3 +125,14 @@ func TestAWaitThatIsEndedIsAnError(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestWorkOnBytesRestsBetweenItsStepsWhileKeysAreWritten(t *testing.T) {
+	b := newBench()
+	if b.Breathe(); b.pay != 0 {
+		t.Errorf("it rested %v where nobody writes keys", b.pay)
+	}
+	b.Keys()
+	if b.Breathe(); b.pay != breath {
+		t.Errorf("it rested %v, not %v", b.pay, breath)
+	}
+}
