@@ -92,7 +92,7 @@ func head(t *testing.T, host, method, target, body string, more ...string) strin
 // TestTheFieldsOfAFormComeAsFastAsHeaders: until they are there it is not known who sends them,
 // and whoever it is holds the place of another request.
 func TestTheFieldsOfAFormComeAsFastAsHeaders(t *testing.T) {
-	f := start(t, func(o *s3api.Options) { o.Limits.Headers = 200 * time.Millisecond })
+	f := start(t, func(o *s3api.Options) { o.Limits.Headers = 700 * time.Millisecond })
 	f.bucket("bucket")
 	f.policy(`{"Effect":"Allow","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::bucket/*"}`)
 	field := "--b\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\nk\r\n"
@@ -105,7 +105,7 @@ func TestTheFieldsOfAFormComeAsFastAsHeaders(t *testing.T) {
 	// The file itself may take longer.
 	w = f.dial(t)
 	w.send(headers + field + file)
-	time.AfterFunc(400*time.Millisecond, func() { _, _ = io.WriteString(w, end) }) // the answer tells whether it came
+	time.AfterFunc(time.Second, func() { _, _ = io.WriteString(w, end) }) // the answer tells whether it came
 	w.answer("POST").want(t, http.StatusNoContent, "")
 }
 
@@ -345,7 +345,7 @@ func TestTheBucketIsOfTheHostThatIsSigned(t *testing.T) {
 }
 
 func TestASlowBodyIsCutOff(t *testing.T) {
-	f := start(t, func(o *s3api.Options) { o.Limits.Idle = 50 * time.Millisecond })
+	f := start(t, func(o *s3api.Options) { o.Limits.Idle = 400 * time.Millisecond })
 	f.bucket("slow")
 	host := f.server.Listener.Addr().String()
 	w := f.dial(t)
@@ -357,7 +357,7 @@ func TestASlowBodyIsCutOff(t *testing.T) {
 }
 
 func TestAnAnswerDoesNotWaitForABodyThatNobodyReads(t *testing.T) {
-	f := start(t, func(o *s3api.Options) { o.Limits.Idle = 50 * time.Millisecond })
+	f := start(t, func(o *s3api.Options) { o.Limits.Idle = 400 * time.Millisecond })
 	f.bucket("unread")
 	f.put("unread", "k", "v")
 	host := f.server.Listener.Addr().String()
