@@ -58,7 +58,7 @@ func TestDeadVoterIsReplacedByANewcomer(t *testing.T) {
 			rest = append(rest, m)
 		}
 	}
-	l := startLoad(t, loadOptions{endpoints: []string{rest[0].client, rest[1].client}, clients: 4, pace: 20 * time.Millisecond})
+	l := startLoad(t, loadOptions{endpoints: []string{rest[0].client, rest[1].client}, clients: 4, pace: 20 * time.Millisecond, patience: soon})
 	l.awaitWrites(50)
 	dead.kill()
 	by := here.successor(t, dead, brisk()...)
