@@ -146,7 +146,11 @@ func TestMetricsCountCallsAndShowTheStatus(t *testing.T) {
 	w.recv()
 	get(t, f, "GET", "/metrics") // by which it has seen the first leader
 	f.set(func() { f.leader = 99 })
-	_, body := get(t, f, "GET", "/metrics")
+	var body string
+	eventually(t, "the answer that was had is counted", func() bool {
+		_, body = get(t, f, "GET", "/metrics")
+		return strings.Contains(body, "\ngrpc_server_msg_sent_total{grpc_method=\"Watch\",grpc_service=\"etcdserverpb.Watch\",grpc_type=\"bidi_stream\"} 1\n")
+	})
 	f.set(func() { f.leader = fakeID })
 	for _, line := range []string{
 		`grpc_server_started_total{grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary"} 2`,

@@ -12,12 +12,12 @@ import (
 )
 
 // leaderless is a member that is cut off from the other two of its cluster. It holds the
-// key k and the lease 7.
-func leaderless(t *testing.T) *node.Node {
+// key k and the lease 7. timeout is how long it waits for others.
+func leaderless(t *testing.T, timeout time.Duration) *node.Node {
 	t.Helper()
 	l := listed(t, "cut-off", "a", "b", "c")
 	for i := range l {
-		l[i].RequestTimeout = time.Second
+		l[i].RequestTimeout = timeout
 	}
 	members := startAll(t, l)
 	put(t, members[0], "k", "v")
@@ -42,7 +42,7 @@ func leaderless(t *testing.T) *node.Node {
 // then. What needs no other member is answered.
 func TestMemberThatIsCutOffSaysSoInEtcdsWords(t *testing.T) {
 	t.Parallel()
-	n := leaderless(t)
+	n := leaderless(t, time.Second)
 	read := func(r chainfire.RangeRequest) error {
 		r.Key = []byte("k")
 		_, err := n.Range(t.Context(), &r)
@@ -103,8 +103,8 @@ func TestMemberThatIsCutOffSaysSoInEtcdsWords(t *testing.T) {
 // missing takes no more than half of it.
 func TestSnapshotIsMadeWithoutALeaderWhateverTimeTheCallerHas(t *testing.T) {
 	t.Parallel()
-	n := leaderless(t)
-	for _, limit := range []time.Duration{700 * time.Millisecond, time.Hour} {
+	n := leaderless(t, 5*time.Second)
+	for _, limit := range []time.Duration{4 * time.Second, time.Hour} {
 		ctx, cancel := context.WithTimeout(t.Context(), limit)
 		defer cancel()
 		f, err := n.EtcdSnapshot(ctx)

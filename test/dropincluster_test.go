@@ -2,6 +2,7 @@ package test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -68,10 +69,13 @@ func TestAMemberThatWasAddedComesInByTheStateExisting(t *testing.T) {
 	}
 	m3.start("--initial-cluster", listOf(m1, m2, m3), "--initial-cluster-state", "existing")
 	m3.ctl().prints("a\nb\n", "", "get", "a")
-	out, _, _ := m3.ctl().run("", "member", "list")
-	if strings.Count(out, ", started, ") != 3 || strings.Contains(out, "true") {
-		t.Errorf("not all of them vote:\n%s", out)
-	}
+	await(t, "all of them vote", patience, func(context.Context) error {
+		out, errOut, _ := m3.ctl().run("", "member", "list")
+		if strings.Count(out, ", started, ") != 3 || strings.Contains(out, "true") {
+			return fmt.Errorf("the members are\n%s%s", out, errOut)
+		}
+		return nil
+	})
 	// A restart has the same line, or one that says something else by now.
 	m2.end(syscall.SIGTERM)
 	m2.start("--initial-cluster", listOf(m2), "--initial-cluster-state", "new")
@@ -98,6 +102,24 @@ func TestAMemberThatWasAddedComesInByTheStateExisting(t *testing.T) {
 	}
 }
 
+// leads is what a member says of itself.
+func (d *dropIn) leads() (bool, error) {
+	out, errOut, code := d.ctl().run("", "endpoint", "status", "-w", "fields")
+	if code != 0 {
+		return false, errors.New(errOut)
+	}
+	var member, lead string
+	for line := range strings.Lines(out) {
+		if v, ok := strings.CutPrefix(line, `"MemberID" : `); ok {
+			member = v
+		}
+		if v, ok := strings.CutPrefix(line, `"Leader" : `); ok {
+			lead = v
+		}
+	}
+	return member == lead, nil
+}
+
 func TestMembersOfAListBeginTogetherAndALeaderThatEndsHandsOver(t *testing.T) {
 	t.Parallel()
 	all := []*dropIn{newDropIn(t, "m1"), newDropIn(t, "m2"), newDropIn(t, "m3")}
@@ -109,29 +131,24 @@ func TestMembersOfAListBeginTogetherAndALeaderThatEndsHandsOver(t *testing.T) {
 	}
 	all[0].ctl(all[1:]...).prints("OK\n", "", "put", "a", "b")
 	var leader, other *dropIn
-	for _, d := range all {
-		out, errOut, code := d.ctl().run("", "endpoint", "status", "-w", "fields")
-		if code != 0 {
-			t.Fatal(errOut)
-		}
-		var member, lead string
-		for line := range strings.Lines(out) {
-			if v, ok := strings.CutPrefix(line, `"MemberID" : `); ok {
-				member = v
+	await(t, "one of them leads", patience, func(context.Context) error {
+		leader, other = nil, nil
+		for _, d := range all {
+			leads, err := d.leads()
+			switch {
+			case err != nil:
+				return err
+			case leads:
+				leader = d
+			default:
+				other = d
 			}
-			if v, ok := strings.CutPrefix(line, `"Leader" : `); ok {
-				lead = v
-			}
 		}
-		if member == lead {
-			leader = d
-		} else {
-			other = d
+		if leader == nil || other == nil {
+			return errors.New("nobody does, or each says so")
 		}
-	}
-	if leader == nil {
-		t.Fatal("nobody leads")
-	}
+		return nil
+	})
 	leader.end(syscall.SIGTERM)
 	if !strings.Contains(leader.proc.log(), "received signal; shutting down") {
 		t.Error("the log does not say why it ended")

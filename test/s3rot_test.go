@@ -219,9 +219,12 @@ func (r *rotten) check(told ...string) {
 	}
 	wg.Wait()
 	for _, where := range told {
-		if log := r.m.proc.log(); !strings.Contains(log, where) {
-			r.t.Errorf("the log does not tell of damage at %s; it is\n%s", where, log)
-		}
+		r.m.await("damage at "+where+"in the log", soon, func(context.Context) error {
+			if r.m.log(where) == 0 {
+				return errors.New("it does not tell of it")
+			}
+			return nil
+		})
 	}
 	r.awaitWhole(r.m)
 	for n := range r.extents() {
