@@ -98,6 +98,13 @@ const soleWithin = time.Minute
 
 // wouldLose says what of object bodies would be lost with a member; nothing where nothing would be.
 func (n *Node) wouldLose(ctx context.Context, member uint64) (string, error) {
+	// A member that lags behind does not know of the newest bodies.
+	asked, enough := n.withTimeout(ctx)
+	err := n.linearize(asked)
+	enough()
+	if err != nil {
+		return "", fmt.Errorf("learn of all object bodies: %w", err)
+	}
 	if n.bodies == nil {
 		held, err := n.membersHoldBodies()
 		if err != nil || !held {
