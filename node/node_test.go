@@ -73,7 +73,7 @@ func start(t *testing.T, o node.Options) *node.Node {
 
 func stop(t *testing.T, n *node.Node) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	if err := n.Stop(ctx); err != nil {
 		t.Errorf("stop member %d: %v", n.ID(), err)

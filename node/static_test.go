@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"slices"
@@ -17,26 +16,17 @@ import (
 	"chainfire/node"
 )
 
-// freeAddr is a loopback address that nobody listened at a moment ago. It is below those that the
-// system takes by itself, so that no other test has it before a member does, or while one is down.
+// freeAddr is a loopback address that nobody listened at a moment ago.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	const first, last, tries = 10_000, 32_000, 100
-	var errs []error
-	for range tries {
-		addr := fmt.Sprint("127.0.0.1:", first+rand.IntN(last-first))
-		l, err := net.Listen("tcp", addr)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
-		return addr
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal(errors.Join(errs...))
-	return ""
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return l.Addr().String()
 }
 
 // listed are the options of members that begin a cluster together.

@@ -84,6 +84,9 @@ func TestErrorsAreToldByTheirCodes(t *testing.T) {
 	if e := errorOf(fmt.Errorf("change: %w", chainfire.ErrNoSpace)); e.name != "InsufficientStorage" || !strings.Contains(e.text(), "alarm NOSPACE") {
 		t.Errorf("an alarm that stands until it is taken back: %s %q", e.name, e.text())
 	}
+	if e := errorOf(fmt.Errorf("change: %w", chainfire.ErrNoLeader)); e.name != "ServiceUnavailable" || !strings.Contains(e.text(), "no leader") || len(e.headers) != 1 {
+		t.Errorf("a cluster without a leader: %s %q %v", e.name, e.text(), e.headers)
+	}
 	outside := fmt.Errorf("read: %w: %w: %w", object.ErrUnavailable, object.ErrExternalStore, errors.New("a secret of the inside"))
 	if e := errorOf(outside); e.name != "ServiceUnavailable" || !strings.Contains(e.text(), "external store") || strings.Contains(e.text(), "secret") || len(e.headers) != 1 {
 		t.Errorf("an external store that cannot be used: %s %q %v", e.name, e.text(), e.headers)

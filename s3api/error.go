@@ -211,6 +211,8 @@ func errorOf(err error) *apiError {
 			e.said = err.Error() // it says what is out of bounds
 		case errors.Is(err, chainfire.ErrNoSpace): // room alone does not end it
 			e.said = "The cluster takes nothing more: a disk is about to be full, or the store has reached its bound, and the alarm NOSPACE stands. There must be room, and then the alarm must be taken back."
+		case errors.Is(m.from, chainfire.ErrNoLeader):
+			e.said = "The cluster has no leader at the moment: too few of its members can be reached, or they are choosing one. Try again."
 		case errors.Is(m.from, object.ErrExternalStore):
 			e.said = "The external store that has the bytes of larger objects cannot be used. Try again."
 		}

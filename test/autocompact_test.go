@@ -24,10 +24,10 @@ func TestHistoryIsCompactedByItselfAfterItsPeriodAndNotBefore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	replaced := time.Now() // at the earliest: the leader counts from before the answer
 	if _, err := m.kv().Put(ctx, "k", "new"); err != nil {
 		t.Fatal(err)
 	}
+	replaced := time.Now()
 	for _, m := range c.members {
 		await(t, "the end of an old revision at "+m.name, patience, func(ctx context.Context) error {
 			r, err := m.kv().Get(ctx, "k", clientv3.WithRev(first.Header.Revision))

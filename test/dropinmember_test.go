@@ -103,9 +103,8 @@ func (d *dropIn) awaitReady() {
 	})
 }
 
-// stopTime is how long a member under etcd's command line may take to be gone: it gives its calls and its leadership a second
-// at most, and the rest is for a busy machine. Other members take ten.
-const stopTime = 4 * time.Second
+// stopTime is how long a member under etcd's command line may take to be gone.
+const stopTime = 1500 * time.Millisecond
 
 // end sends a signal, by which the process is to end in time.
 func (d *dropIn) end(s syscall.Signal) {

@@ -101,7 +101,7 @@ func TestGrowthFromOneToThree(t *testing.T) {
 			t.Parallel()
 			c := oneMember(t)
 			g := growing{c.members[0], here.newMember(t, "b"), here.newMember(t, "d")}
-			l := startLoad(t, loadOptions{endpoints: []string{g.a.client}, clients: 4, pace: 10 * time.Millisecond, patience: soon})
+			l := startLoad(t, loadOptions{endpoints: []string{g.a.client}, clients: 4, pace: 10 * time.Millisecond})
 			l.awaitWrites(50)
 			grow(g, l)
 			c.members = append(c.members, g.b, g.d)
@@ -132,7 +132,7 @@ func TestFiveNewcomersAtOnceAreSeededSideBySideAndVoteInOddNumbers(t *testing.T)
 	c := oneMember(t, append(calm(), "--seed-rate", "1MiB")...)
 	a := c.members[0]
 	ballast(t, a.kv(), seedSize)
-	l := startLoad(t, loadOptions{endpoints: []string{a.client}, clients: 4, pace: 20 * time.Millisecond, patience: soon})
+	l := startLoad(t, loadOptions{endpoints: []string{a.client}, clients: 4, pace: 20 * time.Millisecond})
 	for _, name := range []string{"b", "c", "d", "e", "f"} {
 		m := here.newMember(t, name, calm()...)
 		m.launch(a.peer)
@@ -192,7 +192,7 @@ func TestStoppedLearnerHoldsNothingUp(t *testing.T) {
 	d := here.newMember(t, "d", calm()...)
 	d.start(leader.peer)
 	d.awaitStep("promote")
-	l := startLoad(t, loadOptions{endpoints: c.endpoints(), clients: 4, pace: 10 * time.Millisecond, patience: soon})
+	l := startLoad(t, loadOptions{endpoints: c.endpoints(), clients: 4, pace: 10 * time.Millisecond})
 	l.awaitWrites(50)
 	from := l.now()
 	if err := d.proc.signal(syscall.SIGSTOP); err != nil {

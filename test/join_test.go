@@ -26,7 +26,7 @@ func TestClusterGrowsByJoinUnderLoadWithoutAnErrorOrALostWrite(t *testing.T) {
 	a.start()
 	a.awaitServing()
 	c := &cluster{t: t, members: []*member{a}}
-	l := startLoad(t, loadOptions{endpoints: []string{a.client}, patience: soon})
+	l := startLoad(t, loadOptions{endpoints: []string{a.client}})
 	l.awaitWrites(200)
 	from := l.now()
 	for _, name := range []string{"b", "c"} {

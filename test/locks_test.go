@@ -51,7 +51,7 @@ func mustHave(t *testing.T, from <-chan acquired) []byte {
 func TestLockPassesOnWhenItIsGivenBackAndWhenItsLeaseEnds(t *testing.T) {
 	t.Parallel()
 	c := here.newCluster(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var locks []v3lockpb.LockClient
 	for _, m := range c.members {
@@ -61,7 +61,7 @@ func TestLockPassesOnWhenItIsGivenBackAndWhenItsLeaseEnds(t *testing.T) {
 	if !strings.HasPrefix(string(first), "l/") {
 		t.Errorf("the lock's key is %q", first)
 	}
-	short := attached(t, c.members[1], 15) // seconds, in which the others come to wait
+	short := attached(t, c.members[1], 8)
 	second := lock(ctx, locks[1], "l", int64(short))
 	waiting(ctx, t, c.members[0], "l/", 2)
 	s, err := concurrency.NewSession(c.members[2].kv(), concurrency.WithTTL(60))

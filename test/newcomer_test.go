@@ -20,8 +20,8 @@ import (
 	"chainfire/api"
 )
 
-// atOnce is how long an answer may take that waits for nothing: less than any request waits for others.
-const atOnce = 4 * time.Second
+// atOnce is how long an answer may take that waits for nothing.
+const atOnce = 2 * time.Second
 
 // TestNewcomerIsAskedBeforeItHasAnything asks it at both ports for all there is,
 // while its seed is under way: it answers, with the reason. Another newcomer that

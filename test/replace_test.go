@@ -58,7 +58,7 @@ func TestDeadVoterIsReplacedByANewcomer(t *testing.T) {
 			rest = append(rest, m)
 		}
 	}
-	l := startLoad(t, loadOptions{endpoints: []string{rest[0].client, rest[1].client}, clients: 4, pace: 20 * time.Millisecond, patience: soon})
+	l := startLoad(t, loadOptions{endpoints: []string{rest[0].client, rest[1].client}, clients: 4, pace: 20 * time.Millisecond})
 	l.awaitWrites(50)
 	dead.kill()
 	by := here.successor(t, dead, brisk()...)
@@ -132,7 +132,7 @@ func TestReplacementThatCannotBeIsRefused(t *testing.T) {
 // good: its place expires, and the old member is one as before.
 func TestReplacementThatIsGivenUpLeavesTheOldMember(t *testing.T) {
 	t.Parallel()
-	c := here.newCluster(t, append(brisk(), "--seed-rate", "512KiB", "--reserve-ttl", "3s")...)
+	c := here.newCluster(t, append(slowSeed(), brisk()...)...)
 	asked, old := c.awaitLeader(), c.followers()[0]
 	ballast(t, asked.kv(), seedSize)
 	id := old.id(asked)
@@ -168,7 +168,7 @@ func TestPromiseOfAPlaceStands(t *testing.T) {
 	for name, leads := range shortened(map[string]bool{"when it follows": false, "when it leads": true}) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := here.newCluster(t, append(brisk(), "--seed-rate", "512KiB")...) // the old one is back before the seed is done
+			c := here.newCluster(t, append(brisk(), "--seed-rate", "1MiB")...)
 			asked, old := c.awaitLeader(), c.followers()[0]
 			ballast(t, asked.kv(), seedSize)
 			id := old.id(asked)

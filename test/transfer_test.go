@@ -135,7 +135,7 @@ func TestLaterCallForASourceTakesTheNewcomerFromAnEarlierOne(t *testing.T) {
 // command that asked for it waiting.
 func TestSourceThatWasAskedForAndDiesIsLeftForAnother(t *testing.T) {
 	t.Parallel()
-	c := here.newCluster(t, brisk("--seed-rate", "512KiB")...)
+	c := here.newCluster(t, brisk("--seed-rate", "1MiB")...)
 	leader := c.awaitLeader()
 	ballast(t, leader.kv(), seedSize)
 	d := here.newMember(t, "d", brisk()...)
