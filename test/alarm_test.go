@@ -1,7 +1,6 @@
 package test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -27,7 +26,7 @@ func TestQuotaStopsWritesOfAllMembersUntilItsAlarmIsTakenBack(t *testing.T) {
 	if err != nil || st.DbSizeQuota != 24<<20 {
 		t.Fatalf("status: %+v, %v", st, err)
 	}
-	value := string(bytes.Repeat([]byte("v"), 512<<10))
+	value := string(bytesOf(512 << 10)) // which the store cannot make smaller
 	keys := 0
 	for ; err == nil && keys < 200; keys++ {
 		_, err = m.kv().Put(ctx, fmt.Sprintf("k%d", keys), value)
